@@ -1,0 +1,116 @@
+//! Flags and help, and nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The command line of this workspace's own `cargo xtask`.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Back up, migrate and restore the database
+    Db(Db),
+}
+
+/// `db …`; another project's xtask can make it one of its own subcommands.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Db {
+    #[command(flatten)]
+    pub options: Options,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 unexpected, database untouched; 2 wrong usage; 3 refused, database untouched;
+4 a backup cannot be trusted, database untouched; 5 failed after the first change, follow the hint;
+6 done, but a copy or an alert is missing; 130 interrupted, the last line says what holds";
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every verb")]
+pub struct Options {
+    /// The database [env: DATABASE_URL, also in `.env`] [default: sqlite://database/app.db]
+    #[arg(long, value_name = "URL", global = true)]
+    pub database_url: Option<String>,
+    /// The migrations folder [default: `migrations` in the project]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub source: Option<PathBuf>,
+    /// The vault, where backups are kept [default: `database/backups` in the project]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub backups: Option<PathBuf>,
+    /// The project [default: the nearest folder upwards with `migrations/` or `database/`]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub project: Option<PathBuf>,
+    /// One JSON document on stdout, nothing else there
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but errors and questions
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Take a backup, read it back and match it
+    Backup {
+        /// Words at the end of the backup's id: letters, digits, `.`, `_`, `-`
+        label: Option<String>,
+    },
+    /// Show the backups in the vault, newest first
+    List,
+    /// Show the database, its migrations and its newest backup
+    Status,
+    /// Match backups with their manifests
+    Verify(Verify),
+    /// Take a backup, then run the pending migrations
+    MigrateSafe(MigrateSafe),
+    /// Put a backup in place of the database, or change nothing
+    Restore(Restore),
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// `latest`, an id, or a part that only one id has [default: latest]
+    #[arg(value_name = "latest|ID")]
+    pub backup: Option<String>,
+    /// All backups in the vault
+    #[arg(long, conflicts_with = "backup")]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct MigrateSafe {
+    /// Show what would run; write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Run migrations up to this version only
+    #[arg(long, value_name = "N")]
+    pub target_version: Option<i64>,
+    /// Answer the question with `yes`
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// `latest`, an id, or a part that only one id has [default: ask on a terminal]
+    #[arg(value_name = "latest|ID")]
+    pub backup: Option<String>,
+    /// Answer the question with `yes`
+    #[arg(long, short)]
+    pub yes: bool,
+    /// As --yes, and go on when the backup is another database's, or when the
+    /// database as it is cannot be backed up first
+    #[arg(long)]
+    pub force: bool,
+}

@@ -1,0 +1,175 @@
+//! `db backup`: take a backup, read it back and match it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use chrono::Utc;
+use serde::Serialize;
+
+use super::{Scene, surroundings};
+use crate::engine::{Dumped, Engine};
+use crate::migrations;
+use crate::ui;
+use crate::values::failure::Failure;
+use crate::values::id::{Label, Reason};
+use crate::values::manifest::{self, Manifest, MigrationsThen, PendingMigration, Tool};
+use crate::values::verified_dump::VerifiedDump;
+use crate::vault::{Backup, Staged};
+
+/// How long a backup waits for a migration or restore that is under way.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Serialize)]
+struct Document<'a> {
+    backup: &'a Manifest,
+    path: String,
+    manifest_path: String,
+}
+
+pub fn run(scene: &Scene, label: Option<&str>) -> Result<()> {
+    let label = label.map(parse_label).transpose()?;
+    scene.vault.prepare()?;
+    let _lock = scene.vault.lock_shared(PATIENCE, scene.interrupt)?;
+    let mut engine = scene.engine()?;
+    let (backup, _proof) = take(scene, &mut *engine, Reason::Manual, label)?;
+    scene.ui.emit(&Document {
+        backup: &backup.manifest,
+        path: backup.dump_path.display().to_string(),
+        manifest_path: backup.manifest_path.display().to_string(),
+    })
+}
+
+fn parse_label(text: &str) -> Result<Label, Failure> {
+    text.parse().map_err(|error| {
+        let failure = Failure::usage(format!("`{text}` is no label: {error}"));
+        match Label::nearest(text) {
+            Some(nearest) => failure.hint(format!("cargo xtask db backup {}", nearest.as_str())),
+            None => failure.hint("cargo xtask db backup before-the-change"),
+        }
+    })
+}
+
+/// Stage, dump, flush, read back, match, publish. The proof that it returns
+/// is what a migration needs.
+pub fn take(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    reason: Reason,
+    label: Option<Label>,
+) -> Result<(Backup, VerifiedDump)> {
+    let facts = engine.facts()?;
+    let taken = take_of(scene, engine, facts.engine, reason, label)
+        .with_context(|| format!("no backup was taken of the {facts}"))?;
+    report(scene, &taken.0);
+    Ok(taken)
+}
+
+fn take_of(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    kind: crate::values::database::EngineKind,
+    reason: Reason,
+    label: Option<Label>,
+) -> Result<(Backup, VerifiedDump)> {
+    let began = Utc::now();
+    for name in scene.vault.remove_left_overs()? {
+        scene
+            .ui
+            .say(format!("removed what a crashed run left behind: {name}"));
+    }
+    let estimate = engine.prepare_dump()?;
+    scene.vault.require_free(needed_bytes(scene, &estimate)?)?;
+    let label = label.or_else(|| reason.label());
+    let progress = scene.ui.progress();
+
+    let mut draft = scene.vault.draft(began, label.as_ref(), kind)?;
+    let staging = draft.workplace()?;
+    let dumped = engine.dump(&mut draft, &staging, &progress)?;
+    let staged = draft.finish()?;
+    let manifest = describe(scene, reason, label, dumped, &staged)?;
+    let read_back = scene
+        .vault
+        .read_back(staged, manifest, &progress, scene.interrupt)?;
+    scene.vault.publish(read_back, |manifest| {
+        let took = Utc::now() - manifest.created_at;
+        manifest.duration_ms = took.num_milliseconds().unsigned_abs();
+    })
+}
+
+/// The previous backup says best how small this one will be; without one,
+/// half of the database is assumed. Staged copies need their whole size.
+fn needed_bytes(scene: &Scene, estimate: &crate::engine::DumpEstimate) -> Result<u64> {
+    let previous = scene
+        .vault
+        .list()?
+        .backups
+        .first()
+        .map(|backup| backup.manifest.dump.clone());
+    let stored = match previous {
+        Some(dump) if dump.raw_size_bytes > 0 => {
+            let ratio = dump.size_bytes as f64 / dump.raw_size_bytes as f64;
+            (estimate.raw_size_bytes as f64 * ratio.min(1.0) * 1.25) as u64
+        }
+        _ => estimate.raw_size_bytes / 2,
+    };
+    Ok(stored + estimate.staging_bytes)
+}
+
+fn describe(
+    scene: &Scene,
+    reason: Reason,
+    label: Option<Label>,
+    dumped: Dumped,
+    staged: &Staged,
+) -> Result<Manifest> {
+    let applied = dumped.contents.applied;
+    let versions: Vec<i64> = applied.iter().map(|migration| migration.version).collect();
+    let pending = migrations::read_if_any(&scene.settings.source)?
+        .into_iter()
+        .filter(|m| !m.migration_type.is_down_migration() && !versions.contains(&m.version))
+        .map(|m| PendingMigration {
+            version: m.version,
+            description: m.description.into_owned(),
+        })
+        .collect();
+    Ok(Manifest {
+        format: manifest::FORMAT,
+        id: staged.id().clone(),
+        label,
+        reason,
+        created_at: dumped.taken_at,
+        duration_ms: 0,
+        database: dumped.facts,
+        tool: Tool {
+            name: env!("CARGO_PKG_NAME").into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        },
+        dump_tool: dumped.dump_tool,
+        dump: staged.stored_dump(),
+        tables: dumped.contents.tables,
+        large_objects: dumped.contents.large_objects,
+        migrations: MigrationsThen { applied, pending },
+        git: surroundings::git(&scene.settings.project),
+        ran_on: scene.who.clone(),
+        other: Default::default(),
+    })
+}
+
+fn report(scene: &Scene, backup: &Backup) {
+    let Manifest {
+        id,
+        dump,
+        tables,
+        duration_ms,
+        ..
+    } = &backup.manifest;
+    let rows: u64 = tables.iter().map(|table| table.rows).sum();
+    scene.ui.say(format!(
+        "backup {id}: {}, {}, {} ({} before compression), read back and matched in {:.1} s",
+        ui::count(tables.len() as u64, "table"),
+        ui::count(rows, "row"),
+        ui::size(dump.size_bytes),
+        ui::size(dump.raw_size_bytes),
+        *duration_ms as f64 / 1000.0
+    ));
+}

@@ -1,0 +1,138 @@
+//! `db status`: the database, its migrations and its newest backup. Reads only.
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{Scene, latest};
+use crate::migrations;
+use crate::ui::{self, Table};
+use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, TableRows};
+use crate::values::id::BackupId;
+use crate::values::manifest::PendingMigration;
+use crate::values::plan::{MigrationPlan, describe};
+
+#[derive(Serialize)]
+struct Document<'a> {
+    database: &'a DatabaseFacts,
+    exists: bool,
+    tables: &'a [TableRows],
+    applied: &'a [AppliedMigration],
+    pending: Vec<PendingMigration>,
+    problem: Option<String>,
+    latest: Option<Latest<'a>>,
+    backups: usize,
+    vault: String,
+}
+
+#[derive(Serialize)]
+struct Latest<'a> {
+    id: &'a BackupId,
+    created_at: DateTime<Utc>,
+    age_hours: f64,
+}
+
+pub fn run(scene: &Scene) -> Result<()> {
+    let mut engine = scene.engine()?;
+    let facts = engine.facts()?;
+    let exists = engine.exists()?;
+    let contents = if exists {
+        engine.contents()?
+    } else {
+        Contents::default()
+    };
+    let available = migrations::read_if_any(&scene.settings.source)?;
+    let plan = migrations::plan(available, contents.applied.clone(), None);
+    let listing = scene.vault.list()?;
+    let newest = latest(&listing, &facts);
+
+    let problem = plan.as_ref().err().map(ToString::to_string);
+    scene.ui.emit(&Document {
+        database: &facts,
+        exists,
+        tables: &contents.tables,
+        applied: &contents.applied,
+        pending: plan
+            .as_ref()
+            .map(MigrationPlan::pending_names)
+            .unwrap_or_default(),
+        problem: problem.clone(),
+        latest: newest.map(|backup| Latest {
+            id: backup.id(),
+            created_at: backup.manifest.created_at,
+            age_hours: (Utc::now() - backup.manifest.created_at).num_seconds() as f64 / 3600.0,
+        }),
+        backups: listing.backups.len(),
+        vault: scene.vault.folder().display().to_string(),
+    })?;
+
+    let version = &facts.server_version;
+    scene.ui.show(format!(
+        "database    {facts}\nversion     {} {version}\n",
+        facts.engine
+    ))?;
+    show_migrations(
+        scene,
+        exists,
+        &contents,
+        &plan.map_err(|problem| problem.to_string()),
+    )?;
+    scene.ui.show(match newest {
+        Some(backup) => format!(
+            "latest      {}, {} old\n",
+            backup.id(),
+            ui::age(backup.manifest.created_at, Utc::now())
+        ),
+        None => "latest      no backup of this database\n".into(),
+    })?;
+    let vault = scene.vault.folder().display();
+    let backups = ui::count(listing.backups.len() as u64, "backup");
+    scene.ui.show(format!("vault       {vault}, {backups}\n"))?;
+    show_tables(scene, &contents)
+}
+
+fn show_migrations(
+    scene: &Scene,
+    exists: bool,
+    contents: &Contents,
+    plan: &Result<MigrationPlan, String>,
+) -> Result<()> {
+    if !exists {
+        scene
+            .ui
+            .show("            does not exist yet; `db migrate-safe` creates it\n")?;
+    }
+    let applied = match contents.applied.last() {
+        Some(last) => {
+            format!("{}, the last is {}", contents.applied.len(), last.version)
+        }
+        None => "none".into(),
+    };
+    scene.ui.show(format!("applied     {applied}\n"))?;
+    match plan {
+        Ok(plan) if plan.pending.is_empty() => scene.ui.show("pending     none\n"),
+        Ok(plan) => plan
+            .pending
+            .iter()
+            .enumerate()
+            .try_for_each(|(i, migration)| {
+                let word = if i == 0 { "pending" } else { "" };
+                let name = describe(&migration.description);
+                scene
+                    .ui
+                    .show(format!("{word:<12}{} {name}\n", migration.version))
+            }),
+        Err(problem) => scene.ui.show(format!("problem     {problem}\n")),
+    }
+}
+
+fn show_tables(scene: &Scene, contents: &Contents) -> Result<()> {
+    if contents.tables.is_empty() {
+        return scene.ui.show("tables      none\n");
+    }
+    let mut table = Table::new(&["table", "rows"]).right(1);
+    for rows in &contents.tables {
+        table.row(&[rows.to_string(), rows.rows.to_string()]);
+    }
+    scene.ui.show(format!("\n{table}"))
+}

@@ -1,0 +1,48 @@
+//! Where a run takes place: user, host, CI run, commit.
+
+use std::env;
+use std::path::Path;
+
+use crate::tool;
+use crate::values::manifest::{Git, RanOn};
+
+pub fn ran_on() -> RanOn {
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    RanOn {
+        user: variable("USER")
+            .or_else(|| variable("LOGNAME"))
+            .or_else(user_id),
+        host: Some(host).filter(|host| !host.is_empty()),
+        ci_run_url: github_run()
+            .or_else(|| variable("CI_JOB_URL"))
+            .or_else(|| variable("BUILD_URL")),
+    }
+}
+
+fn user_id() -> Option<String> {
+    Some(format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+fn github_run() -> Option<String> {
+    let variable = |name: &str| env::var(name).ok();
+    let server = variable("GITHUB_SERVER_URL")?;
+    let repository = variable("GITHUB_REPOSITORY")?;
+    Some(format!(
+        "{server}/{repository}/actions/runs/{}",
+        variable("GITHUB_RUN_ID")?
+    ))
+}
+
+/// The commit of the project's checkout; `None` outside of git.
+pub fn git(project: &Path) -> Option<Git> {
+    let commit = tool::output_of(project, "git", &["rev-parse", "HEAD"])?;
+    let changed = tool::output_of(project, "git", &["status", "--porcelain", "--", "."])?;
+    Some(Git {
+        commit,
+        dirty: !changed.trim().is_empty(),
+    })
+}

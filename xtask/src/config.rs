@@ -1,0 +1,159 @@
+//! Flags, environment, `.env` and `sqlx.toml` → settings.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use sqlx_core::config::Config as SqlxConfig;
+
+use crate::cli::Options;
+use crate::values::database_url::{DatabaseUrl, SqliteUrl};
+use crate::values::failure::Failure;
+use crate::values::plan::{Bookkeeping, Source};
+
+/// What a run works with; all paths are absolute.
+pub struct Settings {
+    pub project: PathBuf,
+    pub url: DatabaseUrl,
+    /// What a relative path in the URL is relative to.
+    pub url_folder: PathBuf,
+    pub source: Source,
+    pub vault: PathBuf,
+    pub bookkeeping: Bookkeeping,
+}
+
+const DEFAULT_DATABASE: &str = "database/app.db";
+const DEFAULT_VAULT: &str = "database/backups";
+
+pub fn settings(options: &Options) -> Result<Settings> {
+    let here = env::current_dir().context("cannot ask for the current folder")?;
+    let project = match &options.project {
+        Some(project) => canonical_folder(&here.join(project), "--project")?,
+        None => nearest_project(&here),
+    };
+    let sqlx = read_sqlx_toml(&project)?;
+    let (url, url_folder) = database_url(options, &here, &project, &sqlx)?;
+    let source = match &options.source {
+        Some(source) => here.join(source),
+        None => project.join(sqlx.migrate.migrations_dir()),
+    };
+    let vault = match &options.backups {
+        Some(vault) => here.join(vault),
+        None => project.join(DEFAULT_VAULT),
+    };
+    Ok(Settings {
+        url,
+        url_folder,
+        source: Source {
+            folder: source,
+            ignored_chars: sqlx.migrate.ignored_chars.iter().copied().collect(),
+        },
+        vault,
+        bookkeeping: Bookkeeping {
+            table: sqlx.migrate.table_name().to_owned(),
+            create_schemas: sqlx
+                .migrate
+                .create_schemas
+                .iter()
+                .map(|s| s.to_string())
+                .collect(),
+        },
+        project,
+    })
+}
+
+fn canonical_folder(path: &Path, flag: &str) -> Result<PathBuf> {
+    match path.canonicalize() {
+        Ok(folder) if folder.is_dir() => Ok(folder),
+        _ => Err(
+            Failure::usage(format!("`{flag}`: there is no folder `{}`", path.display()))
+                .hint("name a folder that exists")
+                .into(),
+        ),
+    }
+}
+
+/// The nearest ancestor with `migrations/` or `database/`; else the folder itself.
+fn nearest_project(here: &Path) -> PathBuf {
+    let is_project =
+        |folder: &&Path| folder.join("migrations").is_dir() || folder.join("database").is_dir();
+    here.ancestors().find(is_project).unwrap_or(here).to_owned()
+}
+
+fn read_sqlx_toml(project: &Path) -> Result<SqlxConfig> {
+    let path = project.join("sqlx.toml");
+    SqlxConfig::try_from_path_or_default(path.clone()).map_err(|error| {
+        let failure = Failure::usage(format!("cannot read `{}`", path.display()));
+        anyhow::Error::new(error).context(failure)
+    })
+}
+
+/// Flag, then environment, then `.env`, then the project's own SQLite file.
+///
+/// A relative SQLite path is relative to the current folder, as in sqlx-cli;
+/// one from `.env` to the folder of `.env`, so that it means the same file
+/// from every folder of the project.
+fn database_url(
+    options: &Options,
+    here: &Path,
+    project: &Path,
+    sqlx: &SqlxConfig,
+) -> Result<(DatabaseUrl, PathBuf)> {
+    let variable = sqlx.common.database_url_var();
+    let given = options
+        .database_url
+        .clone()
+        .or_else(|| variable_of(variable));
+    let from_file = load_dotenv(here, project)?;
+    let (text, folder) = match (given, from_file) {
+        (Some(url), _) => (Some(url), here.to_owned()),
+        (None, Some(folder)) => (variable_of(variable), folder),
+        (None, None) => (None, project.to_owned()),
+    };
+    let default = project.join(DEFAULT_DATABASE);
+    let Some(text) = text else {
+        let url = SqliteUrl {
+            path: default,
+            create: true,
+            read_only: false,
+        };
+        return Ok((DatabaseUrl::Sqlite(url), project.to_owned()));
+    };
+    let mut url = DatabaseUrl::parse(&text)?;
+    if let DatabaseUrl::Sqlite(sqlite) = &mut url
+        && std::path::absolute(sqlite.path_in(&folder)).is_ok_and(|path| path == default)
+        && !sqlite.read_only
+    {
+        // Naming the default is no reason to treat it otherwise.
+        sqlite.create = true;
+    }
+    Ok((url, folder))
+}
+
+fn variable_of(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// Puts the variables of the nearest `.env`, up to the project, into the
+/// environment, where sqlx and libpq look for theirs. What is set already
+/// stays. Returns the folder of the file.
+fn load_dotenv(here: &Path, project: &Path) -> Result<Option<PathBuf>> {
+    let inside = here
+        .ancestors()
+        .take_while(|folder| folder.starts_with(project));
+    let mut folders = inside.map(Path::to_owned).chain([project.to_owned()]);
+    let Some(folder) = folders.find(|folder| folder.join(".env").is_file()) else {
+        return Ok(None);
+    };
+    let path = folder.join(".env");
+    dotenvy::from_path(&path).map_err(|error| match error {
+        // The error of the library repeats the line, and the line may hold a password.
+        dotenvy::Error::LineParse(_, at) => Failure::usage(format!(
+            "`{}` cannot be read: the line with character {at} is no `NAME=value`",
+            path.display()
+        ))
+        .hint("put values with spaces or `#` in quotes"),
+        error => Failure::usage(format!("`{}` cannot be read: {error}", path.display())),
+    })?;
+    Ok(Some(folder))
+}

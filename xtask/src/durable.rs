@@ -1,0 +1,51 @@
+//! Files that survive a power cut.
+//!
+//! A file is on disk when its bytes were flushed *and* the folder that names
+//! it was flushed. Nothing here knows what the files mean.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, RenameFlags};
+
+/// Creates a folder and its parents; the folder itself gets mode `0700`.
+pub fn create_private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Creates a file that did not exist, mode `0600`, never through a symbolic link.
+pub fn create_private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Makes the names in a folder survive a power cut.
+pub fn flush_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Moves `from` to `to` and fails with `AlreadyExists` rather than overwrite.
+///
+/// Some file systems (older NFS, some FUSE) know no atomic no-replace rename;
+/// there a hard link does the same: it refuses an existing name as well.
+pub fn rename_without_overwriting(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
+            rustix::fs::linkat(CWD, from, CWD, to, AtFlags::empty())?;
+            std::fs::remove_file(from)
+        }
+        done => Ok(done?),
+    }
+}
+
+/// Bytes that an unprivileged user may still write to the file system of `path`.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let statistics = rustix::fs::statvfs(path)?;
+    Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
+}

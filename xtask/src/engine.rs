@@ -1,0 +1,133 @@
+//! What differs between databases, and nothing else.
+//!
+//! An engine knows no vault, no id and no terminal. It is synchronous: where
+//! its driver is not, it owns a current-thread runtime and blocks on it inside.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+
+use crate::interrupt::Interrupt;
+use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
+use crate::values::database_url::DatabaseUrl;
+use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
+use crate::values::progress::Progress;
+use crate::values::verified_dump::VerifiedDump;
+
+mod migrate;
+mod postgres;
+mod runtime;
+mod sqlite;
+
+/// What a dump was, once all of it has been handed over.
+pub struct Dumped {
+    /// The moment that the dump holds.
+    pub taken_at: DateTime<Utc>,
+    pub facts: DatabaseFacts,
+    /// Counted in the same moment.
+    pub contents: Contents,
+    /// The program or library that wrote the dump, with its version.
+    pub dump_tool: String,
+}
+
+/// What a dump needs; found before anything is written.
+pub struct DumpEstimate {
+    /// Upper bound of what the dump holds before compression.
+    pub raw_size_bytes: u64,
+    /// Of these, how many also lie uncompressed beside it for a while.
+    pub staging_bytes: u64,
+}
+
+/// How a restore will be done; shown before the question.
+pub struct RestoreWay {
+    /// One line for a person.
+    pub description: String,
+    /// Other sessions that will be cut, one line each.
+    pub sessions: Vec<String>,
+    /// What comes back different, or not at all; one line each.
+    pub warnings: Vec<String>,
+}
+
+pub struct Restored {
+    /// Where the database that was replaced is kept, if it is.
+    pub kept: Option<Kept>,
+    /// What could not be set as it was; one line each.
+    pub warnings: Vec<String>,
+}
+
+pub struct Kept {
+    pub name: String,
+    /// A command that removes it.
+    pub remove_command: String,
+}
+
+/// One database, reached through one engine.
+pub trait Engine {
+    /// Identity and version, also of a database that does not exist yet. Reads only.
+    fn facts(&mut self) -> Result<DatabaseFacts>;
+
+    /// Whether there is a database to read; a missing one can still be restored into.
+    fn exists(&mut self) -> Result<bool>;
+
+    /// Exact row counts and the history, as they are now. Reads only.
+    fn contents(&mut self) -> Result<Contents>;
+
+    /// sqlx's bookkeeping table; empty when it does not exist. Reads only.
+    fn history(&mut self) -> Result<Vec<AppliedMigration>>;
+
+    /// Refuses when something else migrates this database; held until the engine is dropped.
+    fn lock(&mut self) -> Result<()>;
+
+    /// Finds the tools and refuses when they do not fit. Reads only.
+    fn prepare_dump(&mut self) -> Result<DumpEstimate>;
+
+    /// Writes the dump into `sink`. `staging` is an empty private folder that
+    /// is removed afterwards, for an engine that cannot stream.
+    fn dump(
+        &mut self,
+        sink: &mut (dyn Write + Send),
+        staging: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Dumped>;
+
+    /// Runs the migrations in order; `ran` hears of each one that is committed.
+    /// The proof says that there is a way back.
+    fn migrate(
+        &mut self,
+        proof: &VerifiedDump,
+        pending: &[Migration],
+        ran: &mut dyn FnMut(MigrationRan),
+    ) -> Result<()>;
+
+    /// Decides how to restore; refuses what cannot end well. Reads only.
+    fn prepare_restore(&mut self, dump: &VerifiedDump) -> Result<RestoreWay>;
+
+    /// Puts the dump in place of the database, or changes nothing.
+    fn restore(
+        &mut self,
+        dump: &VerifiedDump,
+        staging: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Restored>;
+}
+
+/// The engine for a URL. Nothing is connected yet.
+pub fn open(
+    url: &DatabaseUrl,
+    folder: &Path,
+    bookkeeping: Bookkeeping,
+    interrupt: Interrupt,
+) -> Result<Box<dyn Engine>> {
+    Ok(match url {
+        DatabaseUrl::Sqlite(url) => {
+            Box::new(sqlite::Sqlite::new(url, folder, bookkeeping, interrupt)?)
+        }
+        DatabaseUrl::Postgres(url) => Box::new(postgres::Postgres::new(
+            url.clone(),
+            bookkeeping,
+            interrupt,
+        )?),
+    })
+}

@@ -1,0 +1,135 @@
+//! PostgreSQL, through `pg_dump`, `pg_restore` and sqlx.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use sqlx::PgConnection;
+
+use super::runtime::Runtime;
+use super::{DumpEstimate, Dumped, Engine, RestoreWay, Restored};
+use crate::interrupt::Interrupt;
+use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
+use crate::values::database_url::PostgresUrl;
+use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
+use crate::values::progress::Progress;
+use crate::values::verified_dump::VerifiedDump;
+
+mod connect;
+mod dump;
+mod in_place;
+mod inspect;
+mod lock;
+mod migrate;
+mod programs;
+mod properties;
+mod rebuild;
+mod restore;
+mod swap;
+
+pub struct Postgres {
+    url: PostgresUrl,
+    bookkeeping: Bookkeeping,
+    runtime: Runtime,
+    /// Holds sqlx's advisory lock.
+    lock: Option<PgConnection>,
+}
+
+impl Postgres {
+    pub fn new(
+        url: PostgresUrl,
+        bookkeeping: Bookkeeping,
+        interrupt: Interrupt,
+    ) -> Result<Postgres> {
+        Ok(Postgres {
+            url,
+            bookkeeping,
+            runtime: Runtime::new(interrupt)?,
+            lock: None,
+        })
+    }
+
+    fn interrupt(&self) -> &Interrupt {
+        self.runtime.interrupt()
+    }
+}
+
+impl Engine for Postgres {
+    fn facts(&mut self) -> Result<DatabaseFacts> {
+        self.runtime.block_on(restore::facts_of_target(&self.url))
+    }
+
+    fn exists(&mut self) -> Result<bool> {
+        self.runtime.block_on(async {
+            match connect::connect(&self.url).await {
+                Ok(_) => Ok(true),
+                Err(error) if connect::is_missing_database(&error) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn contents(&mut self) -> Result<Contents> {
+        self.runtime.block_on(async {
+            let mut connected = connect::connect(&self.url).await?;
+            inspect::contents(&mut connected.session, &self.bookkeeping.table).await
+        })
+    }
+
+    fn history(&mut self) -> Result<Vec<AppliedMigration>> {
+        self.runtime.block_on(async {
+            let mut connected = connect::connect(&self.url).await?;
+            inspect::history(&mut connected.session, &self.bookkeeping.table).await
+        })
+    }
+
+    fn lock(&mut self) -> Result<()> {
+        self.lock = Some(self.runtime.block_on(lock::lock(&self.url))?);
+        Ok(())
+    }
+
+    fn prepare_dump(&mut self) -> Result<DumpEstimate> {
+        self.runtime.block_on(async {
+            let mut connected = connect::connect(&self.url).await?;
+            programs::find("pg_dump", connected.server_major, 0)?;
+            let raw_size_bytes = inspect::size_bytes(&mut connected.session).await?;
+            Ok(DumpEstimate {
+                raw_size_bytes,
+                staging_bytes: 0,
+            })
+        })
+    }
+
+    fn dump(
+        &mut self,
+        sink: &mut (dyn Write + Send),
+        staging: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Dumped> {
+        dump::dump(self, sink, staging, progress)
+            .with_context(|| format!("cannot dump the database of `{}`", self.url))
+    }
+
+    fn migrate(
+        &mut self,
+        _proof: &VerifiedDump,
+        pending: &[Migration],
+        ran: &mut dyn FnMut(MigrationRan),
+    ) -> Result<()> {
+        migrate::migrate(self, pending, ran)
+    }
+
+    fn prepare_restore(&mut self, dump: &VerifiedDump) -> Result<RestoreWay> {
+        restore::prepare(self, dump)
+    }
+
+    fn restore(
+        &mut self,
+        dump: &VerifiedDump,
+        staging: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Restored> {
+        restore::restore(self, dump, staging, progress)
+            .with_context(|| format!("cannot restore the database of `{}`", self.url))
+    }
+}

@@ -1,0 +1,238 @@
+//! One URL, two clients: sqlx for our own sessions, libpq for the programs.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{ConnectOptions, Executor, PgConnection};
+
+use crate::durable;
+use crate::values::database_url::{PostgresHost, PostgresUrl};
+use crate::values::failure::Failure;
+
+/// A session and what the server said of itself.
+pub struct Connected {
+    pub session: PgConnection,
+    /// The host that answered, with everything else that was resolved.
+    pub options: PgConnectOptions,
+    pub database: String,
+    pub user: String,
+    pub server_version: String,
+    pub server_major: u32,
+}
+
+/// Connects to the URL's database; of several hosts, to the first that answers.
+pub async fn connect(url: &PostgresUrl) -> Result<Connected> {
+    connect_to(url, None).await
+}
+
+/// Connects to another database of the same server.
+pub async fn connect_to(url: &PostgresUrl, database: Option<&str>) -> Result<Connected> {
+    let mut last = None;
+    let no_host = [PostgresHost::default()];
+    let hosts = if url.hosts.is_empty() {
+        &no_host[..]
+    } else {
+        &url.hosts[..]
+    };
+    for host in hosts {
+        let mut options = options(url, host)?;
+        if let Some(database) = database {
+            options = options.database(database);
+        }
+        match open(options).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => last = Some(error),
+        }
+    }
+    let error = last.unwrap_or_else(|| sqlx::Error::Configuration("no host".into()));
+    let name = database.map_or_else(|| url.to_string(), |name| format!("{name}` at `{url}"));
+    let is_missing = is_missing(&error);
+    let mut failure = Failure::unexpected(format!("cannot connect to `{name}`"));
+    failure = if is_missing {
+        failure.hint("check the name, or create the database with `createdb`")
+    } else {
+        failure.hint("check `DATABASE_URL`, and that the server is running and reachable")
+    };
+    Err(anyhow::Error::new(error).context(failure))
+}
+
+async fn open(options: PgConnectOptions) -> Result<Connected, sqlx::Error> {
+    let mut session = options.connect().await?;
+    let (database, user, server_version, number): (String, String, String, i32) = sqlx::query_as(
+        "SELECT current_database()::text, current_user::text, \
+         current_setting('server_version'), current_setting('server_version_num')::int",
+    )
+    .fetch_one(&mut session)
+    .await?;
+    // Our own questions must not be cut short by limits that are meant for the application.
+    session
+        .execute(
+            "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN \
+             ('statement_timeout', 'idle_session_timeout', 'transaction_timeout', \
+              'idle_in_transaction_session_timeout')",
+        )
+        .await?;
+    let server_major = (number / 10_000).unsigned_abs();
+    Ok(Connected {
+        session,
+        options,
+        database,
+        user,
+        server_version,
+        server_major,
+    })
+}
+
+pub fn is_missing_database(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref())
+        .any(is_missing)
+}
+
+fn is_missing(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|code| code == "3D000")
+}
+
+/// For sqlx. Everything goes in as parameters of an otherwise empty URL,
+/// because only that way lets sqlx look a password up in the passfile.
+pub fn options(url: &PostgresUrl, host: &PostgresHost) -> Result<PgConnectOptions> {
+    let mut for_sqlx = url::Url::parse("postgres:///").context("cannot build a URL")?;
+    {
+        let mut pairs = for_sqlx.query_pairs_mut();
+        let port = host.port.map(|port| port.to_string());
+        let given = [
+            ("host", host.host.as_deref()),
+            ("port", port.as_deref()),
+            ("user", url.user.as_deref()),
+            (
+                "password",
+                url.password.as_ref().map(|password| password.expose()),
+            ),
+            ("dbname", url.database.as_deref()),
+            ("options", url.options.as_deref()),
+            // sqlx would also take these from the URL; the name shows who holds a lock.
+            ("application_name", Some("xtask-db")),
+        ];
+        for (key, value) in given {
+            if let Some(value) = value {
+                pairs.append_pair(key, value);
+            }
+        }
+        for (key, value) in &url.shared {
+            pairs.append_pair(key, value);
+        }
+    }
+    for_sqlx
+        .as_str()
+        .parse::<PgConnectOptions>()
+        .map(|options| options.disable_statement_logging())
+        .map_err(|error| Failure::usage(format!("the database URL cannot be used: {error}")).into())
+}
+
+/// For libpq: a connection string without the password, and the environment
+/// that leads to it.
+pub struct Libpq {
+    pub dbname: String,
+    passfile: Option<PathBuf>,
+}
+
+impl Libpq {
+    /// `staging` is a private folder; the passfile in it goes away with it.
+    /// `settings` are given to the server on top of the URL's own.
+    pub fn new(
+        url: &PostgresUrl,
+        connected: &PgConnectOptions,
+        database: &str,
+        settings: &[&str],
+        staging: &Path,
+    ) -> Result<Libpq> {
+        let host = connected.get_socket().map_or_else(
+            || connected.get_host().to_owned(),
+            |path| path.display().to_string(),
+        );
+        let mut options = connected.get_options().unwrap_or_default().to_owned();
+        for setting in settings {
+            let _ = write!(options, " -c {setting}");
+        }
+        let mut dbname = String::new();
+        let port = connected.get_port().to_string();
+        let given = [
+            ("host", host.as_str()),
+            ("port", port.as_str()),
+            ("user", connected.get_username()),
+            ("dbname", database),
+            ("sslmode", ssl_mode(connected.get_ssl_mode())),
+            ("options", options.trim()),
+        ];
+        let shared = url
+            .shared
+            .iter()
+            .chain(&url.libpq)
+            .map(|(k, v)| (k.as_str(), v.as_str()));
+        for (key, value) in given.into_iter().chain(shared) {
+            let value = value.replace('\\', "\\\\").replace('\'', "\\'");
+            let _ = write!(dbname, "{key}='{value}' ");
+        }
+        let passfile = match &url.password {
+            Some(password) => Some(write_passfile(password.expose(), staging)?),
+            // libpq finds the password where sqlx found it: `PGPASSWORD` or the passfile.
+            None => None,
+        };
+        Ok(Libpq {
+            dbname: dbname.trim_end().to_owned(),
+            passfile,
+        })
+    }
+
+    /// Lets a program find the password, and speak English.
+    pub fn prepare<'a>(&self, command: xshell::Cmd<'a>) -> xshell::Cmd<'a> {
+        let command = command.quiet().env("LC_ALL", "C");
+        match &self.passfile {
+            Some(passfile) => command.env("PGPASSFILE", passfile).env_remove("PGPASSWORD"),
+            None => command,
+        }
+    }
+}
+
+fn write_passfile(password: &str, staging: &Path) -> Result<PathBuf> {
+    let path = staging.join("passfile");
+    let escaped = password.replace('\\', "\\\\").replace(':', "\\:");
+    let _ = std::fs::remove_file(&path);
+    durable::create_private_file(&path)
+        .and_then(|mut file| writeln!(file, "*:*:*:*:{escaped}"))
+        .context("cannot write the passfile for the PostgreSQL programs")?;
+    Ok(path)
+}
+
+fn ssl_mode(mode: PgSslMode) -> &'static str {
+    match mode {
+        PgSslMode::Disable => "disable",
+        PgSslMode::Allow => "allow",
+        PgSslMode::Prefer => "prefer",
+        PgSslMode::Require => "require",
+        PgSslMode::VerifyCa => "verify-ca",
+        PgSslMode::VerifyFull => "verify-full",
+    }
+}
+
+/// An identifier, quoted for SQL.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A string, quoted for SQL, whatever `standard_conforming_strings` says.
+pub fn literal(text: &str) -> String {
+    let escaped = text.replace('\'', "''");
+    if escaped.contains('\\') {
+        format!(" E'{}'", escaped.replace('\\', "\\\\"))
+    } else {
+        format!("'{escaped}'")
+    }
+}

@@ -1,0 +1,117 @@
+-- Drops what the current role owns in this database, and nothing else.
+-- Runs inside the transaction of a restore; any error rolls all of it back.
+DO $drop$
+DECLARE
+  owned record;
+  gone text;
+  statement text;
+BEGIN
+  -- Everything that is not ours, down to columns: CASCADE must not reach it.
+  CREATE TEMPORARY TABLE xtask_db_not_ours ON COMMIT DROP AS
+    WITH relations AS (
+      SELECT oid FROM pg_catalog.pg_class
+      WHERE relowner <> current_user::regrole AND oid >= 16384 AND relpersistence <> 't'
+    )
+    SELECT pg_catalog.pg_describe_object(classid, objid, objsubid) AS object, classid, objid, objsubid
+    FROM (
+      SELECT 'pg_class'::regclass::oid AS classid, oid AS objid, 0 AS objsubid FROM relations
+      UNION ALL
+      SELECT 'pg_class'::regclass, attrelid, attnum FROM pg_catalog.pg_attribute
+        WHERE attrelid IN (SELECT oid FROM relations) AND attnum > 0 AND NOT attisdropped
+      UNION ALL
+      SELECT 'pg_constraint'::regclass, oid, 0 FROM pg_catalog.pg_constraint
+        WHERE conrelid IN (SELECT oid FROM relations)
+      UNION ALL
+      SELECT 'pg_trigger'::regclass, oid, 0 FROM pg_catalog.pg_trigger
+        WHERE tgrelid IN (SELECT oid FROM relations)
+      UNION ALL
+      SELECT 'pg_rewrite'::regclass, oid, 0 FROM pg_catalog.pg_rewrite
+        WHERE ev_class IN (SELECT oid FROM relations)
+      UNION ALL
+      SELECT 'pg_policy'::regclass, oid, 0 FROM pg_catalog.pg_policy
+        WHERE polrelid IN (SELECT oid FROM relations)
+      UNION ALL
+      SELECT 'pg_attrdef'::regclass, oid, 0 FROM pg_catalog.pg_attrdef
+        WHERE adrelid IN (SELECT oid FROM relations)
+      UNION ALL
+      SELECT 'pg_proc'::regclass, oid, 0 FROM pg_catalog.pg_proc
+        WHERE proowner <> current_user::regrole AND oid >= 16384
+      UNION ALL
+      SELECT 'pg_type'::regclass, oid, 0 FROM pg_catalog.pg_type
+        WHERE typowner <> current_user::regrole AND oid >= 16384
+      UNION ALL
+      SELECT 'pg_namespace'::regclass, oid, 0 FROM pg_catalog.pg_namespace
+        WHERE nspowner <> current_user::regrole AND oid >= 16384 AND nspname !~ '^pg_'
+      UNION ALL
+      SELECT 'pg_extension'::regclass, oid, 0 FROM pg_catalog.pg_extension
+        WHERE extowner <> current_user::regrole
+    ) AS everything;
+
+  -- Schemas first: they take most of the rest with them. Sequences after
+  -- tables: one that belongs to a column goes with it.
+  FOR owned IN
+    SELECT d.classid, d.objid
+    FROM pg_catalog.pg_shdepend d
+    LEFT JOIN pg_catalog.pg_class c
+      ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+    WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = current_user::regrole
+      AND d.deptype = 'o'
+      AND d.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+      AND (c.oid IS NULL OR c.relpersistence <> 't')
+    ORDER BY CASE d.classid
+      WHEN 'pg_namespace'::regclass THEN 1
+      WHEN 'pg_extension'::regclass THEN 2
+      WHEN 'pg_class'::regclass THEN CASE WHEN c.relkind = 'S' THEN 4 ELSE 3 END
+      ELSE 5 END, d.objid
+  LOOP
+    SELECT CASE o.type
+        WHEN 'large object' THEN format('SELECT pg_catalog.lo_unlink(%s)', owned.objid)
+        WHEN 'default acl' THEN NULL
+        WHEN 'statistics object' THEN 'DROP STATISTICS ' || o.identity || ' CASCADE'
+        WHEN 'composite type' THEN 'DROP TYPE ' || o.identity || ' CASCADE'
+        WHEN 'foreign-data wrapper' THEN 'DROP FOREIGN DATA WRAPPER ' || o.identity || ' CASCADE'
+        ELSE 'DROP ' || upper(o.type) || ' ' || o.identity || ' CASCADE'
+      END
+    INTO statement
+    FROM pg_catalog.pg_identify_object(owned.classid, owned.objid, 0) AS o
+    WHERE EXISTS (
+      SELECT FROM pg_catalog.pg_shdepend s
+      WHERE s.classid = owned.classid AND s.objid = owned.objid AND s.deptype = 'o'
+        AND s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()));
+    IF FOUND AND statement IS NOT NULL THEN
+      EXECUTE statement;
+    END IF;
+  END LOOP;
+
+  SELECT string_agg(object, ', ') INTO gone
+  FROM xtask_db_not_ours n
+  WHERE CASE n.classid
+    WHEN 'pg_class'::regclass THEN NOT EXISTS (
+      SELECT FROM pg_catalog.pg_class c WHERE c.oid = n.objid) OR (n.objsubid > 0 AND NOT EXISTS (
+      SELECT FROM pg_catalog.pg_attribute a
+      WHERE a.attrelid = n.objid AND a.attnum = n.objsubid AND NOT a.attisdropped))
+    WHEN 'pg_constraint'::regclass THEN NOT EXISTS (
+      SELECT FROM pg_catalog.pg_constraint c WHERE c.oid = n.objid)
+    WHEN 'pg_trigger'::regclass THEN NOT EXISTS (
+      SELECT FROM pg_catalog.pg_trigger t WHERE t.oid = n.objid)
+    WHEN 'pg_rewrite'::regclass THEN NOT EXISTS (
+      SELECT FROM pg_catalog.pg_rewrite r WHERE r.oid = n.objid)
+    WHEN 'pg_policy'::regclass THEN NOT EXISTS (
+      SELECT FROM pg_catalog.pg_policy p WHERE p.oid = n.objid)
+    WHEN 'pg_attrdef'::regclass THEN NOT EXISTS (
+      SELECT FROM pg_catalog.pg_attrdef d WHERE d.oid = n.objid)
+    WHEN 'pg_proc'::regclass THEN NOT EXISTS (
+      SELECT FROM pg_catalog.pg_proc p WHERE p.oid = n.objid)
+    WHEN 'pg_type'::regclass THEN NOT EXISTS (
+      SELECT FROM pg_catalog.pg_type t WHERE t.oid = n.objid)
+    WHEN 'pg_namespace'::regclass THEN NOT EXISTS (
+      SELECT FROM pg_catalog.pg_namespace s WHERE s.oid = n.objid)
+    ELSE NOT EXISTS (
+      SELECT FROM pg_catalog.pg_extension e WHERE e.oid = n.objid)
+  END;
+  IF gone IS NOT NULL THEN
+    RAISE EXCEPTION 'dropping what % owns would also drop what others own: %', current_user, gone;
+  END IF;
+  DROP TABLE xtask_db_not_ours;
+END
+$drop$;

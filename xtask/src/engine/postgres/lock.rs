@@ -1,0 +1,65 @@
+//! sqlx's advisory lock: whoever migrates with sqlx waits for us, and we see them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use sqlx::PgConnection;
+
+use super::connect;
+use crate::values::database_url::PostgresUrl;
+use crate::values::failure::Failure;
+
+/// Long enough for another tool's glance at the history, short enough for a person.
+const PATIENCE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(100);
+
+/// The key that `sqlx::migrate::Migrate::lock` computes for a database's name.
+pub fn key(database: &str) -> i64 {
+    0x3d32_ad9e * i64::from(crc32fast::hash(database.as_bytes()))
+}
+
+/// Takes the lock by asking again and again: a session that waits inside
+/// `pg_advisory_lock` would block `CREATE INDEX CONCURRENTLY` of the holder.
+pub async fn lock(url: &PostgresUrl) -> Result<PgConnection> {
+    let mut connected = connect::connect(url).await?;
+    let key = key(&connected.database);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
+            .bind(key)
+            .fetch_one(&mut connected.session)
+            .await
+            .context("cannot take sqlx's advisory lock")?;
+        if locked {
+            return Ok(connected.session);
+        }
+        if Instant::now() >= deadline {
+            let holder = holder(&mut connected.session, key).await?;
+            let database = &connected.database;
+            return Err(Failure::refused(format!(
+                "another migration of database `{database}` is running: \
+                 sqlx's advisory lock is held by {holder}"
+            ))
+            .hint("wait until it has ended, then run the command again")
+            .into());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn holder(session: &mut PgConnection, key: i64) -> Result<String> {
+    let found: Option<String> = sqlx::query_scalar(
+        "SELECT format('pid %s (user %s, application %s, since %s)', a.pid, a.usename, \
+           coalesce(nullif(a.application_name, ''), 'unknown'), \
+           to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')) \
+         FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+           AND ((l.classid::bigint << 32) | l.objid::bigint) = $1 LIMIT 1",
+    )
+    .bind(key)
+    .fetch_optional(session)
+    .await
+    .context("cannot ask who holds sqlx's advisory lock")?;
+    Ok(found.unwrap_or_else(|| "a session that has just ended".into()))
+}

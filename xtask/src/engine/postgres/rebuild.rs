@@ -1,0 +1,233 @@
+//! Restore by building a new database, comparing it, and swapping names.
+
+use std::path::Path;
+use std::process::ChildStdin;
+
+use anyhow::{Context, Result};
+use chrono::Utc;
+use sqlx::{AssertSqlSafe, Connection, Executor};
+use xshell::cmd;
+
+use super::connect::{self, Connected, Libpq, literal, quoted};
+use super::dump::pump;
+use super::restore::{self, Target};
+use super::{Postgres, inspect, properties, swap};
+use crate::engine::Restored;
+use crate::tool::{self, Pipes, Running};
+use crate::values::database::DatabaseProperties;
+use crate::values::failure::Failure;
+use crate::values::progress::Progress;
+use crate::values::verified_dump::VerifiedDump;
+
+/// PostgreSQL cuts longer names without a word.
+const MAX_NAME_BYTES: usize = 63;
+
+/// The comment of a database that is being built. It is how the next run knows
+/// that a database was made by this tool and abandoned by a crash.
+const BEING_BUILT: &str = "xtask-db: being restored; may be dropped when no session uses it";
+
+/// Nothing here waits for the disk: the swap's own commit flushes all before it.
+const SETTINGS: [&str; 3] = [
+    "default_transaction_read_only=off",
+    "synchronous_commit=off",
+    "statement_timeout=0",
+];
+
+pub fn restore(
+    postgres: &mut Postgres,
+    mut target: Target,
+    dump: &VerifiedDump,
+    staging: &Path,
+    progress: &dyn Progress,
+) -> Result<Restored> {
+    let properties = properties_for(&target, dump);
+    postgres.runtime.block_on(drop_abandoned(&mut target))?;
+    let beside = name_beside(&target.database, "restore");
+    let created = create(&mut target.maintenance, &beside, &properties);
+    let built = postgres
+        .runtime
+        .block_on(created)
+        .and_then(|()| fill_and_compare(postgres, &target, dump, &beside, staging, progress))
+        .and_then(|()| {
+            let apply = properties::apply(&mut target.maintenance.session, &beside, &properties);
+            postgres.runtime.block_on(apply)
+        });
+    let swapped = built.and_then(|warnings| {
+        // Our own session in the database is one that a rename would wait for.
+        if let Some(lock) = postgres.lock.take() {
+            postgres
+                .runtime
+                .block_on(async { Ok(lock.close().await?) })?;
+        }
+        let kept = target
+            .now
+            .is_some()
+            .then(|| name_beside(&target.database, "before"));
+        let swap = swap::swap(&postgres.url, &mut target, &beside, kept.as_deref());
+        // Bounded, and half of it must not be left to a signal.
+        let kept = postgres.runtime.block_on_to_the_end(swap)?;
+        Ok(Restored { kept, warnings })
+    });
+    if swapped.is_err() {
+        let dropped = drop_database(&mut target.maintenance, &beside);
+        if let Err(error) = postgres.runtime.block_on_to_the_end(dropped) {
+            return swapped.context(format!(
+                "the half-restored database `{beside}` could not be dropped ({error}); \
+                 the next restore drops it"
+            ));
+        }
+    }
+    swapped
+}
+
+/// The backup's own. One without (it cannot be, from this version on) takes those of today.
+fn properties_for(target: &Target, dump: &VerifiedDump) -> DatabaseProperties {
+    let then = dump.manifest().database.properties.clone();
+    then.or_else(|| target.now.clone()).unwrap_or_default()
+}
+
+/// `shop_restore_20260123143052`, cut so that the ending is always whole.
+fn name_beside(database: &str, purpose: &str) -> String {
+    let ending = format!("_{purpose}_{}", Utc::now().format("%Y%m%d%H%M%S"));
+    let mut end = database.len().min(MAX_NAME_BYTES - ending.len());
+    while !database.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{ending}", &database[..end])
+}
+
+async fn create(
+    maintenance: &mut Connected,
+    name: &str,
+    properties: &DatabaseProperties,
+) -> Result<()> {
+    let session = &mut maintenance.session;
+    let sql = properties::create_statement(name, properties, maintenance.server_major);
+    // The role or the server may be read-only by default.
+    session
+        .execute("SET default_transaction_read_only = off")
+        .await?;
+    session
+        .execute(AssertSqlSafe(sql))
+        .await
+        .with_context(|| format!("cannot create the database `{name}` to restore into"))?;
+    let mark = format!(
+        "COMMENT ON DATABASE {} IS {}",
+        quoted(name),
+        literal(BEING_BUILT)
+    );
+    session
+        .execute(AssertSqlSafe(mark))
+        .await
+        .with_context(|| format!("cannot mark the database `{name}`"))?;
+    Ok(())
+}
+
+async fn drop_database(maintenance: &mut Connected, name: &str) -> Result<()> {
+    let force = if maintenance.server_major >= 13 {
+        " WITH (FORCE)"
+    } else {
+        ""
+    };
+    let sql = format!("DROP DATABASE IF EXISTS {}{force}", quoted(name));
+    maintenance.session.execute(AssertSqlSafe(sql)).await?;
+    Ok(())
+}
+
+/// Databases that carry our mark and that nobody is connected to: left by a crash.
+async fn drop_abandoned(target: &mut Target) -> Result<()> {
+    let abandoned: Vec<String> = sqlx::query_scalar(
+        "SELECT d.datname::text FROM pg_database d \
+         WHERE shobj_description(d.oid, 'pg_database') = $1 \
+           AND d.datname ~ '_restore_[0-9]{14}$' \
+           AND pg_has_role(current_user, d.datdba, 'USAGE') \
+           AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)",
+    )
+    .bind(BEING_BUILT)
+    .fetch_all(&mut target.maintenance.session)
+    .await
+    .context("cannot look for half-restored databases")?;
+    for name in abandoned {
+        drop_database(&mut target.maintenance, &name)
+            .await
+            .with_context(|| format!("cannot drop the half-restored database `{name}`"))?;
+    }
+    Ok(())
+}
+
+fn fill_and_compare(
+    postgres: &Postgres,
+    target: &Target,
+    dump: &VerifiedDump,
+    beside: &str,
+    staging: &Path,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let program = restore::find_pg_restore(dump, target.maintenance.server_major)?;
+    let options = &target.maintenance.options;
+    let libpq = Libpq::new(&postgres.url, options, beside, &SETTINGS, staging)?;
+    let shell = tool::shell()?;
+    let (path, dbname) = (&program.path, &libpq.dbname);
+    let command = libpq.prepare(cmd!(
+        shell,
+        "{path} --exit-on-error --no-password --dbname={dbname}"
+    ));
+    let mut running = Running::start(command, Pipes::Stdin, postgres.interrupt())?;
+    let stdin = running.take_stdin()?;
+    progress.begin("restore", Some(dump.manifest().dump.raw_size_bytes));
+    let fed = feed(postgres, dump, stdin, progress);
+    progress.end();
+    postgres.interrupt().check()?;
+    // pg_restore says why it stopped reading; that we could not write any more says nothing.
+    running
+        .wait()
+        .context("cannot restore the dump into a new database")?;
+    fed?;
+    progress.begin("compare", None);
+    let compared = postgres.runtime.block_on(compare(postgres, dump, beside));
+    progress.end();
+    compared
+}
+
+fn feed(
+    postgres: &Postgres,
+    dump: &VerifiedDump,
+    mut stdin: ChildStdin,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let mut unpacked = dump.unpack().context("cannot read the dump")?;
+    pump(&mut unpacked, &mut stdin, progress, postgres.interrupt())?;
+    drop(stdin);
+    unpacked
+        .finish()
+        .map_err(|error| Failure::untrusted(error.to_string()).into())
+}
+
+/// What was built against what the manifest says was dumped; then statistics,
+/// so that the first queries are planned as before.
+async fn compare(postgres: &Postgres, dump: &VerifiedDump, beside: &str) -> Result<()> {
+    let mut connected = connect::connect_to(&postgres.url, Some(beside)).await?;
+    let session = &mut connected.session;
+    let found = inspect::contents(session, &postgres.bookkeeping.table).await?;
+    let differences = dump.manifest().contents().differences(&found);
+    if !differences.is_empty() {
+        return Err(Failure::untrusted(format!(
+            "the restored database is not what the manifest says: {}",
+            differences.join("; ")
+        ))
+        .hint("the live database was left as it was; `cargo xtask db list` shows other backups")
+        .into());
+    }
+    session
+        .execute("SET default_transaction_read_only = off")
+        .await?;
+    session
+        .execute("ANALYZE")
+        .await
+        .context("cannot gather statistics")?;
+    connected
+        .session
+        .close()
+        .await
+        .context("cannot end the comparison")
+}

@@ -1,0 +1,148 @@
+//! Two renames in one transaction: the name always leads to a whole database.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures_util::future::{Either, select};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use super::connect::{self, quoted};
+use super::restore::{self, Target};
+use crate::engine::Kept;
+use crate::values::database_url::PostgresUrl;
+use crate::values::failure::Failure;
+
+/// The server waits about five seconds for other sessions before a rename gives up.
+const TRIES: u32 = 4;
+const POLL: Duration = Duration::from_millis(50);
+
+/// Gives `beside` the name of the live database, which becomes `kept` and
+/// takes no more connections.
+pub async fn swap(
+    url: &PostgresUrl,
+    target: &mut Target,
+    beside: &str,
+    kept: Option<&str>,
+) -> Result<Option<Kept>> {
+    let (live, beside) = (quoted(&target.database), quoted(beside));
+    let Some(kept) = kept else {
+        let sql = format!("ALTER DATABASE {beside} RENAME TO {live}");
+        target
+            .maintenance
+            .session
+            .execute(AssertSqlSafe(sql))
+            .await
+            .with_context(|| format!("cannot name the restored database `{}`", target.database))?;
+        return Ok(None);
+    };
+    let (name, kept) = (kept, quoted(kept));
+    let first = format!("ALTER DATABASE {live} RENAME TO {kept}");
+    let second = [
+        format!("ALTER DATABASE {kept} WITH ALLOW_CONNECTIONS false"),
+        format!("ALTER DATABASE {beside} RENAME TO {live}"),
+    ];
+    let maintenance = target.maintenance.database.clone();
+    let mut killer = connect::connect_to(url, Some(&maintenance)).await?.session;
+    for attempt in 1.. {
+        let renamed = rename(
+            &mut target.maintenance.session,
+            &mut killer,
+            &target.database,
+            &first,
+            &second,
+        )
+        .await;
+        match renamed {
+            Ok(()) => break,
+            Err(error) if is_in_use(&error) && attempt < TRIES => {}
+            Err(error) if is_in_use(&error) => {
+                return Err(still_in_use(&mut killer, &target.database).await?);
+            }
+            Err(error) => return Err(error).context("cannot swap the restored database in"),
+        }
+    }
+    // Only the helper session; the swap is committed.
+    let _ = killer.close().await;
+    let drop = format!("DROP DATABASE {kept}");
+    let remove_command = format!("psql --dbname='{maintenance}' --command='{drop}'");
+    Ok(Some(Kept {
+        name: name.to_owned(),
+        remove_command,
+    }))
+}
+
+/// While the first rename waits for other sessions to end, new ones queue
+/// behind its lock, and the killer ends those that were there before: nobody
+/// can slip in between.
+async fn rename(
+    session: &mut PgConnection,
+    killer: &mut PgConnection,
+    database: &str,
+    first: &str,
+    second: &[String],
+) -> Result<(), sqlx::Error> {
+    session.execute("BEGIN").await?;
+    let swapped = async {
+        {
+            let renaming = session.execute(AssertSqlSafe(first.to_owned()));
+            let killing = std::pin::pin!(end_sessions(killer, database));
+            match select(renaming, killing).await {
+                Either::Left((renamed, _)) => renamed?,
+                Either::Right((failed, _)) => return Err(failed),
+            };
+        }
+        for sql in second {
+            session.execute(AssertSqlSafe(sql.clone())).await?;
+        }
+        session.execute("COMMIT").await?;
+        Ok(())
+    }
+    .await;
+    if swapped.is_err() {
+        session.execute("ROLLBACK").await?;
+    }
+    swapped
+}
+
+/// Ends the other sessions again and again; returns only with an error.
+async fn end_sessions(killer: &mut PgConnection, database: &str) -> sqlx::Error {
+    loop {
+        // A session that we may not end is left to the rename, which then says so.
+        let ended = sqlx::query(
+            "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a \
+             WHERE a.datname = $1 AND a.pid <> pg_backend_pid() AND a.usesysid IS NOT NULL \
+               AND (pg_has_role(current_user, a.usesysid, 'USAGE') \
+                 OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) \
+                 OR (pg_has_role(current_user, 'pg_signal_backend', 'USAGE') \
+                   AND NOT (SELECT rolsuper FROM pg_roles r WHERE r.oid = a.usesysid)))",
+        )
+        .bind(database)
+        .execute(&mut *killer)
+        .await;
+        if let Err(error) = ended {
+            return error;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn is_in_use(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|code| code == "55006")
+}
+
+async fn still_in_use(killer: &mut PgConnection, database: &str) -> Result<anyhow::Error> {
+    let sessions = restore::sessions(killer, database).await?;
+    Ok(Failure::refused(format!(
+        "database `{database}` is used by sessions that this role may not end: {}",
+        if sessions.is_empty() {
+            "none that can be seen".into()
+        } else {
+            sessions.join("; ")
+        }
+    ))
+    .hint("stop the programs that use the database, then run the command again")
+    .into())
+}

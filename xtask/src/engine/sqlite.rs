@@ -1,0 +1,187 @@
+//! SQLite, through its online backup API (rusqlite) and sqlx's migrator.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::runtime::Runtime;
+use super::{DumpEstimate, Dumped, Engine, RestoreWay, Restored};
+use crate::interrupt::Interrupt;
+use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind};
+use crate::values::database_url::SqliteUrl;
+use crate::values::failure::Failure;
+use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
+use crate::values::progress::Progress;
+use crate::values::verified_dump::VerifiedDump;
+
+mod copy;
+mod dump;
+mod inspect;
+mod restore;
+
+pub struct Sqlite {
+    path: PathBuf,
+    create: bool,
+    read_only: bool,
+    bookkeeping: Bookkeeping,
+    runtime: Runtime,
+}
+
+impl Sqlite {
+    pub fn new(
+        url: &SqliteUrl,
+        folder: &Path,
+        bookkeeping: Bookkeeping,
+        interrupt: Interrupt,
+    ) -> Result<Sqlite> {
+        let path = url.path_in(folder);
+        // As the file is found through links, so that two names of one file are one database.
+        let path = match path.canonicalize() {
+            Ok(canonical) => canonical,
+            Err(_) => std::path::absolute(&path)
+                .with_context(|| format!("cannot make `{}` absolute", path.display()))?,
+        };
+        Ok(Sqlite {
+            path,
+            create: url.create,
+            read_only: url.read_only,
+            bookkeeping,
+            runtime: Runtime::new(interrupt)?,
+        })
+    }
+
+    fn interrupt(&self) -> &Interrupt {
+        self.runtime.interrupt()
+    }
+
+    fn require_writable(&self) -> Result<()> {
+        if self.read_only {
+            let path = self.path.display();
+            return Err(
+                Failure::refused(format!("the database `{path}` is opened read-only"))
+                    .hint("take `mode=ro` or `immutable=1` out of the database URL")
+                    .into(),
+            );
+        }
+        Ok(())
+    }
+
+    fn require_file(&self) -> Result<()> {
+        if self.create || self.path.exists() {
+            return Ok(());
+        }
+        let path = self.path.display();
+        Err(
+            Failure::refused(format!("the SQLite database `{path}` does not exist"))
+                .hint("check the path; to create it, add `?mode=rwc` to the database URL")
+                .into(),
+        )
+    }
+}
+
+impl Engine for Sqlite {
+    fn facts(&mut self) -> Result<DatabaseFacts> {
+        Ok(DatabaseFacts {
+            engine: EngineKind::Sqlite,
+            name: self
+                .path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            host: None,
+            port: None,
+            user: None,
+            path: Some(self.path.display().to_string()),
+            server_version: rusqlite::version().to_owned(),
+            system_identifier: None,
+            properties: None,
+            other: Default::default(),
+        })
+    }
+
+    fn exists(&mut self) -> Result<bool> {
+        Ok(self.path.exists())
+    }
+
+    fn contents(&mut self) -> Result<Contents> {
+        match inspect::open_to_read(&self.path, self.require_file())? {
+            Some(connection) => inspect::contents(&connection, &self.bookkeeping.table),
+            None => Ok(Contents::default()),
+        }
+    }
+
+    fn history(&mut self) -> Result<Vec<AppliedMigration>> {
+        match inspect::open_to_read(&self.path, self.require_file())? {
+            Some(connection) => inspect::history(&connection, &self.bookkeeping.table),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// SQLite has no lock that outlives a statement and lets others read; the
+    /// vault's lock is the one that counts.
+    fn lock(&mut self) -> Result<()> {
+        self.require_writable()
+    }
+
+    fn prepare_dump(&mut self) -> Result<DumpEstimate> {
+        self.require_file()?;
+        let size = |suffix: &str| {
+            let mut path = self.path.clone().into_os_string();
+            path.push(suffix);
+            std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+        };
+        let raw_size_bytes = size("") + size("-wal");
+        Ok(DumpEstimate {
+            raw_size_bytes,
+            staging_bytes: raw_size_bytes,
+        })
+    }
+
+    fn dump(
+        &mut self,
+        sink: &mut (dyn Write + Send),
+        staging: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Dumped> {
+        self.require_file()?;
+        dump::dump(self, sink, staging, progress)
+            .with_context(|| format!("cannot dump the database `{}`", self.path.display()))
+    }
+
+    fn migrate(
+        &mut self,
+        _proof: &VerifiedDump,
+        pending: &[Migration],
+        ran: &mut dyn FnMut(MigrationRan),
+    ) -> Result<()> {
+        use sqlx::{ConnectOptions, Connection};
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&self.path);
+        self.runtime.block_on(async {
+            let mut connection = options
+                .connect()
+                .await
+                .with_context(|| format!("cannot open the database `{}`", self.path.display()))?;
+            let done = super::migrate::run(&mut connection, &self.bookkeeping, pending, ran).await;
+            // The migrations are committed or rolled back; a close that fails changes neither.
+            let _ = connection.close().await;
+            done
+        })
+    }
+
+    fn prepare_restore(&mut self, dump: &VerifiedDump) -> Result<RestoreWay> {
+        self.require_writable()?;
+        restore::prepare(self, dump)
+    }
+
+    fn restore(
+        &mut self,
+        dump: &VerifiedDump,
+        staging: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Restored> {
+        restore::restore(self, dump, staging, progress)
+            .with_context(|| format!("cannot restore the database `{}`", self.path.display()))
+    }
+}

@@ -1,0 +1,57 @@
+//! SQLite's online backup API: page by page, one transaction for everybody else.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
+
+use crate::interrupt::Interrupt;
+use crate::values::failure::Failure;
+use crate::values::progress::Progress;
+
+/// 8 MiB of the usual pages: small enough to see Ctrl-C, large enough to cost nothing.
+const PAGES_A_STEP: i32 = 2048;
+const POLL: Duration = Duration::from_millis(25);
+
+/// Copies all of `from` over `to`. What `to` was stays until the last page is
+/// there; an error or a crash before that leaves it as it was.
+pub fn copy(
+    from: &Connection,
+    to: &mut Connection,
+    patience: Duration,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let page_bytes: u64 = from
+        .query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0))
+        .context("cannot read the page size")?
+        .unsigned_abs();
+    let backup = Backup::new(from, to).context("cannot begin to copy")?;
+    let mut deadline = Instant::now() + patience;
+    let mut copied = 0;
+    loop {
+        interrupt.check()?;
+        match backup.step(PAGES_A_STEP).context("cannot copy the pages")? {
+            StepResult::Done => return Ok(()),
+            StepResult::More => deadline = Instant::now() + patience,
+            StepResult::Busy | StepResult::Locked if Instant::now() < deadline => {
+                std::thread::sleep(POLL);
+            }
+            _ => return Err(locked(patience)),
+        }
+        let at = backup.progress();
+        let now = u64::try_from(at.pagecount - at.remaining).unwrap_or(0) * page_bytes;
+        progress.advance(now.saturating_sub(copied));
+        copied = copied.max(now);
+    }
+}
+
+pub fn locked(patience: Duration) -> anyhow::Error {
+    Failure::refused(format!(
+        "the database is locked: another process was still reading or writing it after {} s",
+        patience.as_secs()
+    ))
+    .hint("stop the program that uses the database, then run the command again")
+    .into()
+}

@@ -1,0 +1,141 @@
+//! What a SQLite file holds. Read-only connections; nothing is created.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::values::database::{AppliedMigration, Contents, TableRows};
+
+/// How long a reader or writer waits for another process.
+pub const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// `None` when the file is missing and that is no error (`required` is what to say otherwise).
+pub fn open_to_read(path: &Path, required: Result<()>) -> Result<Option<Connection>> {
+    if !path.exists() {
+        return required.map(|()| None);
+    }
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .with_context(|| format!("cannot open the database `{}`", path.display()))?;
+    connection.busy_timeout(BUSY_WAIT)?;
+    Ok(Some(connection))
+}
+
+/// A file that nobody else has open and that will not change: no lock, no `-wal`.
+pub fn open_unchanging(path: &Path) -> Result<Connection> {
+    let encoded = percent_encoding::percent_encode(
+        path.as_os_str().as_encoded_bytes(),
+        percent_encoding::NON_ALPHANUMERIC,
+    );
+    Connection::open_with_flags(
+        format!("file:{encoded}?immutable=1"),
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_URI,
+    )
+    .with_context(|| format!("cannot open `{}`", path.display()))
+}
+
+/// Rows of all tables and the history, in one read transaction.
+pub fn contents(connection: &Connection, bookkeeping: &str) -> Result<Contents> {
+    let transaction = connection
+        .unchecked_transaction()
+        .context("cannot begin to read")?;
+    let mut tables = Vec::new();
+    for (name, kind) in tables_of(connection).context("cannot read the schema")? {
+        match count(connection, &name) {
+            Ok(rows) => tables.push(TableRows {
+                schema: "main".into(),
+                name,
+                rows,
+            }),
+            // A virtual table may refuse to be read as a whole (contentless FTS5), or
+            // need a module that only the application has. Its shadow tables are copied.
+            Err(_) if kind == "virtual" => {}
+            Err(error) => {
+                return Err(error).context(format!("cannot count the rows of table `{name}`"));
+            }
+        }
+    }
+    tables.sort();
+    let applied = history(connection, bookkeeping)?;
+    drop(transaction);
+    Ok(Contents {
+        tables,
+        large_objects: None,
+        applied,
+    })
+}
+
+fn tables_of(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    // `pragma_table_list` opens every view as well, and fails with a broken one.
+    let virtual_or_not = "CASE WHEN sql LIKE 'create virtual%' THEN 'virtual' ELSE 'table' END";
+    let sql = format!(
+        "SELECT name, {virtual_or_not} FROM sqlite_schema \
+         WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
+fn count(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
+    let sql = format!("SELECT count(*) FROM main.{}", quoted(table));
+    connection
+        .query_row(&sql, [], |row| row.get::<_, i64>(0))
+        .map(|rows| rows.unsigned_abs())
+}
+
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// sqlx's table; empty when there is none.
+pub fn history(connection: &Connection, bookkeeping: &str) -> Result<Vec<AppliedMigration>> {
+    let context = || format!("cannot read the migration history in `{bookkeeping}`");
+    let sql = format!(
+        "SELECT version, description, lower(hex(checksum)), success \
+         FROM {bookkeeping} ORDER BY version"
+    );
+    let mut statement = match connection.prepare(&sql) {
+        Err(error) if is_missing_table(&error) => return Ok(Vec::new()),
+        prepared => prepared.with_context(context)?,
+    };
+    let rows = statement.query_map([], |row| {
+        Ok(AppliedMigration {
+            version: row.get(0)?,
+            description: row.get(1)?,
+            checksum: row.get(2)?,
+            success: row.get(3)?,
+        })
+    });
+    rows.and_then(Iterator::collect).with_context(context)
+}
+
+fn is_missing_table(error: &rusqlite::Error) -> bool {
+    error.to_string().contains("no such table")
+}
+
+/// Everything that SQLite finds wrong with the file, the first few lines of it.
+pub fn integrity_problems(connection: &Connection) -> Result<Vec<String>> {
+    let mut statement = connection.prepare("PRAGMA main.integrity_check(10)")?;
+    let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let lines = lines.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(lines.into_iter().filter(|line| line != "ok").collect())
+}
+
+/// Whether the file is one that SQLite cannot make sense of.
+pub fn is_damaged(error: &anyhow::Error) -> bool {
+    let code = error.chain().find_map(|cause| match cause.downcast_ref()? {
+        rusqlite::Error::SqliteFailure(failure, _) => Some(failure.code),
+        _ => None,
+    });
+    matches!(
+        code,
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
+    )
+}

@@ -1,0 +1,200 @@
+//! A SQLite restore: unpacked beside, checked, compared, then copied into the
+//! live file in one transaction that every open connection sees.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use chrono::Utc;
+use rusqlite::{Connection, OpenFlags};
+
+use super::dump::{check, pump};
+use super::inspect::{self, BUSY_WAIT};
+use super::{Sqlite, copy};
+use crate::durable;
+use crate::engine::{Kept, RestoreWay, Restored};
+use crate::values::failure::Failure;
+use crate::values::progress::Progress;
+use crate::values::verified_dump::VerifiedDump;
+
+/// How long a restore waits for other processes to let go.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub fn prepare(sqlite: &Sqlite, _dump: &VerifiedDump) -> Result<RestoreWay> {
+    let mut way = RestoreWay {
+        description: "copied into the live file in one transaction; open connections see it".into(),
+        sessions: Vec::new(),
+        warnings: Vec::new(),
+    };
+    if !sqlite.path.exists() {
+        way.description = "the file is missing and will be created".into();
+    } else if let Some(why) = damage(sqlite) {
+        way.warnings.push(format!(
+            "the live file cannot be read ({why}) and will be moved aside"
+        ));
+    }
+    Ok(way)
+}
+
+/// Why the live file cannot take a restore, if it can't.
+fn damage(sqlite: &Sqlite) -> Option<String> {
+    let looked = inspect::open_to_read(&sqlite.path, Ok(())).and_then(|connection| {
+        if let Some(connection) = connection {
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        }
+        Ok(())
+    });
+    looked
+        .err()
+        .filter(inspect::is_damaged)
+        .map(|error| error.root_cause().to_string())
+}
+
+pub fn restore(
+    sqlite: &Sqlite,
+    dump: &VerifiedDump,
+    staging: &Path,
+    progress: &dyn Progress,
+) -> Result<Restored> {
+    let beside = staging.join("restored.db");
+    unpack(sqlite, dump, &beside, progress)?;
+    compare(sqlite, dump, &beside)?;
+    let kept = match damage(sqlite) {
+        Some(_) => Some(move_aside(&sqlite.path)?),
+        None => None,
+    };
+    let source = inspect::open_unchanging(&beside)?;
+    let mut live = open_live(sqlite)?;
+    adopt_page_size(&source, &live)?;
+    progress.begin("restore", Some(dump.manifest().dump.raw_size_bytes));
+    let copied = copy::copy(&source, &mut live, PATIENCE, progress, sqlite.interrupt());
+    progress.end();
+    copied?;
+    // The restored pages may still be in the WAL. They are committed; this only saves space.
+    let _ = live.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    Ok(Restored {
+        kept,
+        warnings: Vec::new(),
+    })
+}
+
+fn unpack(
+    sqlite: &Sqlite,
+    dump: &VerifiedDump,
+    beside: &Path,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let needed = dump.manifest().dump.raw_size_bytes;
+    let folder = beside.parent().unwrap_or(Path::new("."));
+    let free = durable::free_bytes(folder).context("cannot ask for free space")?;
+    if free < needed {
+        return Err(Failure::refused(format!(
+            "`{}` has {} MiB free, and unpacking the dump needs {} MiB",
+            folder.display(),
+            free >> 20,
+            (needed >> 20) + 1
+        ))
+        .hint("free some space, then run the command again")
+        .into());
+    }
+    let mut file: File = durable::create_private_file(beside)
+        .with_context(|| format!("cannot create `{}`", beside.display()))?;
+    let mut unpacked = dump.unpack().context("cannot read the dump")?;
+    progress.begin("unpack", Some(needed));
+    let pumped = pump(&mut unpacked, &mut file, progress, sqlite.interrupt());
+    progress.end();
+    pumped.context("cannot unpack the dump")?;
+    unpacked
+        .finish()
+        .map_err(|error| Failure::untrusted(error.to_string()))?;
+    Ok(())
+}
+
+/// Refuses when what was unpacked is not what the manifest describes.
+fn compare(sqlite: &Sqlite, dump: &VerifiedDump, beside: &Path) -> Result<()> {
+    let found = check(beside, &sqlite.bookkeeping.table)?;
+    let mut expected = dump.manifest().contents();
+    expected.large_objects = None;
+    let differences = expected.differences(&found);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::untrusted(format!(
+        "the dump does not hold what its manifest says: {}",
+        differences.join("; ")
+    ))
+    .into())
+}
+
+fn open_live(sqlite: &Sqlite) -> Result<Connection> {
+    if let Some(parent) = sqlite.path.parent() {
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("cannot create the folder `{}`", parent.display()))?;
+    }
+    let live = Connection::open_with_flags(
+        &sqlite.path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .context("cannot open it")?;
+    live.busy_timeout(BUSY_WAIT)?;
+    Ok(live)
+}
+
+/// A page size cannot change in WAL mode. Leaving that mode changes no data,
+/// and the copy brings the mode of the backup with it.
+fn adopt_page_size(source: &Connection, live: &Connection) -> Result<()> {
+    let page_size = |connection: &Connection| -> rusqlite::Result<i64> {
+        connection.query_row("PRAGMA page_size", [], |row| row.get(0))
+    };
+    let mode: String = live
+        .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+        .map_err(|error| unless_locked(error, "cannot read the journal mode"))?;
+    if mode != "wal" || page_size(source)? == page_size(live)? {
+        return Ok(());
+    }
+    let mode: String = live
+        .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
+        .map_err(|error| unless_locked(error, "cannot leave WAL mode to change the page size"))?;
+    if mode == "delete" {
+        Ok(())
+    } else {
+        Err(copy::locked(BUSY_WAIT))
+    }
+}
+
+fn unless_locked(error: rusqlite::Error, context: &'static str) -> anyhow::Error {
+    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+    match error.sqlite_error_code() {
+        Some(DatabaseBusy | DatabaseLocked) => copy::locked(BUSY_WAIT),
+        _ => anyhow::Error::new(error).context(context),
+    }
+}
+
+/// A file that SQLite cannot read is kept beside, with its journal, and never overwritten.
+fn move_aside(path: &Path) -> Result<Kept> {
+    let stamp = Utc::now().format("%Y-%m-%d_%H%M%S");
+    let with = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let kept = with(&format!(".damaged_{stamp}"));
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let side = with(suffix);
+        if side.exists() {
+            let to = with(&format!(".damaged_{stamp}{suffix}"));
+            durable::rename_without_overwriting(&side, &to)
+                .with_context(|| format!("cannot move `{}` aside", side.display()))?;
+        }
+    }
+    durable::rename_without_overwriting(path, &kept)
+        .with_context(|| format!("cannot move `{}` aside", path.display()))?;
+    let name = kept.display().to_string();
+    Ok(Kept {
+        remove_command: format!("rm '{name}'"),
+        name,
+    })
+}

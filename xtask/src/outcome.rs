@@ -1,0 +1,95 @@
+//! From a story's result to an exit code and the last words on the terminal.
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::interrupt::{self, Interrupt, Interrupted};
+use crate::ui::{Ui, print_error};
+use crate::values::failure::{Failure, Outcome};
+
+#[derive(Serialize)]
+struct Document {
+    error: ErrorDocument,
+}
+
+#[derive(Serialize)]
+struct ErrorDocument {
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+    exit_code: u8,
+}
+
+/// Runs a story, prints what went wrong, and returns the exit code.
+pub fn report(ui: &Ui, story: impl FnOnce(&Interrupt) -> Result<()>) -> u8 {
+    let done = Interrupt::install()
+        .context("cannot listen for signals")
+        .and_then(|interrupt| story(&interrupt));
+    let Err(error) = done else { return 0 };
+    let failure = error.downcast_ref::<Failure>();
+    let lines = lines(&error);
+    let hint = hint(&error);
+    let exit_code = if is_interrupted(&error) {
+        interrupt::EXIT_CODE
+    } else {
+        failure
+            .map_or(Outcome::Unexpected, |failure| failure.outcome)
+            .exit_code()
+    };
+    print_error(&lines, hint.as_deref());
+    if exit_code == interrupt::EXIT_CODE {
+        let changed = failure.is_some_and(|failure| failure.outcome == Outcome::AfterChange);
+        ui.insist(if changed {
+            "interrupted: the database may have been changed, see above"
+        } else {
+            "interrupted: the database is as it was"
+        });
+    }
+    let (message, causes) = match lines.split_first() {
+        Some((message, causes)) => (message.clone(), causes.to_vec()),
+        None => (String::new(), Vec::new()),
+    };
+    let document = Document {
+        error: ErrorDocument {
+            message,
+            causes,
+            hint,
+            exit_code,
+        },
+    };
+    if ui.emit(&document).is_err() {
+        // stdout is gone; the exit code still says it all.
+        return exit_code;
+    }
+    exit_code
+}
+
+fn is_interrupted(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Interrupted>().is_some()
+        || error.chain().any(|cause| cause.is::<Interrupted>())
+}
+
+/// The chain, outermost first, without a cause that its predecessor already says.
+fn lines(error: &anyhow::Error) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for cause in error.chain().map(|cause| cause.to_string()) {
+        if !lines.last().is_some_and(|last| last.contains(&cause)) {
+            lines.push(cause);
+        }
+    }
+    lines
+}
+
+/// The outermost hint: it knows most of the story.
+fn hint(error: &anyhow::Error) -> Option<String> {
+    if let Some(hint) = error
+        .downcast_ref::<Failure>()
+        .and_then(|failure| failure.hint.clone())
+    {
+        return Some(hint);
+    }
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<Failure>())
+        .find_map(|failure| failure.hint.clone())
+}

@@ -1,0 +1,147 @@
+//! The human: say, show, ask. Text for people goes to stderr, data to stdout.
+
+use std::cell::Cell;
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+mod ask;
+mod progress;
+mod table;
+mod words;
+
+pub use ask::Answer;
+pub use progress::Shown;
+pub use table::Table;
+pub use words::{age, count, size, time};
+
+pub struct Ui {
+    quiet: bool,
+    verbose: bool,
+    json: bool,
+    /// Somebody can read a question and answer it.
+    attended: bool,
+    emitted: Cell<bool>,
+}
+
+impl Ui {
+    pub fn new(quiet: bool, verbose: bool, json: bool) -> Ui {
+        let terminal = io::stderr().is_terminal();
+        if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+            console::set_colors_enabled(false);
+            console::set_colors_enabled_stderr(false);
+        }
+        let attended = terminal && io::stdin().is_terminal();
+        Ui {
+            quiet,
+            verbose,
+            json,
+            attended,
+            emitted: Cell::new(false),
+        }
+    }
+
+    pub fn is_attended(&self) -> bool {
+        self.attended
+    }
+
+    /// A line for a person.
+    pub fn say(&self, line: impl AsRef<str>) {
+        if !self.quiet {
+            eprint_line(line.as_ref());
+        }
+    }
+
+    /// A line for a person who asked for more.
+    pub fn detail(&self, line: impl AsRef<str>) {
+        if self.verbose {
+            eprint_line(line.as_ref());
+        }
+    }
+
+    /// A line that is said even when quiet: part of a question.
+    pub fn insist(&self, line: impl AsRef<str>) {
+        eprint_line(line.as_ref());
+    }
+
+    /// Data for a person, on stdout; left out when the data is JSON.
+    pub fn show(&self, text: impl AsRef<str>) -> Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        write_stdout(&clean(text.as_ref()))
+    }
+
+    /// The JSON document of this run.
+    pub fn emit(&self, document: &impl Serialize) -> Result<()> {
+        if !self.json || self.emitted.replace(true) {
+            return Ok(());
+        }
+        let mut text = serde_json::to_string_pretty(document).context("cannot write JSON")?;
+        text.push('\n');
+        write_stdout(&text)
+    }
+
+    pub fn progress(&self) -> Shown {
+        Shown::new(self.quiet, io::stderr().is_terminal())
+    }
+}
+
+fn write_stdout(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        // A reader such as `head` that has seen enough is no error of ours.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to stdout"),
+    }
+}
+
+fn eprint_line(line: &str) {
+    // There is nobody left to tell when stderr is closed.
+    let _ = writeln!(io::stderr(), "{}", clean(line));
+}
+
+/// Names come from databases and files: what would steer a terminal is made
+/// visible. Our own colours are let through.
+fn clean(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let colour = rest.strip_prefix("\x1b[").and_then(|after| {
+            let end = after.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+            after[end..].starts_with('m').then_some(end + 3)
+        });
+        if let Some(length) = colour {
+            cleaned.push_str(&rest[..length]);
+            rest = &rest[length..];
+            continue;
+        }
+        if c.is_control() && c != '\n' {
+            cleaned.push('\u{fffd}')
+        } else {
+            cleaned.push(c)
+        }
+        rest = &rest[c.len_utf8()..];
+    }
+    cleaned
+}
+
+/// `error:`, `caused by:`, an empty line, `hint:`; no cause twice.
+pub fn print_error(lines: &[String], hint: Option<&str>) {
+    let red = console::style("error:").red().bold().for_stderr();
+    for (i, line) in lines.iter().enumerate() {
+        if i == 0 {
+            eprint_line(&format!("{red} {line}"));
+        } else {
+            eprint_line(&format!("caused by: {line}"));
+        }
+    }
+    if let Some(hint) = hint {
+        let cyan = console::style("hint:").cyan().bold().for_stderr();
+        eprint_line(&format!("\n{cyan} {hint}"));
+    }
+}

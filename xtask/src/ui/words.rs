@@ -1,0 +1,37 @@
+//! Sizes, ages and counts as a person reads them.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use indicatif::HumanBytes;
+
+pub fn size(bytes: u64) -> String {
+    HumanBytes(bytes).to_string()
+}
+
+pub fn time(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// `12 s`, `5 min`, `3 h`, `9 d`; one from the future says so.
+pub fn age(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let age = now - then;
+    if age < TimeDelta::seconds(-1) {
+        return format!("{} in the future", span(-age));
+    }
+    span(age.max(TimeDelta::zero()))
+}
+
+fn span(time: TimeDelta) -> String {
+    let seconds = time.num_seconds();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// `1 table`, `2 tables`.
+pub fn count(number: u64, singular: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {singular}{ending}")
+}

@@ -1,0 +1,15 @@
+//! Values: what the parts of the house tell each other.
+//!
+//! No files are written here, no process is started, no clock is read. The
+//! one exception is [`verified_dump`], which reads the bytes that it vouches for.
+
+pub mod codec;
+pub mod database;
+pub mod database_url;
+pub mod digest;
+pub mod failure;
+pub mod id;
+pub mod manifest;
+pub mod plan;
+pub mod progress;
+pub mod verified_dump;

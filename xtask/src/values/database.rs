@@ -1,0 +1,206 @@
+//! What identifies a database, and what it holds; never a password.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    Sqlite,
+    Postgresql,
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EngineKind::Sqlite => "SQLite",
+            EngineKind::Postgresql => "PostgreSQL",
+        })
+    }
+}
+
+/// Which database a backup was taken of, in a form that another machine can
+/// compare with its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatabaseFacts {
+    pub engine: EngineKind,
+    /// PostgreSQL: the database's name. SQLite: the file's name.
+    pub name: String,
+    /// PostgreSQL: host name, address or socket folder.
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    /// PostgreSQL: the role that was connected.
+    pub user: Option<String>,
+    /// SQLite: the absolute path of the file.
+    pub path: Option<String>,
+    pub server_version: String,
+    /// PostgreSQL: of the cluster (`pg_control_system()`), where the role may read it.
+    pub system_identifier: Option<String>,
+    /// PostgreSQL: what `CREATE DATABASE` and its companions need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub properties: Option<DatabaseProperties>,
+    /// Fields of a later version; written back as they were.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl DatabaseFacts {
+    /// Whether `then`, the facts of a backup, are of this database.
+    ///
+    /// PostgreSQL: the same name in the same cluster; where a role may not
+    /// read the cluster's identifier, the same name on the same host and port.
+    /// SQLite: the same file. A recorded path that leads nowhere
+    /// (`exists` says so) was moved or is another machine's: then the name
+    /// decides. One that leads to another file was that file's backup.
+    pub fn is_same_as(&self, then: &DatabaseFacts, exists: impl Fn(&str) -> bool) -> bool {
+        if self.engine != then.engine {
+            return false;
+        }
+        match self.engine {
+            EngineKind::Sqlite => {
+                let moved = || !then.path.as_deref().is_some_and(exists);
+                self.path == then.path || (self.name == then.name && moved())
+            }
+            EngineKind::Postgresql => {
+                self.name == then.name
+                    && match (&self.system_identifier, &then.system_identifier) {
+                        (Some(now), Some(then)) => now == then,
+                        _ => self.host == then.host && self.port == then.port,
+                    }
+            }
+        }
+    }
+}
+
+impl fmt::Display for DatabaseFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.path, &self.host) {
+            (Some(path), _) => write!(f, "{} database `{path}`", self.engine),
+            (None, Some(host)) => {
+                write!(f, "{} database `{}` on `{host}`", self.engine, self.name)?;
+                self.port.map_or(Ok(()), |port| write!(f, " port {port}"))
+            }
+            (None, None) => write!(f, "{} database `{}`", self.engine, self.name),
+        }
+    }
+}
+
+/// All that a plain dump leaves out of a PostgreSQL database.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct DatabaseProperties {
+    pub owner: String,
+    pub encoding: String,
+    pub collate: String,
+    pub ctype: String,
+    /// `c` libc, `i` ICU, `b` builtin.
+    pub locale_provider: String,
+    pub locale: Option<String>,
+    pub icu_rules: Option<String>,
+    pub tablespace: String,
+    pub connection_limit: i32,
+    pub is_template: bool,
+    pub comment: Option<String>,
+    /// `None`: the built-in default grants.
+    pub grants: Option<Vec<Grant>>,
+    /// `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`.
+    pub settings: Vec<Setting>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Grant {
+    /// `None`: `PUBLIC`.
+    pub grantee: Option<String>,
+    pub privilege: String,
+    pub grantable: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// `None`: for all roles.
+    pub role: Option<String>,
+    pub name: String,
+    pub value: String,
+}
+
+/// A table and its exact number of rows. Partitions count for their root table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TableRows {
+    pub schema: String,
+    pub name: String,
+    pub rows: u64,
+}
+
+impl fmt::Display for TableRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(self.schema.as_str(), "main" | "public") {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}.{}", self.schema, self.name)
+        }
+    }
+}
+
+/// What a database holds, counted in one moment.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Contents {
+    pub tables: Vec<TableRows>,
+    /// PostgreSQL only.
+    pub large_objects: Option<u64>,
+    pub applied: Vec<AppliedMigration>,
+}
+
+impl Contents {
+    /// The first few differences, in words; empty when both hold the same.
+    pub fn differences(&self, found: &Contents) -> Vec<String> {
+        let mut differences = Vec::new();
+        for table in &self.tables {
+            match found.rows_of(table) {
+                None => differences.push(format!("table `{table}` is missing")),
+                Some(rows) if rows != table.rows => differences.push(format!(
+                    "table `{table}` has {rows} rows, the manifest says {}",
+                    table.rows
+                )),
+                Some(_) => {}
+            }
+        }
+        for table in &found.tables {
+            if self.rows_of(table).is_none() {
+                differences.push(format!("table `{table}` is not in the manifest"));
+            }
+        }
+        if self.large_objects != found.large_objects {
+            differences.push(format!(
+                "{} large objects, the manifest says {}",
+                found.large_objects.unwrap_or(0),
+                self.large_objects.unwrap_or(0)
+            ));
+        }
+        if self.applied != found.applied {
+            differences.push("the migration history differs from the manifest".into());
+        }
+        differences
+    }
+
+    fn rows_of(&self, wanted: &TableRows) -> Option<u64> {
+        let same = |t: &&TableRows| t.schema == wanted.schema && t.name == wanted.name;
+        self.tables.iter().find(same).map(|t| t.rows)
+    }
+}
+
+/// A row of sqlx's bookkeeping table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedMigration {
+    pub version: i64,
+    pub description: String,
+    /// SHA-384 of the file, hexadecimal, as sqlx computes it.
+    pub checksum: String,
+    /// `false`: begun and not finished; sqlx calls such a history dirty.
+    #[serde(default = "yes")]
+    pub success: bool,
+}
+
+fn yes() -> bool {
+    true
+}

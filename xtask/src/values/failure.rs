@@ -1,0 +1,72 @@
+//! Outcomes that a script must be able to tell apart: exit code and hint.
+
+/// What state the database is in; see the table of exit codes in the README.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Unexpected, before the first change.
+    Unexpected,
+    /// Wrong usage.
+    Usage,
+    /// Stopped on purpose before anything changed.
+    Refused,
+    /// A backup cannot be trusted.
+    Untrusted,
+    /// Failed after the first change; the database must be looked at.
+    AfterChange,
+}
+
+impl Outcome {
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Outcome::Unexpected => 1,
+            Outcome::Usage => 2,
+            Outcome::Refused => 3,
+            Outcome::Untrusted => 4,
+            Outcome::AfterChange => 5,
+        }
+    }
+}
+
+/// An error with an exit code of its own and, where one is known, a next command.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    pub outcome: Outcome,
+    message: String,
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    fn new(outcome: Outcome, message: impl Into<String>) -> Failure {
+        Failure {
+            outcome,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    pub fn unexpected(message: impl Into<String>) -> Failure {
+        Failure::new(Outcome::Unexpected, message)
+    }
+
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(Outcome::Usage, message)
+    }
+
+    pub fn refused(message: impl Into<String>) -> Failure {
+        Failure::new(Outcome::Refused, message)
+    }
+
+    pub fn untrusted(message: impl Into<String>) -> Failure {
+        Failure::new(Outcome::Untrusted, message)
+    }
+
+    pub fn after_change(message: impl Into<String>) -> Failure {
+        Failure::new(Outcome::AfterChange, message)
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+}

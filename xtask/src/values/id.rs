@@ -1,0 +1,186 @@
+//! The name of a backup: time first, UTC, so that names sort as time does.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// Why a backup was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    Manual,
+    PreMigrate,
+    PreRestore,
+}
+
+impl Reason {
+    /// The label of a backup that no person named.
+    pub fn label(self) -> Option<Label> {
+        match self {
+            Reason::Manual => None,
+            Reason::PreMigrate => Some(Label("pre-migrate".into())),
+            Reason::PreRestore => Some(Label("pre-restore".into())),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::Manual => "manual",
+            Reason::PreMigrate => "pre-migrate",
+            Reason::PreRestore => "pre-restore",
+        })
+    }
+}
+
+/// The optional words at the end of an id: 1 to [`Label::MAX_BYTES`] of
+/// `A-Z a-z 0-9 . _ -`, beginning with a letter or a digit, so that it is a
+/// file name everywhere and never an option or a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Label(String);
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadLabel {
+    #[error("a label is made of letters, digits, `.`, `_` and `-`")]
+    Character,
+    #[error("a label begins with a letter or a digit")]
+    Start,
+    #[error("a label has 1 to {} bytes", Label::MAX_BYTES)]
+    Length,
+}
+
+impl Label {
+    pub const MAX_BYTES: usize = 64;
+
+    /// The nearest label to a text that is none; `None` when nothing is left of it.
+    pub fn nearest(text: &str) -> Option<Label> {
+        let dashed: String = text
+            .chars()
+            .map(|c| if is_label_char(c) { c } else { '-' })
+            .collect();
+        let parts = dashed
+            .split('-')
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>();
+        let mut joined = parts.join("-");
+        joined.truncate(Label::MAX_BYTES);
+        joined
+            .trim_start_matches(|c: char| !c.is_ascii_alphanumeric())
+            .parse()
+            .ok()
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_label_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+impl FromStr for Label {
+    type Err = BadLabel;
+
+    fn from_str(text: &str) -> Result<Label, BadLabel> {
+        if text.is_empty() || text.len() > Label::MAX_BYTES {
+            return Err(BadLabel::Length);
+        }
+        if !text.chars().all(is_label_char) {
+            return Err(BadLabel::Character);
+        }
+        if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            return Err(BadLabel::Start);
+        }
+        Ok(Label(text.to_owned()))
+    }
+}
+
+impl From<Label> for String {
+    fn from(label: Label) -> String {
+        label.0
+    }
+}
+
+impl TryFrom<String> for Label {
+    type Error = BadLabel;
+
+    fn try_from(text: String) -> Result<Label, BadLabel> {
+        text.parse()
+    }
+}
+
+/// `backup_2026-01-23_143052_pre-migrate`; a second backup of the same second
+/// and label ends in `_2`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct BackupId(String);
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an id looks like `backup_2026-01-23_143052_label`")]
+pub struct NotAnId;
+
+const TIME_FORMAT: &str = "%Y-%m-%d_%H%M%S";
+const PREFIX: &str = "backup_";
+const TIME_BYTES: usize = "2026-01-23_143052".len();
+const MAX_ID_BYTES: usize = 128;
+
+impl BackupId {
+    /// `attempt` counts from 1; all after the first get it as an ending.
+    pub fn new(at: DateTime<Utc>, label: Option<&Label>, attempt: u32) -> BackupId {
+        let mut id = format!("{PREFIX}{}", at.format(TIME_FORMAT));
+        if let Some(label) = label {
+            id = format!("{id}_{}", label.as_str());
+        }
+        if attempt > 1 {
+            id = format!("{id}_{attempt}");
+        }
+        BackupId(id)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for BackupId {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> Result<BackupId, NotAnId> {
+        let rest = text.strip_prefix(PREFIX).ok_or(NotAnId)?;
+        let (time, label) = rest.split_at_checked(TIME_BYTES).ok_or(NotAnId)?;
+        NaiveDateTime::parse_from_str(time, TIME_FORMAT).map_err(|_| NotAnId)?;
+        let label_ok = match label.strip_prefix('_') {
+            Some(label) => !label.is_empty() && label.chars().all(is_label_char),
+            None => label.is_empty(),
+        };
+        if !label_ok || text.len() > MAX_ID_BYTES {
+            return Err(NotAnId);
+        }
+        Ok(BackupId(text.to_owned()))
+    }
+}
+
+impl fmt::Display for BackupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<BackupId> for String {
+    fn from(id: BackupId) -> String {
+        id.0
+    }
+}
+
+impl TryFrom<String> for BackupId {
+    type Error = NotAnId;
+
+    fn try_from(text: String) -> Result<BackupId, NotAnId> {
+        text.parse()
+    }
+}

@@ -1,0 +1,147 @@
+//! The JSON beside a dump. A backup exists when its manifest exists.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind, TableRows};
+use super::digest::Sha256;
+use super::id::{BackupId, Label, Reason};
+
+/// The format that this program writes, and the newest that it reads.
+pub const FORMAT: u64 = 1;
+
+/// A manifest is a few KiB; 5,000 tables make half a MiB. More is damage or an attack.
+pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: u64,
+    pub id: BackupId,
+    pub label: Option<Label>,
+    pub reason: Reason,
+    /// The moment that the backup holds: when its snapshot was taken.
+    pub created_at: DateTime<Utc>,
+    /// From that moment until the dump was read back and matched.
+    pub duration_ms: u64,
+    pub database: DatabaseFacts,
+    pub tool: Tool,
+    /// What wrote the dump, with its version.
+    pub dump_tool: String,
+    pub dump: StoredDump,
+    /// Exact rows, counted in the same snapshot that was dumped.
+    pub tables: Vec<TableRows>,
+    pub large_objects: Option<u64>,
+    pub migrations: MigrationsThen,
+    pub git: Option<Git>,
+    pub ran_on: RanOn,
+    /// Fields of a later version; written back as they were.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tool {
+    pub name: String,
+    pub version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredDump {
+    /// The file's name, in the folder of the manifest.
+    pub file: String,
+    /// Of the stored, compressed bytes, as `sha256sum` computes it.
+    pub sha256: Sha256,
+    pub size_bytes: u64,
+    /// Before compression.
+    pub raw_size_bytes: u64,
+    pub compression: String,
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct MigrationsThen {
+    pub applied: Vec<AppliedMigration>,
+    pub pending: Vec<PendingMigration>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingMigration {
+    pub version: i64,
+    pub description: String,
+}
+
+/// The checkout that the backup was taken from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Git {
+    pub commit: String,
+    pub dirty: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RanOn {
+    pub user: Option<String>,
+    pub host: Option<String>,
+    pub ci_run_url: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BadManifest {
+    #[error("it is not a manifest: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("it has format {0}; this program reads up to format {FORMAT}, a newer one is needed")]
+    Newer(u64),
+    #[error("it has no format number")]
+    NoFormat,
+    #[error("it names the dump file `{0}`, which is not this backup's")]
+    DumpName(String),
+    #[error("it is larger than {MAX_BYTES} bytes")]
+    TooLarge,
+}
+
+impl Manifest {
+    /// Reads a manifest; the format number is looked at before all else, so
+    /// that a newer manifest is called newer and not damaged.
+    pub fn parse(bytes: &[u8]) -> Result<Manifest, BadManifest> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: Option<u64>,
+        }
+        match serde_json::from_slice::<Format>(bytes)?.format {
+            None | Some(0) => return Err(BadManifest::NoFormat),
+            Some(newer) if newer > FORMAT => return Err(BadManifest::Newer(newer)),
+            Some(_) => {}
+        }
+        let manifest: Manifest = serde_json::from_slice(bytes)?;
+        if manifest.dump.file != dump_file_name(&manifest.id, manifest.database.engine) {
+            return Err(BadManifest::DumpName(manifest.dump.file));
+        }
+        Ok(manifest)
+    }
+
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut bytes = serde_json::to_vec_pretty(self)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    pub fn contents(&self) -> Contents {
+        Contents {
+            tables: self.tables.clone(),
+            large_objects: self.large_objects,
+            applied: self.migrations.applied.clone(),
+        }
+    }
+}
+
+pub fn dump_file_name(id: &BackupId, engine: EngineKind) -> String {
+    match engine {
+        EngineKind::Sqlite => format!("{id}.db.zst"),
+        EngineKind::Postgresql => format!("{id}.dump.zst"),
+    }
+}
+
+pub fn manifest_file_name(id: &BackupId) -> String {
+    format!("{id}.json")
+}

@@ -1,0 +1,11 @@
+//! How far a long step is, told to whoever wants to show it.
+
+/// Receives what a long step has done; called from the thread that does it.
+pub trait Progress: Sync {
+    /// A step begins; `total_bytes` is an estimate of how much it will move.
+    fn begin(&self, step: &str, total_bytes: Option<u64>);
+    /// That many more bytes were moved.
+    fn advance(&self, bytes: u64);
+    /// The step is over, well or badly.
+    fn end(&self);
+}

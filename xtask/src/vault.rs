@@ -1,0 +1,124 @@
+//! The local folder of backups.
+//!
+//! A vault knows no database, no network and no terminal. What it holds:
+//! `<id>.dump.zst` or `<id>.db.zst` with `<id>.json` beside it, `.lock`, and,
+//! while something is being written, folders `.<name>.partial`.
+
+use std::fs::{File, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::durable;
+use crate::values::failure::Failure;
+
+mod find;
+mod lock;
+mod publish;
+mod staging;
+mod verify;
+
+pub use find::{Backup, Listing, NotFound, Problem};
+pub use publish::Staged;
+
+pub struct Vault {
+    folder: PathBuf,
+}
+
+impl Vault {
+    /// A vault to look into. The folder need not exist.
+    pub fn at(folder: PathBuf) -> Vault {
+        Vault { folder }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Creates the folder when it is missing and makes sure that it is a
+    /// private one in which files can be made.
+    pub fn prepare(&self) -> Result<()> {
+        let folder = self.folder.display();
+        if let Some(parent) = self.folder.parent() {
+            std::fs::create_dir_all(parent)
+                .with_context(|| format!("cannot create the folder of the vault `{folder}`"))?;
+        }
+        match durable::create_private_folder(&self.folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                return Err(
+                    Failure::refused(format!("the vault `{folder}` is not a folder"))
+                        .hint("name a folder with `--backups`")
+                        .into(),
+                );
+            }
+            Err(error) => return Err(error).context(format!("cannot create the vault `{folder}`")),
+        }
+        self.make_private()
+            .with_context(|| format!("cannot make the vault `{folder}` private"))?;
+        self.probe().map_err(|error| {
+            anyhow::Error::from(
+                Failure::refused(format!(
+                    "the vault `{folder}` cannot be written to: {error}"
+                ))
+                .hint("make the folder writable, or name another one with `--backups`"),
+            )
+        })
+    }
+
+    /// `0700`, as far as the folder is ours to change.
+    fn make_private(&self) -> io::Result<()> {
+        let mode = self.folder.metadata()?.permissions().mode();
+        if mode & 0o077 == 0 {
+            return Ok(());
+        }
+        std::fs::set_permissions(&self.folder, Permissions::from_mode(0o700))
+    }
+
+    fn probe(&self) -> io::Result<()> {
+        tempfile::Builder::new()
+            .prefix(".probe")
+            .tempfile_in(&self.folder)
+            .map(drop)
+    }
+
+    /// Refuses when the file system of the vault has less than that free.
+    pub fn require_free(&self, bytes: u64) -> Result<()> {
+        let free = durable::free_bytes(&self.folder).with_context(|| {
+            format!(
+                "cannot ask for the free space of the vault `{}`",
+                self.folder.display()
+            )
+        })?;
+        if free >= bytes {
+            return Ok(());
+        }
+        Err(Failure::refused(format!(
+            "the vault `{}` has {} MiB free, and the backup may need {} MiB",
+            self.folder.display(),
+            free >> 20,
+            (bytes >> 20) + 1
+        ))
+        .hint("free some space, or name a vault on another disk with `--backups`")
+        .into())
+    }
+
+    fn open_regular(&self, name: &str) -> io::Result<File> {
+        use rustix::fs::{Mode, OFlags};
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = File::from(rustix::fs::open(
+            self.folder.join(name),
+            flags,
+            Mode::empty(),
+        )?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "it is not a regular file",
+            ));
+        }
+        Ok(file)
+    }
+}

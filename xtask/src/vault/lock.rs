@@ -1,0 +1,120 @@
+//! One migrate-safe or restore at a time; the lock names its holder.
+//!
+//! The lock is the kernel's and ends with its process, also after `kill -9`.
+//! The text in the file is for people.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use chrono::{SecondsFormat, Utc};
+
+use super::Vault;
+use crate::interrupt::Interrupt;
+use crate::values::failure::Failure;
+use crate::values::manifest::RanOn;
+
+const FILE_NAME: &str = ".lock";
+const POLL: Duration = Duration::from_millis(50);
+
+/// Held until dropped.
+pub struct VaultLock {
+    file: File,
+    exclusive: bool,
+}
+
+impl Drop for VaultLock {
+    fn drop(&mut self) {
+        if self.exclusive {
+            // A stale holder in a free lock would only confuse a reader.
+            let _ = self.file.set_len(0);
+        }
+    }
+}
+
+impl Vault {
+    /// For what replaces or changes the database: alone, or refused at once.
+    pub fn lock(&self, verb: &str, who: &RanOn) -> Result<VaultLock> {
+        let mut file = self.open_lock_file()?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(self.locked()),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).context(format!("cannot lock `{}`", self.folder.display()));
+            }
+        }
+        let holder = format!(
+            "pid {}, `db {verb}` of {}@{}, since {}",
+            std::process::id(),
+            who.user.as_deref().unwrap_or("unknown"),
+            who.host.as_deref().unwrap_or("unknown"),
+            Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true)
+        );
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{holder}"))
+            .with_context(|| format!("cannot write the lock of `{}`", self.folder.display()))?;
+        Ok(VaultLock {
+            file,
+            exclusive: true,
+        })
+    }
+
+    /// For a backup: beside other backups, not beside a migration or a
+    /// restore. Waits for those up to `patience`.
+    pub fn lock_shared(&self, patience: Duration, interrupt: &Interrupt) -> Result<VaultLock> {
+        let file = self.open_lock_file()?;
+        let deadline = Instant::now() + patience;
+        loop {
+            match file.try_lock_shared() {
+                Ok(()) => {
+                    return Ok(VaultLock {
+                        file,
+                        exclusive: false,
+                    });
+                }
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    interrupt.check()?;
+                    std::thread::sleep(POLL);
+                }
+                Err(TryLockError::WouldBlock) => return Err(self.locked()),
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).context(format!("cannot lock `{}`", self.folder.display()));
+                }
+            }
+        }
+    }
+
+    fn open_lock_file(&self) -> Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+            .open(self.folder.join(FILE_NAME))
+            .with_context(|| {
+                format!(
+                    "cannot open the lock of the vault `{}`",
+                    self.folder.display()
+                )
+            })
+    }
+
+    fn locked(&self) -> anyhow::Error {
+        let holder = std::fs::read_to_string(self.folder.join(FILE_NAME)).unwrap_or_default();
+        let holder = match holder.trim() {
+            "" => "another process".to_owned(),
+            holder => holder.to_owned(),
+        };
+        Failure::refused(format!(
+            "the vault `{}` is locked by {holder}",
+            self.folder.display()
+        ))
+        .hint("wait until it has ended, then run the command again")
+        .into()
+    }
+}

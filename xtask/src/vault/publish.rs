@@ -1,0 +1,213 @@
+//! The publish order, so that a power cut leaves too much and never a lie.
+//!
+//! claim the id → stage the dump → flush → read it back and match → name it
+//! without overwriting → flush the folder → manifest last.
+//! The dump is matched *before* it gets a manifest: a backup that does not
+//! match its own manifest never exists, not even for a moment.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
+
+use super::staging::Staging;
+use super::{Backup, Vault};
+use crate::durable;
+use crate::interrupt::Interrupt;
+use crate::values::codec::{Packed, Packer};
+use crate::values::database::EngineKind;
+use crate::values::id::{BackupId, Label};
+use crate::values::manifest::{Manifest, StoredDump, dump_file_name, manifest_file_name};
+use crate::values::progress::Progress;
+use crate::values::verified_dump::VerifiedDump;
+
+const DUMP: &str = "dump";
+const MANIFEST: &str = "manifest";
+
+/// Two runs in one second get two ids; more than this many is a mistake.
+const MAX_ATTEMPTS: u32 = 1000;
+
+/// A claimed id and a staged file that is being written.
+pub struct Draft {
+    id: BackupId,
+    staging: Staging,
+    packer: Packer<File>,
+    engine: EngineKind,
+}
+
+/// A dump that is complete and on disk, under a name that nobody looks at.
+pub struct Staged {
+    id: BackupId,
+    staging: Staging,
+    engine: EngineKind,
+    packed: Packed,
+}
+
+/// A staged dump that was read back and matched with the manifest that it will get.
+pub struct ReadBack {
+    staging: Staging,
+    dump: VerifiedDump,
+}
+
+impl Vault {
+    /// Claims an id and opens the staged file.
+    pub fn draft(
+        &self,
+        at: DateTime<Utc>,
+        label: Option<&Label>,
+        engine: EngineKind,
+    ) -> Result<Draft> {
+        let context = || {
+            format!(
+                "cannot stage a dump in the vault `{}`",
+                self.folder.display()
+            )
+        };
+        for attempt in 1..=MAX_ATTEMPTS {
+            let id = BackupId::new(at, label, attempt);
+            let Some(staging) = self.claim_staging(id.as_str()).with_context(context)? else {
+                continue;
+            };
+            // Looked at after the claim: whoever published this id has let go of it before.
+            if self.is_taken(&id).with_context(context)? {
+                continue;
+            }
+            let file = durable::create_private_file(&staging.file(DUMP)).with_context(context)?;
+            let packer = Packer::new(file).with_context(context)?;
+            return Ok(Draft {
+                id,
+                staging,
+                packer,
+                engine,
+            });
+        }
+        anyhow::bail!(
+            "{MAX_ATTEMPTS} backups have the id `{}`",
+            BackupId::new(at, label, 1)
+        )
+    }
+
+    fn is_taken(&self, id: &BackupId) -> io::Result<bool> {
+        let names = [
+            manifest_file_name(id),
+            dump_file_name(id, EngineKind::Sqlite),
+            dump_file_name(id, EngineKind::Postgresql),
+        ];
+        for name in names {
+            match self.folder.join(name).symlink_metadata() {
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads the staged dump back from the disk and matches it.
+    pub fn read_back(
+        &self,
+        staged: Staged,
+        manifest: Manifest,
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<ReadBack> {
+        let path = staged.staging.file(DUMP);
+        let file =
+            File::open(&path).with_context(|| format!("cannot read back `{}`", path.display()))?;
+        // From the disk, not from what the kernel remembers of the writing.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        let dump = self.match_bytes(file, manifest, progress, interrupt)?;
+        Ok(ReadBack {
+            staging: staged.staging,
+            dump,
+        })
+    }
+
+    /// Makes the backup real.
+    pub fn publish(
+        &self,
+        read_back: ReadBack,
+        mut finish: impl FnMut(&mut Manifest),
+    ) -> Result<(Backup, VerifiedDump)> {
+        let ReadBack { staging, dump } = read_back;
+        let mut manifest = dump.manifest().clone();
+        finish(&mut manifest);
+        let context = || format!("cannot publish the backup `{}`", manifest.id);
+        let dump_path = self.folder.join(&manifest.dump.file);
+        let manifest_path = self.folder.join(manifest_file_name(&manifest.id));
+
+        let json = manifest.to_json().with_context(context)?;
+        let mut staged =
+            durable::create_private_file(&staging.file(MANIFEST)).with_context(context)?;
+        staged
+            .write_all(&json)
+            .and_then(|()| staged.sync_all())
+            .with_context(context)?;
+
+        durable::rename_without_overwriting(&staging.file(DUMP), &dump_path)
+            .with_context(context)?;
+        durable::flush_folder(&self.folder).with_context(context)?;
+        durable::rename_without_overwriting(&staging.file(MANIFEST), &manifest_path)
+            .with_context(context)?;
+        durable::flush_folder(&self.folder).with_context(context)?;
+        Ok((
+            Backup {
+                manifest,
+                dump_path,
+                manifest_path,
+            },
+            dump,
+        ))
+    }
+}
+
+impl Draft {
+    /// An empty private folder that goes away with the draft.
+    pub fn workplace(&self) -> Result<std::path::PathBuf> {
+        let path = self.staging.file("work");
+        durable::create_private_folder(&path)
+            .with_context(|| format!("cannot create `{}`", path.display()))?;
+        Ok(path)
+    }
+
+    /// Ends the compressed stream and flushes it to disk.
+    pub fn finish(self) -> Result<Staged> {
+        let context = || format!("cannot finish the staged dump of `{}`", self.id);
+        let (file, packed) = self.packer.finish().with_context(context)?;
+        file.sync_all().with_context(context)?;
+        Ok(Staged {
+            id: self.id,
+            staging: self.staging,
+            engine: self.engine,
+            packed,
+        })
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.packer.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.packer.flush()
+    }
+}
+
+impl Staged {
+    pub fn id(&self) -> &BackupId {
+        &self.id
+    }
+
+    pub fn stored_dump(&self) -> StoredDump {
+        StoredDump {
+            file: dump_file_name(&self.id, self.engine),
+            sha256: self.packed.sha256,
+            size_bytes: self.packed.size_bytes,
+            raw_size_bytes: self.packed.raw_size_bytes,
+            compression: crate::values::codec::NAME.into(),
+            other: Default::default(),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Where a dump is written while nobody looks.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::Vault;
+
+const SUFFIX: &str = ".partial";
+
+/// A private folder inside the vault, `.<name>.partial`, removed when dropped.
+///
+/// Its owner holds a lock on the folder itself. A folder whose lock is free
+/// was left by a crash, and whoever sees it next may remove it.
+pub struct Staging {
+    path: PathBuf,
+    // Held, not read: closing it frees the lock.
+    _lock: File,
+}
+
+impl Staging {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // What cannot be removed now is recognised and removed by the next run.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+impl Vault {
+    /// `None` when somebody else has a folder of this name.
+    pub(super) fn claim_staging(&self, name: &str) -> io::Result<Option<Staging>> {
+        let path = self.folder.join(format!(".{name}{SUFFIX}"));
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
+            created => created?,
+        }
+        let lock = match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        lock.lock()?;
+        // Between creation and lock a cleaner may have taken it for a left-over.
+        match path.metadata() {
+            Ok(found) if found.ino() == lock.metadata()?.ino() => {
+                Ok(Some(Staging { path, _lock: lock }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A private folder for a restore.
+    pub fn staging(&self, purpose: &str) -> Result<Staging> {
+        for attempt in 1..1000 {
+            let name = format!("{purpose}-{}-{attempt}", std::process::id());
+            let claimed = self.claim_staging(&name).with_context(|| {
+                format!(
+                    "cannot create a staging folder in the vault `{}`",
+                    self.folder.display()
+                )
+            })?;
+            if let Some(staging) = claimed {
+                return Ok(staging);
+            }
+        }
+        anyhow::bail!(
+            "cannot find a free name for a staging folder in `{}`",
+            self.folder.display()
+        )
+    }
+
+    /// Removes what crashed runs left in staging; returns the names.
+    pub fn remove_left_overs(&self) -> Result<Vec<String>> {
+        let context = || format!("cannot clean up the vault `{}`", self.folder.display());
+        let mut removed = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).with_context(context)? {
+            let entry = entry.with_context(context)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_staging = name.starts_with('.') && name.ends_with(SUFFIX);
+            if !is_staging || !entry.file_type().with_context(context)?.is_dir() {
+                continue;
+            }
+            let Ok(folder) = File::open(entry.path()) else {
+                continue;
+            };
+            if folder.try_lock().is_ok() {
+                std::fs::remove_dir_all(entry.path()).with_context(context)?;
+                removed.push(name);
+            }
+        }
+        Ok(removed)
+    }
+}

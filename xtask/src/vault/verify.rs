@@ -1,0 +1,54 @@
+//! Bytes against manifest: the only place where a proof is made.
+
+use std::fs::File;
+
+use anyhow::Result;
+
+use super::{Backup, Vault};
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::values::failure::Failure;
+use crate::values::manifest::Manifest;
+use crate::values::progress::Progress;
+use crate::values::verified_dump::{NotVerified, VerifiedDump};
+
+impl Vault {
+    /// Reads the dump of a published backup and matches it with its manifest.
+    pub fn verify(
+        &self,
+        backup: &Backup,
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<VerifiedDump> {
+        let file = self
+            .open_regular(&backup.manifest.dump.file)
+            .map_err(|error| {
+                Failure::untrusted(format!(
+                    "the dump `{}` cannot be opened: {error}",
+                    backup.dump_path.display()
+                ))
+            })?;
+        self.match_bytes(file, backup.manifest.clone(), progress, interrupt)
+    }
+
+    pub(super) fn match_bytes(
+        &self,
+        file: File,
+        manifest: Manifest,
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<VerifiedDump> {
+        let name = self.folder.join(&manifest.dump.file).display().to_string();
+        progress.begin("verify", Some(manifest.dump.size_bytes));
+        let verified = VerifiedDump::read_back(file, manifest, progress, interrupt);
+        progress.end();
+        verified.map_err(|error| match error {
+            NotVerified::Interrupted(Interrupted) => Interrupted.into(),
+            NotVerified::Read(error) => {
+                Failure::untrusted(format!("the dump `{name}` cannot be read: {error}")).into()
+            }
+            error => {
+                Failure::untrusted(format!("the dump `{name}` cannot be trusted: {error}")).into()
+            }
+        })
+    }
+}
