@@ -22,10 +22,12 @@ use crate::values::verified_dump::VerifiedDump;
 const DROP_OWNED: &str = include_str!("in_place.sql");
 
 /// A lock that another session never lets go of must not hold up a rollback at 3 a.m.
-const SETTINGS: [&str; 3] = [
+/// Notices would bury the line that says why it stopped.
+const SETTINGS: [&str; 4] = [
     "default_transaction_read_only=off",
     "lock_timeout=15s",
     "statement_timeout=0",
+    "client_min_messages=error",
 ];
 
 /// `pg_restore --single-transaction` ends its script with this. It is held
@@ -167,7 +169,7 @@ fn compare_statement(dump: &VerifiedDump) -> String {
         return String::new();
     }
     format!(
-        "\nDO $compare$\nDECLARE\n  expected record;\n  found bigint;\n  kind \"char\";\nBEGIN\n  \
+        "\nDO $compare$\nDECLARE\n  expected record;\n  counted bigint;\n  kind \"char\";\nBEGIN\n  \
          FOR expected IN SELECT * FROM (VALUES {}) AS v(schema, name, rows) LOOP\n    \
          SELECT c.relkind INTO kind FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -176,10 +178,10 @@ fn compare_statement(dump: &VerifiedDump) -> String {
          expected.schema, expected.name; END IF;\n    \
          EXECUTE format('SELECT count(*) FROM %s %I.%I', \
          CASE WHEN kind = 'p' THEN '' ELSE 'ONLY' END, expected.schema, expected.name) \
-         INTO found;\n    \
-         IF found <> expected.rows THEN RAISE EXCEPTION \
+         INTO counted;\n    \
+         IF counted <> expected.rows THEN RAISE EXCEPTION \
          'table %.% has % rows after the restore, the manifest says %', \
-         expected.schema, expected.name, found, expected.rows; END IF;\n  \
+         expected.schema, expected.name, counted, expected.rows; END IF;\n  \
          END LOOP;\nEND\n$compare$;\n",
         rows.join(", ")
     )

@@ -34,8 +34,11 @@ BEGIN
       SELECT 'pg_attrdef'::regclass, oid, 0 FROM pg_catalog.pg_attrdef
         WHERE adrelid IN (SELECT oid FROM relations)
       UNION ALL
-      SELECT 'pg_proc'::regclass, oid, 0 FROM pg_catalog.pg_proc
-        WHERE proowner <> current_user::regrole AND oid >= 16384
+      -- The constructors of our range types belong to the server and go with the type.
+      SELECT 'pg_proc'::regclass, oid, 0 FROM pg_catalog.pg_proc f
+        WHERE proowner <> current_user::regrole AND oid >= 16384 AND NOT EXISTS (
+          SELECT FROM pg_catalog.pg_depend d
+          WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'i')
       UNION ALL
       SELECT 'pg_type'::regclass, oid, 0 FROM pg_catalog.pg_type
         WHERE typowner <> current_user::regrole AND oid >= 16384
@@ -58,6 +61,11 @@ BEGIN
       AND d.deptype = 'o'
       AND d.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
       AND (c.oid IS NULL OR c.relpersistence <> 't')
+      -- A part of something else (a multirange of its range, a sequence of its
+      -- identity column) goes with that and cannot go alone.
+      AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_depend p
+        WHERE p.classid = d.classid AND p.objid = d.objid AND p.objsubid = 0 AND p.deptype = 'i')
     ORDER BY CASE d.classid
       WHEN 'pg_namespace'::regclass THEN 1
       WHEN 'pg_extension'::regclass THEN 2

@@ -122,14 +122,6 @@ fn statements(name: &str, properties: &DatabaseProperties) -> Vec<(String, Strin
         statements.push(("the default grants".into(), revoke));
         statements.extend(grants.iter().map(|grant| grant_statement(&database, grant)));
     }
-    let comment = properties
-        .comment
-        .as_deref()
-        .map_or_else(|| "NULL".into(), literal);
-    statements.push((
-        "the comment".into(),
-        format!("COMMENT ON DATABASE {database} IS {comment}"),
-    ));
     statements.push((
         "the connection limit".into(),
         format!(
@@ -142,6 +134,14 @@ fn statements(name: &str, properties: &DatabaseProperties) -> Vec<(String, Strin
         statements.push(("the template mark".into(), sql));
     }
     statements
+}
+
+/// Kept for the moment of the swap: until then the comment says that the
+/// database is being built.
+pub fn comment_statement(name: &str, properties: &DatabaseProperties) -> String {
+    let comment = properties.comment.as_deref();
+    let comment = comment.map_or_else(|| "NULL".into(), literal);
+    format!("COMMENT ON DATABASE {} IS {comment}", quoted(name))
 }
 
 fn grant_statement(database: &str, grant: &Grant) -> (String, String) {

@@ -4,15 +4,15 @@ use std::path::Path;
 use std::process::ChildStdin;
 
 use anyhow::{Context, Result};
-use chrono::Utc;
-use sqlx::{AssertSqlSafe, Connection, Executor};
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use xshell::cmd;
 
 use super::connect::{self, Connected, Libpq, literal, quoted};
 use super::dump::pump;
 use super::restore::{self, Target};
 use super::{Postgres, inspect, properties, swap};
-use crate::engine::Restored;
+use crate::engine::{Kept, Restored};
 use crate::tool::{self, Pipes, Running};
 use crate::values::database::DatabaseProperties;
 use crate::values::failure::Failure;
@@ -42,28 +42,26 @@ pub fn restore(
 ) -> Result<Restored> {
     let properties = properties_for(&target, dump);
     postgres.runtime.block_on(drop_abandoned(&mut target))?;
-    let beside = name_beside(&target.database, "restore");
-    let created = create(&mut target.maintenance, &beside, &properties);
-    let built = postgres
+    let beside = postgres
         .runtime
-        .block_on(created)
-        .and_then(|()| fill_and_compare(postgres, &target, dump, &beside, staging, progress))
-        .and_then(|()| {
-            let apply = properties::apply(&mut target.maintenance.session, &beside, &properties);
-            postgres.runtime.block_on(apply)
-        });
-    let swapped = built.and_then(|warnings| {
+        .block_on(free_name(&mut target, "restore"))?;
+    let built = build(
+        postgres,
+        &mut target,
+        dump,
+        &beside,
+        &properties,
+        staging,
+        progress,
+    );
+    let swapped = built.and_then(|(guard, warnings)| {
         // Our own session in the database is one that a rename would wait for.
         if let Some(lock) = postgres.lock.take() {
             postgres
                 .runtime
                 .block_on(async { Ok(lock.close().await?) })?;
         }
-        let kept = target
-            .now
-            .is_some()
-            .then(|| name_beside(&target.database, "before"));
-        let swap = swap::swap(&postgres.url, &mut target, &beside, kept.as_deref());
+        let swap = swap_in(postgres, &mut target, &beside, guard, &properties);
         // Bounded, and half of it must not be left to a signal.
         let kept = postgres.runtime.block_on_to_the_end(swap)?;
         Ok(Restored { kept, warnings })
@@ -80,15 +78,78 @@ pub fn restore(
     swapped
 }
 
+/// A database that is whole and compared, still under its own name and mark.
+/// The session that comes with it keeps other runs from taking it for abandoned.
+fn build(
+    postgres: &Postgres,
+    target: &mut Target,
+    dump: &VerifiedDump,
+    beside: &str,
+    properties: &DatabaseProperties,
+    staging: &Path,
+    progress: &dyn Progress,
+) -> Result<(PgConnection, Vec<String>)> {
+    let runtime = &postgres.runtime;
+    let guard = runtime.block_on(create(
+        postgres,
+        &mut target.maintenance,
+        beside,
+        properties,
+    ))?;
+    fill_and_compare(postgres, target, dump, beside, staging, progress)?;
+    let session = &mut target.maintenance.session;
+    let warnings = runtime.block_on(properties::apply(session, beside, properties))?;
+    Ok((guard, warnings))
+}
+
+async fn swap_in(
+    postgres: &Postgres,
+    target: &mut Target,
+    beside: &str,
+    guard: PgConnection,
+    properties: &DatabaseProperties,
+) -> Result<Option<Kept>> {
+    let kept = match target.now {
+        Some(_) => Some(free_name(target, "before").await?),
+        None => None,
+    };
+    let comment = properties::comment_statement(beside, properties);
+    swap::swap(
+        &postgres.url,
+        target,
+        beside,
+        kept.as_deref(),
+        &comment,
+        guard,
+    )
+    .await
+}
+
 /// The backup's own. One without (it cannot be, from this version on) takes those of today.
 fn properties_for(target: &Target, dump: &VerifiedDump) -> DatabaseProperties {
     let then = dump.manifest().database.properties.clone();
     then.or_else(|| target.now.clone()).unwrap_or_default()
 }
 
-/// `shop_restore_20260123143052`, cut so that the ending is always whole.
-fn name_beside(database: &str, purpose: &str) -> String {
-    let ending = format!("_{purpose}_{}", Utc::now().format("%Y%m%d%H%M%S"));
+/// A name such as `shop_restore_20260123143052` that no database has, cut so
+/// that its ending is whole. Two restores in one second get two names.
+async fn free_name(target: &mut Target, purpose: &str) -> Result<String> {
+    let taken: Vec<String> = sqlx::query_scalar("SELECT datname::text FROM pg_database")
+        .fetch_all(&mut target.maintenance.session)
+        .await
+        .context("cannot list the databases")?;
+    let mut at = Utc::now();
+    loop {
+        let name = name_beside(&target.database, purpose, at);
+        if !taken.contains(&name) {
+            return Ok(name);
+        }
+        at += TimeDelta::seconds(1);
+    }
+}
+
+fn name_beside(database: &str, purpose: &str, at: DateTime<Utc>) -> String {
+    let ending = format!("_{purpose}_{}", at.format("%Y%m%d%H%M%S"));
     let mut end = database.len().min(MAX_NAME_BYTES - ending.len());
     while !database.is_char_boundary(end) {
         end -= 1;
@@ -96,11 +157,14 @@ fn name_beside(database: &str, purpose: &str) -> String {
     format!("{}{ending}", &database[..end])
 }
 
+/// Created, entered, then marked: a database that carries the mark and that
+/// nobody is in was abandoned.
 async fn create(
+    postgres: &Postgres,
     maintenance: &mut Connected,
     name: &str,
     properties: &DatabaseProperties,
-) -> Result<()> {
+) -> Result<PgConnection> {
     let session = &mut maintenance.session;
     let sql = properties::create_statement(name, properties, maintenance.server_major);
     // The role or the server may be read-only by default.
@@ -111,6 +175,9 @@ async fn create(
         .execute(AssertSqlSafe(sql))
         .await
         .with_context(|| format!("cannot create the database `{name}` to restore into"))?;
+    let guard = connect::connect_to(&postgres.url, Some(name))
+        .await?
+        .session;
     let mark = format!(
         "COMMENT ON DATABASE {} IS {}",
         quoted(name),
@@ -120,7 +187,7 @@ async fn create(
         .execute(AssertSqlSafe(mark))
         .await
         .with_context(|| format!("cannot mark the database `{name}`"))?;
-    Ok(())
+    Ok(guard)
 }
 
 async fn drop_database(maintenance: &mut Connected, name: &str) -> Result<()> {

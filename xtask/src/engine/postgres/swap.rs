@@ -17,44 +17,35 @@ const TRIES: u32 = 4;
 const POLL: Duration = Duration::from_millis(50);
 
 /// Gives `beside` the name of the live database, which becomes `kept` and
-/// takes no more connections.
+/// takes no more connections. `guard` is our session in `beside`.
 pub async fn swap(
     url: &PostgresUrl,
     target: &mut Target,
     beside: &str,
     kept: Option<&str>,
+    comment: &str,
+    guard: PgConnection,
 ) -> Result<Option<Kept>> {
     let (live, beside) = (quoted(&target.database), quoted(beside));
-    let Some(kept) = kept else {
-        let sql = format!("ALTER DATABASE {beside} RENAME TO {live}");
-        target
-            .maintenance
-            .session
-            .execute(AssertSqlSafe(sql))
-            .await
-            .with_context(|| format!("cannot name the restored database `{}`", target.database))?;
-        return Ok(None);
-    };
-    let (name, kept) = (kept, quoted(kept));
-    let first = format!("ALTER DATABASE {live} RENAME TO {kept}");
-    let second = [
-        format!("ALTER DATABASE {kept} WITH ALLOW_CONNECTIONS false"),
-        format!("ALTER DATABASE {beside} RENAME TO {live}"),
-    ];
+    let mut guard = Some(guard);
+    let mut statements = Vec::new();
+    if let Some(kept) = kept.map(quoted) {
+        statements.push(format!("ALTER DATABASE {live} RENAME TO {kept}"));
+        statements.push(format!(
+            "ALTER DATABASE {kept} WITH ALLOW_CONNECTIONS false"
+        ));
+    }
+    statements.push(format!("ALTER DATABASE {beside} RENAME TO {live}"));
+
     let maintenance = target.maintenance.database.clone();
     let mut killer = connect::connect_to(url, Some(&maintenance)).await?.session;
-    for attempt in 1.. {
-        let renamed = rename(
-            &mut target.maintenance.session,
-            &mut killer,
-            &target.database,
-            &first,
-            &second,
-        )
-        .await;
-        match renamed {
+    let mut attempt = 1;
+    loop {
+        let session = &mut target.maintenance.session;
+        let names = (target.database.as_str(), comment, statements.as_slice());
+        match rename(session, &mut killer, names, &mut guard).await {
             Ok(()) => break,
-            Err(error) if is_in_use(&error) && attempt < TRIES => {}
+            Err(error) if is_in_use(&error) && attempt < TRIES => attempt += 1,
             Err(error) if is_in_use(&error) => {
                 return Err(still_in_use(&mut killer, &target.database).await?);
             }
@@ -63,36 +54,39 @@ pub async fn swap(
     }
     // Only the helper session; the swap is committed.
     let _ = killer.close().await;
-    let drop = format!("DROP DATABASE {kept}");
-    let remove_command = format!("psql --dbname='{maintenance}' --command='{drop}'");
-    Ok(Some(Kept {
-        name: name.to_owned(),
-        remove_command,
+    Ok(kept.map(|kept| Kept {
+        name: kept.to_owned(),
+        remove_command: format!(
+            "psql --dbname='{maintenance}' --command='DROP DATABASE {}'",
+            quoted(kept)
+        ),
     }))
 }
 
-/// While the first rename waits for other sessions to end, new ones queue
-/// behind its lock, and the killer ends those that were there before: nobody
-/// can slip in between.
+/// All in one transaction. The comment comes first: it locks the new database
+/// against being dropped, so that our own session in it can end. While the
+/// first rename waits for other sessions to end, new ones queue behind its
+/// lock, and the killer ends those that were there before: nobody can slip in
+/// between.
 async fn rename(
     session: &mut PgConnection,
     killer: &mut PgConnection,
-    database: &str,
-    first: &str,
-    second: &[String],
+    (database, comment, statements): (&str, &str, &[String]),
+    guard: &mut Option<PgConnection>,
 ) -> Result<(), sqlx::Error> {
     session.execute("BEGIN").await?;
     let swapped = async {
-        {
-            let renaming = session.execute(AssertSqlSafe(first.to_owned()));
+        session.execute(AssertSqlSafe(comment.to_owned())).await?;
+        if let Some(guard) = guard.take() {
+            guard.close().await?;
+        }
+        for sql in statements {
+            let renaming = session.execute(AssertSqlSafe(sql.clone()));
             let killing = std::pin::pin!(end_sessions(killer, database));
             match select(renaming, killing).await {
                 Either::Left((renamed, _)) => renamed?,
                 Either::Right((failed, _)) => return Err(failed),
             };
-        }
-        for sql in second {
-            session.execute(AssertSqlSafe(sql.clone())).await?;
         }
         session.execute("COMMIT").await?;
         Ok(())

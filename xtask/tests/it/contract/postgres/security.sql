@@ -1,0 +1,43 @@
+-- Who may do what: owners, grants down to columns, default privileges, row-level security.
+CREATE SCHEMA ledger AUTHORIZATION contract_owner;
+GRANT USAGE ON SCHEMA ledger TO contract_reader, contract_writer;
+CREATE TABLE ledger.entries (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, amount BIGINT, secret TEXT);
+ALTER TABLE ledger.entries OWNER TO contract_owner;
+INSERT INTO ledger.entries SELECT n, (ARRAY['contract_owner', 'contract_reader'])[n % 2 + 1], n, 'x' FROM generate_series(1, 40) AS n;
+ALTER TABLE ledger.entries ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY own_rows ON ledger.entries FOR SELECT TO contract_reader USING (owner = CURRENT_USER OR owner IN ('everybody', 'all'));
+CREATE POLICY no_theft ON ledger.entries AS RESTRICTIVE FOR UPDATE USING (true) WITH CHECK (amount >= 0);
+GRANT SELECT (id, owner, amount), UPDATE (amount) ON ledger.entries TO contract_reader;
+GRANT INSERT ON ledger.entries TO contract_writer WITH GRANT OPTION;
+SET ROLE contract_writer;
+GRANT INSERT ON ledger.entries TO contract_reader;
+RESET ROLE;
+ALTER DEFAULT PRIVILEGES FOR ROLE contract_owner IN SCHEMA ledger GRANT SELECT ON TABLES TO contract_reader;
+ALTER DEFAULT PRIVILEGES FOR ROLE contract_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+SET ROLE contract_owner;
+CREATE TABLE ledger.by_default (id INTEGER);
+CREATE FUNCTION ledger.balance() RETURNS BIGINT LANGUAGE sql SECURITY DEFINER AS 'SELECT sum(amount) FROM ledger.entries';
+RESET ROLE;
+CREATE VIEW public.balances WITH (security_invoker = true) AS SELECT owner, sum(amount) FROM ledger.entries GROUP BY owner;
+GRANT SELECT ON public.balances TO PUBLIC;
+CREATE SEQUENCE public.numbers;
+GRANT USAGE ON SEQUENCE public.numbers TO contract_writer;
+CREATE TYPE public.kind AS ENUM ('a');
+ALTER TYPE public.kind OWNER TO contract_owner;
+REVOKE USAGE ON TYPE public.kind FROM PUBLIC;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO contract_reader;
+SELECT lo_from_bytea(515151, 'theirs');
+ALTER LARGE OBJECT 515151 OWNER TO contract_owner;
+GRANT SELECT, UPDATE ON LARGE OBJECT 515151 TO contract_reader;
+
+-- The change.
+ALTER TABLE ledger.entries DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY;
+DROP POLICY own_rows ON ledger.entries;
+ALTER TABLE ledger.entries OWNER TO contract_writer;
+GRANT ALL ON SCHEMA public TO PUBLIC;
+REVOKE ALL (amount) ON ledger.entries FROM contract_reader;
+ALTER DEFAULT PRIVILEGES FOR ROLE contract_owner IN SCHEMA ledger REVOKE SELECT ON TABLES FROM contract_reader;
+DELETE FROM ledger.entries WHERE id > 5;
+DROP VIEW public.balances;
+ALTER LARGE OBJECT 515151 OWNER TO contract_reader;
