@@ -18,6 +18,7 @@ use crate::values::verified_dump::VerifiedDump;
 
 mod migrate;
 mod postgres;
+mod pump;
 mod runtime;
 mod sqlite;
 

@@ -26,6 +26,7 @@ mod properties;
 mod rebuild;
 mod restore;
 mod swap;
+mod target;
 
 pub struct Postgres {
     url: PostgresUrl,
@@ -56,7 +57,7 @@ impl Postgres {
 
 impl Engine for Postgres {
     fn facts(&mut self) -> Result<DatabaseFacts> {
-        self.runtime.block_on(restore::facts_of_target(&self.url))
+        self.runtime.block_on(target::facts_of_target(&self.url))
     }
 
     fn exists(&mut self) -> Result<bool> {

@@ -6,3 +6,4 @@ mod exec;
 mod harness;
 mod project;
 mod pty;
+mod tidy;

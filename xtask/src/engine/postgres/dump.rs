@@ -1,7 +1,7 @@
 //! `pg_dump` on an exported snapshot; rows are counted in that same snapshot
 //! while the dump streams.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -13,13 +13,11 @@ use super::Postgres;
 use super::connect::{self, Libpq};
 use super::{inspect, programs};
 use crate::engine::Dumped;
-use crate::interrupt::Interrupt;
+use crate::engine::pump::pump;
 use crate::tool::{self, Pipes, Running};
 use crate::values::database::{Contents, DatabaseFacts};
 use crate::values::failure::Failure;
 use crate::values::progress::Progress;
-
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// How long `pg_dump` waits for a table that a schema change has locked.
 const LOCK_WAIT: &str = "60s";
@@ -147,25 +145,4 @@ async fn count(postgres: &Postgres, snapshot: &str) -> Result<Contents> {
         large_objects,
         applied,
     })
-}
-
-pub(super) fn pump(
-    from: &mut dyn Read,
-    to: &mut dyn Write,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
-) -> Result<()> {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        interrupt.check()?;
-        let read = match from.read(&mut buffer) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            read => read.context("cannot read")?,
-        };
-        if read == 0 {
-            return Ok(());
-        }
-        to.write_all(&buffer[..read]).context("cannot write")?;
-        progress.advance(read as u64);
-    }
 }

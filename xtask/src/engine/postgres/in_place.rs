@@ -9,11 +9,11 @@ use sqlx::{Connection, Executor};
 use xshell::cmd;
 
 use super::connect::{self, Libpq, literal};
-use super::dump::pump;
-use super::restore::{self, Target};
+use super::target::Target;
 use super::{Postgres, programs};
 use crate::durable;
 use crate::engine::Restored;
+use crate::engine::pump::pump;
 use crate::tool::{self, Pipes, Program, Running};
 use crate::values::failure::Failure;
 use crate::values::progress::Progress;
@@ -43,7 +43,7 @@ pub fn restore(
     progress: &dyn Progress,
 ) -> Result<Restored> {
     let major = target.maintenance.server_major;
-    let pg_restore = restore::find_pg_restore(dump, major)?;
+    let pg_restore = programs::find_pg_restore(dump, major)?;
     let list = write_list(postgres, &pg_restore, dump, staging)?;
     postgres
         .runtime

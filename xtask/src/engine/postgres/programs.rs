@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::tool::{self, Program};
 use crate::values::failure::Failure;
+use crate::values::verified_dump::VerifiedDump;
 
 /// Where distributions put several versions side by side: folder, prefix of its
 /// entries, and the way from there to the programs.
@@ -43,6 +44,12 @@ pub fn find(name: &str, server_major: u32, at_least: u32) -> Result<Program> {
         .hint(install),
     }
     .into())
+}
+
+/// The `pg_restore` that reads this dump and that this server understands.
+pub fn find_pg_restore(dump: &VerifiedDump, server_major: u32) -> Result<Program> {
+    let written_by = tool::major_of(&dump.manifest().dump_tool).unwrap_or(0);
+    find("pg_restore", server_major, written_by)
 }
 
 /// `PG_BIN` alone when it is set; else versioned folders, then `PATH`.

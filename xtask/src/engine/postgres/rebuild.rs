@@ -9,9 +9,9 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use xshell::cmd;
 
 use super::connect::{self, Connected, Libpq, literal, quoted};
-use super::dump::pump;
-use super::restore::{self, Target};
-use super::{Postgres, inspect, properties, swap};
+use super::target::Target;
+use super::{Postgres, inspect, programs, properties, swap};
+use crate::engine::pump::pump;
 use crate::engine::{Kept, Restored};
 use crate::tool::{self, Pipes, Running};
 use crate::values::database::DatabaseProperties;
@@ -230,7 +230,7 @@ fn fill_and_compare(
     staging: &Path,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let program = restore::find_pg_restore(dump, target.maintenance.server_major)?;
+    let program = programs::find_pg_restore(dump, target.maintenance.server_major)?;
     let options = &target.maintenance.options;
     let libpq = Libpq::new(&postgres.url, options, beside, &SETTINGS, staging)?;
     let shell = tool::shell()?;

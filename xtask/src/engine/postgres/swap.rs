@@ -7,7 +7,7 @@ use futures_util::future::{Either, select};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::connect::{self, quoted};
-use super::restore::{self, Target};
+use super::target::{self, Target};
 use crate::engine::Kept;
 use crate::values::database_url::PostgresUrl;
 use crate::values::failure::Failure;
@@ -128,7 +128,7 @@ fn is_in_use(error: &sqlx::Error) -> bool {
 }
 
 async fn still_in_use(killer: &mut PgConnection, database: &str) -> Result<anyhow::Error> {
-    let sessions = restore::sessions(killer, database).await?;
+    let sessions = target::sessions(killer, database).await?;
     Ok(Failure::refused(format!(
         "database `{database}` is used by sessions that this role may not end: {}",
         if sessions.is_empty() {

@@ -1,7 +1,7 @@
 //! A SQLite dump: a page-by-page copy of one moment, checked, then streamed.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -11,13 +11,12 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::inspect::{self, BUSY_WAIT};
 use super::{Sqlite, copy};
+use crate::engine::pump::pump;
 use crate::engine::{Dumped, Engine};
 use crate::interrupt::Interrupt;
 use crate::values::database::Contents;
 use crate::values::failure::Failure;
 use crate::values::progress::Progress;
-
-const BUFFER_BYTES: usize = 1 << 20;
 
 pub fn dump(
     sqlite: &mut Sqlite,
@@ -105,27 +104,6 @@ fn pack(
     let done = pump(&mut file, sink, progress, interrupt);
     progress.end();
     done
-}
-
-pub(super) fn pump(
-    from: &mut dyn Read,
-    to: &mut dyn Write,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
-) -> Result<()> {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        interrupt.check()?;
-        let read = match from.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read.context("cannot read")?,
-        };
-        if read == 0 {
-            return Ok(());
-        }
-        to.write_all(&buffer[..read]).context("cannot write")?;
-        progress.advance(read as u64);
-    }
 }
 
 /// What the copy holds; refuses a copy that SQLite itself finds damaged,

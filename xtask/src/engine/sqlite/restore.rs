@@ -9,10 +9,11 @@ use anyhow::{Context, Result};
 use chrono::Utc;
 use rusqlite::{Connection, OpenFlags};
 
-use super::dump::{check, pump};
+use super::dump::check;
 use super::inspect::{self, BUSY_WAIT};
 use super::{Sqlite, copy};
 use crate::durable;
+use crate::engine::pump::pump;
 use crate::engine::{Kept, RestoreWay, Restored};
 use crate::values::failure::Failure;
 use crate::values::progress::Progress;
