@@ -1,4 +1,96 @@
-//! draft
+//! The safest way to run a database migration.
+//!
+//! `cargo xtask db migrate-safe` never lets a migration touch a database before
+//! a backup of that database has been written, read back and matched against
+//! its SHA-256. `cargo xtask db restore latest` brings that backup back,
+//! exactly, or changes nothing. This page is the architecture; the README is
+//! for users.
+//!
+//! # The idea that carries it
+//!
+//! No migration runs and no restore starts without a
+//! `values::verified_dump::VerifiedDump` in hand. Its fields are private, it
+//! has one constructor, which reads the dump's bytes and matches them with the
+//! manifest, and that has one caller: `vault/verify.rs`. Delete the verify step
+//! and the program does not compile. The proof keeps the file open and digests
+//! it once more while it is restored: what is restored is what was verified.
+//!
+//! # The house
+//!
+//! | part | what it is | what it must not know |
+//! |---|---|---|
+//! | [`cli`] | flags and help | everything else |
+//! | `commands` | the stories, one verb a file | SQL, JSON, file names |
+//! | `config` | flags, environment, `.env`, `sqlx.toml` → settings | the terminal |
+//! | `engine` | what differs between databases: `sqlite`, `postgres` | vault, ids, the terminal |
+//! | `vault` | ids, staging, publishing, finding, locking, verifying | databases, network, the terminal |
+//! | `migrations` | the folder as sqlx sees it; applied × available → plan | databases |
+//! | `ui` | say, show, ask, progress | all but the human |
+//! | `values` | what the parts tell each other | files, processes, clocks |
+//! | `tool`, `durable`, `interrupt` | the floor: programs, files that survive a power cut, signals | what they are used for |
+//! | `outcome` | from a story's result to exit code and last words | how it came about |
+//!
+//! Imports point down: `commands → {engine, vault, migrations, ui, config} →
+//! values → floor`. Parts in braces never import each other; they meet in a
+//! story and speak in values. `tests/it/tidy.rs` holds this table, 70 lines a
+//! function and 400 lines a file.
+//!
+//! It is synchronous on purpose: a run is one line of steps. An engine owns a
+//! current-thread runtime and blocks on it inside, so `Engine` is object-safe
+//! and no story has an `.await`.
+//!
+//! # Orders that matter
+//!
+//! **migrate-safe**: lock → plan → show → ask → backup → look at the history
+//! again → migrate → report. The question comes before the dump: no human
+//! pause may fall into the gap between dump and migration.
+//!
+//! **Backup**: claim the id (a folder `.<id>.partial`, created, never
+//! overwritten) → dump into it → flush → read back from the disk and match →
+//! name the dump without overwriting → flush the folder → manifest last →
+//! flush. The dump is matched before it has a manifest, so a backup that does
+//! not match itself never exists, not even for a moment. A power cut leaves a
+//! staging folder (removed and named by the next backup) or an orphan (named
+//! by `db list`).
+//!
+//! **Restore, PostgreSQL**: a new database with the encoding, locale and owner
+//! of the backup → `pg_restore` → compare rows, large objects and history with
+//! the manifest → `ANALYZE` → settings and grants → both renames in one
+//! transaction, while a second session ends whoever is still connected. The
+//! database is entered by a session of ours before it is marked as being built,
+//! so "marked and empty of sessions" means abandoned, and the next restore
+//! drops it. A role that may not create databases gets one transaction instead:
+//! drop what it owns, check that nothing of others went with it, restore,
+//! compare, commit.
+//!
+//! **Restore, SQLite**: unpack beside → `integrity_check` → compare with the
+//! manifest → online backup API into the live file, which is one transaction
+//! for every open connection.
+//!
+//! # Where this differs from the first sketch, and why
+//!
+//! - `latest` leaves out `pre-restore` backups. After a restore that failed
+//!   half-way (a full disk, say), the newest backup is the safety copy of the
+//!   state that one wanted to get rid of; `restore latest` must not bring that
+//!   back and report success. The way to undo a restore is the id that it prints.
+//! - The dump is read back before the manifest is written, not after.
+//! - Signals are on the floor (`interrupt`), because tools, engines and the
+//!   prompt all need them; values are in a folder of their own, because engine
+//!   and vault both speak in manifests and neither may import the other.
+//! - `cli` is a leaf: flags are data, and the stories read them.
+//!
+//! # Using it from another xtask
+//!
+//! ```no_run
+//! // The whole `main.rs` of an xtask that has nothing else:
+//! fn main() -> std::process::ExitCode {
+//!     xtask_db::run(std::env::args_os())
+//! }
+//! ```
+//!
+//! One that has subcommands of its own takes [`cli::Db`] among them and calls
+//! [`run_db`].
+
 pub mod cli;
 mod commands;
 mod config;
@@ -19,6 +111,8 @@ use clap::Parser;
 
 /// Runs `cargo xtask` with these arguments, the program's name first, and
 /// returns the exit code of the table in the README. Errors have been printed.
+///
+/// Takes over SIGINT, SIGTERM and SIGHUP for the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli::Cli::try_parse_from(arguments) {
         Ok(cli::Cli {
@@ -32,7 +126,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Runs one `db` verb: for an xtask of one's own that has it among its subcommands.
+/// Runs one `db` verb: for an xtask of one's own that has it among its
+/// subcommands. Returns the exit code; errors have been printed.
 pub fn run_db(db: &cli::Db) -> ExitCode {
     let ui = ui::Ui::new(db.options.quiet, db.options.verbose, db.options.json);
     ExitCode::from(outcome::report(&ui, |interrupt| {

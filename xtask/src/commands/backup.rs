@@ -165,11 +165,15 @@ fn report(scene: &Scene, backup: &Backup) {
     } = &backup.manifest;
     let rows: u64 = tables.iter().map(|table| table.rows).sum();
     scene.ui.say(format!(
-        "backup {id}: {}, {}, {} ({} before compression), read back and matched in {:.1} s",
+        "backed up as {id}: {}, {}, {}; read back and matched",
         ui::count(tables.len() as u64, "table"),
         ui::count(rows, "row"),
         ui::size(dump.size_bytes),
+    ));
+    scene.ui.detail(format!(
+        "  {} before compression, SHA-256 {}, {:.1} s",
         ui::size(dump.raw_size_bytes),
+        dump.sha256,
         *duration_ms as f64 / 1000.0
     ));
 }

@@ -30,11 +30,11 @@ impl Ui {
         SimpleTheme
             .format_input_prompt(
                 &mut prompt,
-                "type `yes` to go on, anything else to stop",
+                "type `yes` to go on, anything else stops",
                 None,
             )
             .context("cannot write the question")?;
-        term.write_str(&format!("{prompt} "))
+        term.write_str(&prompt)
             .context("cannot write the question")?;
         let typed = read_word(&term);
         term.write_line("")

@@ -7,3 +7,4 @@ mod harness;
 mod project;
 mod pty;
 mod tidy;
+mod urls;
