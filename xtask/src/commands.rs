@@ -60,6 +60,17 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
 }
 
 impl Scene<'_> {
+    /// For what writes: creates the vault when it is missing, and clears away
+    /// what crashed runs left in it.
+    fn prepare_vault(&self) -> Result<()> {
+        self.vault.prepare()?;
+        for name in self.vault.remove_left_overs()? {
+            self.ui
+                .say(format!("removed what a crashed run left behind: {name}"));
+        }
+        Ok(())
+    }
+
     fn engine(&self) -> Result<Box<dyn Engine>> {
         engine::open(
             &self.settings.url,
@@ -93,8 +104,20 @@ fn no_backup_of(now: &DatabaseFacts, vault: &Vault) -> Failure {
     .hint("`cargo xtask db list` shows what is there; `cargo xtask db backup` takes one")
 }
 
+/// A text that may be a database URL in the wrong place is not repeated.
+fn refuse_url(text: &str) -> Result<(), Failure> {
+    if !text.contains("://") {
+        return Ok(());
+    }
+    Err(
+        Failure::usage("a database URL stands where a name was expected")
+            .hint("put `--database-url` before it, or set `DATABASE_URL`"),
+    )
+}
+
 /// By id or part of one; says which ones it could be, or what is wrong with it.
 fn find<'a>(listing: &'a Listing, wanted: &str) -> Result<&'a Backup, Failure> {
+    refuse_url(wanted)?;
     listing.find(wanted).map_err(|error| match error {
         NotFound::Ambiguous { ref candidates, .. } => {
             let names: Vec<_> = candidates.iter().map(|id| format!("  {id}")).collect();

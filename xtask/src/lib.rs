@@ -114,15 +114,12 @@ use clap::Parser;
 ///
 /// Takes over SIGINT, SIGTERM and SIGHUP for the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match cli::Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match cli::Cli::try_parse_from(&arguments) {
         Ok(cli::Cli {
             command: cli::Command::Db(db),
         }) => run_db(&db),
-        Err(error) => {
-            // Nothing can be said when neither stdout nor stderr takes it.
-            let _ = error.print();
-            ExitCode::from(if error.use_stderr() { 2 } else { 0 })
-        }
+        Err(error) => ExitCode::from(outcome::report_usage(&error, &arguments)),
     }
 }
 

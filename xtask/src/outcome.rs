@@ -1,5 +1,7 @@
 //! From a story's result to an exit code and the last words on the terminal.
 
+use std::ffi::OsString;
+
 use anyhow::{Context, Result};
 use serde::Serialize;
 
@@ -62,6 +64,28 @@ pub fn report(ui: &Ui, story: impl FnOnce(&Interrupt) -> Result<()>) -> u8 {
         return exit_code;
     }
     exit_code
+}
+
+/// Prints what clap has to say: help, or wrong usage. A database URL that
+/// stands in the wrong place is not repeated, because it may hold a password.
+pub fn report_usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
+    let is_url = |argument: &&OsString| argument.to_string_lossy().contains("://");
+    let urls: Vec<&OsString> = arguments.iter().filter(is_url).collect();
+    if urls.is_empty() {
+        // Nothing can be said when neither stdout nor stderr takes it.
+        let _ = error.print();
+    } else {
+        let mut text = error.render().to_string();
+        for url in urls {
+            text = text.replace(url.to_string_lossy().as_ref(), "…");
+        }
+        eprint!("{text}");
+    }
+    if error.use_stderr() {
+        Outcome::Usage.exit_code()
+    } else {
+        0
+    }
 }
 
 fn is_interrupted(error: &anyhow::Error) -> bool {

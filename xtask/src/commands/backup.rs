@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use chrono::Utc;
 use serde::Serialize;
 
-use super::{Scene, surroundings};
+use super::{Scene, refuse_url, surroundings};
 use crate::engine::{Dumped, Engine};
 use crate::migrations;
 use crate::ui;
@@ -28,7 +28,7 @@ struct Document<'a> {
 
 pub fn run(scene: &Scene, label: Option<&str>) -> Result<()> {
     let label = label.map(parse_label).transpose()?;
-    scene.vault.prepare()?;
+    scene.prepare_vault()?;
     let _lock = scene.vault.lock_shared(PATIENCE, scene.interrupt)?;
     let mut engine = scene.engine()?;
     let (backup, _proof) = take(scene, &mut *engine, Reason::Manual, label)?;
@@ -40,6 +40,7 @@ pub fn run(scene: &Scene, label: Option<&str>) -> Result<()> {
 }
 
 fn parse_label(text: &str) -> Result<Label, Failure> {
+    refuse_url(text)?;
     text.parse().map_err(|error| {
         let failure = Failure::usage(format!("`{text}` is no label: {error}"));
         match Label::nearest(text) {
@@ -72,11 +73,6 @@ fn take_of(
     label: Option<Label>,
 ) -> Result<(Backup, VerifiedDump)> {
     let began = Utc::now();
-    for name in scene.vault.remove_left_overs()? {
-        scene
-            .ui
-            .say(format!("removed what a crashed run left behind: {name}"));
-    }
     let estimate = engine.prepare_dump()?;
     scene.vault.require_free(needed_bytes(scene, &estimate)?)?;
     let label = label.or_else(|| reason.label());

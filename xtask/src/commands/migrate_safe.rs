@@ -31,7 +31,7 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     }
     // Read before anything is locked or created: a mistake here is the cheapest.
     let available = migrations::read(&scene.settings.source)?;
-    scene.vault.prepare()?;
+    scene.prepare_vault()?;
     let _lock = scene.vault.lock("migrate-safe", &scene.who)?;
     let mut engine = scene.engine()?;
     engine.lock()?;

@@ -31,7 +31,7 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
     let listing = scene.vault.list()?;
     let chosen = choose(scene, arguments, &listing, &now)?;
     refuse_another_database(chosen, &now, arguments)?;
-    scene.vault.prepare()?;
+    scene.prepare_vault()?;
     let _lock = scene.vault.lock("restore", &scene.who)?;
     let dump = verify(scene, &listing, chosen, &now)?;
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Scene, latest};
 use crate::migrations;
 use crate::ui::{self, Table};
-use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, TableRows};
+use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind, TableRows};
 use crate::values::id::BackupId;
 use crate::values::manifest::PendingMigration;
 use crate::values::plan::{MigrationPlan, describe};
@@ -71,9 +71,17 @@ pub fn run(scene: &Scene) -> Result<()> {
         "database    {facts}\nversion     {} {version}\n",
         facts.engine
     ))?;
+    if !exists {
+        let creates = match facts.engine {
+            EngineKind::Sqlite => "`db migrate-safe` and `db restore` create it",
+            EngineKind::Postgresql => "`createdb` and `db restore` create it",
+        };
+        scene
+            .ui
+            .show(format!("            does not exist; {creates}\n"))?;
+    }
     show_migrations(
         scene,
-        exists,
         &contents,
         &plan.map_err(|problem| problem.to_string()),
     )?;
@@ -93,15 +101,9 @@ pub fn run(scene: &Scene) -> Result<()> {
 
 fn show_migrations(
     scene: &Scene,
-    exists: bool,
     contents: &Contents,
     plan: &Result<MigrationPlan, String>,
 ) -> Result<()> {
-    if !exists {
-        scene
-            .ui
-            .show("            does not exist yet; `db migrate-safe` creates it\n")?;
-    }
     let applied = match contents.applied.last() {
         Some(last) => {
             format!("{}, the last is {}", contents.applied.len(), last.version)

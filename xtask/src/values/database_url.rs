@@ -38,10 +38,10 @@ impl DatabaseUrl {
             Some(("postgres" | "postgresql", rest)) => {
                 PostgresUrl::parse(rest).map(DatabaseUrl::Postgres)
             }
-            Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => Err(
-                not_a_url(&format!("the scheme `{scheme}:` is not supported")),
-            ),
-            _ => Err(not_a_url("it has no scheme")),
+            // Not repeated: what stands there may be the start of a password.
+            _ => Err(not_a_url(
+                "its scheme is none of `sqlite`, `postgres` and `postgresql`",
+            )),
         }
     }
 }
@@ -78,8 +78,9 @@ fn parse_sqlite(url: &str) -> Result<SqliteUrl, Failure> {
             ("mode", "memory") => return Err(in_memory()),
             ("mode", "rw") | ("immutable", "0" | "false") | ("cache", "private" | "shared") => {}
             _ => {
+                // The value is not repeated: with some builds of SQLite it is a key.
                 return Err(not_a_url(&format!(
-                    "`{key}={value}` is no SQLite parameter of sqlx; it knows \
+                    "sqlx knows no such SQLite parameter `{key}`; it knows \
                      `mode=ro|rw|rwc|memory`, `cache=private|shared`, `immutable=0|1`"
                 )));
             }

@@ -133,7 +133,8 @@ pub fn options(url: &PostgresUrl, host: &PostgresHost) -> Result<PgConnectOption
         .as_str()
         .parse::<PgConnectOptions>()
         .map(|options| options.disable_statement_logging())
-        .map_err(|error| Failure::usage(format!("the database URL cannot be used: {error}")).into())
+        // Its error may repeat a value, and a value may be a secret.
+        .map_err(|_| Failure::usage("sqlx refuses a parameter of the database URL").into())
 }
 
 /// For libpq: a connection string without the password, and the environment

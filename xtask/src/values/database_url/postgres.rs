@@ -66,6 +66,15 @@ const LIBPQ_ONLY: [&str; 17] = [
     "tcp_user_timeout",
 ];
 
+const SSL_MODES: [&str; 6] = [
+    "disable",
+    "allow",
+    "prefer",
+    "require",
+    "verify-ca",
+    "verify-full",
+];
+
 impl PostgresUrl {
     /// `rest` is what follows the scheme's colon.
     pub fn parse(rest: &str) -> Result<PostgresUrl, Failure> {
@@ -74,6 +83,13 @@ impl PostgresUrl {
             .ok_or_else(|| not_a_url("`//` is missing"))?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        // A raw `/` or `@` there is mostly the rest of a password, and the name is shown.
+        if path.contains(['/', '@']) {
+            return Err(not_a_url(
+                "a `/` or `@` in the password or in the database's name must be \
+                 percent-encoded (`%2F`, `%40`)",
+            ));
+        }
         let (user_info, hosts) = match authority.rsplit_once('@') {
             Some((user_info, hosts)) => (user_info, hosts),
             None => ("", authority),
@@ -129,7 +145,13 @@ impl PostgresUrl {
             "dbname" => self.database = non_empty(value),
             // sqlx reads `+` as a space here, and no server option needs a `+`.
             "options" => self.add_options(&value.replace('+', " ")),
-            "sslmode" | "ssl-mode" => self.shared.push(("sslmode".into(), value)),
+            "sslmode" | "ssl-mode" if SSL_MODES.contains(&value.as_str()) => {
+                self.shared.push(("sslmode".into(), value));
+            }
+            "sslmode" | "ssl-mode" => {
+                let known = SSL_MODES.join(", ");
+                return Err(not_a_url(&format!("`sslmode` is one of {known}")));
+            }
             "sslrootcert" | "ssl-root-cert" | "ssl-ca" => {
                 self.shared.push(("sslrootcert".into(), value));
             }
