@@ -1,7 +1,5 @@
 //! The stories. One verb a file; each `run` reads top to bottom.
 
-use std::path::Path;
-
 use anyhow::Result;
 
 use crate::cli::{Db, Verb};
@@ -9,13 +7,12 @@ use crate::config::{self, Settings};
 use crate::engine::{self, Engine};
 use crate::interrupt::Interrupt;
 use crate::ui::Ui;
-use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
-use crate::values::id::Reason;
 use crate::values::manifest::RanOn;
-use crate::vault::{Backup, Listing, NotFound, Vault};
+use crate::vault::Vault;
 
 mod backup;
+mod choose;
 mod list;
 mod migrate_safe;
 mod restore;
@@ -81,29 +78,6 @@ impl Scene<'_> {
     }
 }
 
-/// The newest backup of this database. A safety backup that a restore took is
-/// left out: after a restore that failed half-way, `restore latest` must not
-/// bring back the state that one wanted to get rid of.
-fn latest<'a>(listing: &'a Listing, now: &DatabaseFacts) -> Option<&'a Backup> {
-    listing
-        .backups
-        .iter()
-        .filter(|backup| is_of(backup, now))
-        .find(|backup| backup.manifest.reason != Reason::PreRestore)
-}
-
-fn is_of(backup: &Backup, now: &DatabaseFacts) -> bool {
-    now.is_same_as(&backup.manifest.database, |path| Path::new(path).exists())
-}
-
-fn no_backup_of(now: &DatabaseFacts, vault: &Vault) -> Failure {
-    Failure::untrusted(format!(
-        "the vault `{}` has no backup of the {now}",
-        vault.folder().display()
-    ))
-    .hint("`cargo xtask db list` shows what is there; `cargo xtask db backup` takes one")
-}
-
 /// A text that may be a database URL in the wrong place is not repeated.
 fn refuse_url(text: &str) -> Result<(), Failure> {
     if !text.contains("://") {
@@ -113,25 +87,4 @@ fn refuse_url(text: &str) -> Result<(), Failure> {
         Failure::usage("a database URL stands where a name was expected")
             .hint("put `--database-url` before it, or set `DATABASE_URL`"),
     )
-}
-
-/// By id or part of one; says which ones it could be, or what is wrong with it.
-fn find<'a>(listing: &'a Listing, wanted: &str) -> Result<&'a Backup, Failure> {
-    refuse_url(wanted)?;
-    listing.find(wanted).map_err(|error| match error {
-        NotFound::Ambiguous { ref candidates, .. } => {
-            let names: Vec<_> = candidates.iter().map(|id| format!("  {id}")).collect();
-            Failure::usage(format!("{error}:\n{}", names.join("\n")))
-                .hint("give a longer part, or the whole id")
-        }
-        NotFound::None(_) => match listing.problem_with(wanted) {
-            Some(problem) => Failure::untrusted(format!(
-                "`{}` cannot be used: {}",
-                problem.file, problem.problem
-            ))
-            .hint("`cargo xtask db verify --all` shows which backups can be trusted"),
-            None => Failure::untrusted(error.to_string())
-                .hint("`cargo xtask db list` shows the backups"),
-        },
-    })
 }

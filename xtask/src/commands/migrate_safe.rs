@@ -10,7 +10,7 @@ use crate::interrupt::Interrupted;
 use crate::migrations;
 use crate::ui::Answer;
 use crate::values::database::{AppliedMigration, DatabaseFacts};
-use crate::values::failure::Failure;
+use crate::values::failure::{Failure, Outcome};
 use crate::values::id::Reason;
 use crate::values::manifest::{Manifest, PendingMigration};
 use crate::values::plan::{MigrationPlan, MigrationRan, describe};
@@ -153,6 +153,12 @@ fn explain(
     backup: &Backup,
     error: anyhow::Error,
 ) -> anyhow::Error {
+    let began = error
+        .downcast_ref::<Failure>()
+        .map(|failure| failure.outcome);
+    if !matches!(began, Some(Outcome::AfterChange)) && !is_interrupted(&error) {
+        return error.context(format!("no migration of the {facts} was begun"));
+    }
     let history = engine.history();
     let is_committed = |history: &[AppliedMigration], version: i64| {
         history
@@ -185,7 +191,7 @@ fn explain(
         }
         Err(unread) => format!("what is committed cannot be read ({unread})"),
     };
-    let stopped = if error.chain().any(|cause| cause.is::<Interrupted>()) {
+    let stopped = if is_interrupted(&error) {
         "were interrupted"
     } else {
         "stopped"
@@ -198,6 +204,10 @@ fn explain(
             ),
         ),
     )
+}
+
+fn is_interrupted(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Interrupted>())
 }
 
 fn restore_command(backup: &Backup) -> String {

@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 use chrono::Utc;
 use serde::Serialize;
 
-use super::{Scene, backup, find, is_of, latest, no_backup_of};
+use super::choose::{self, IsOurs};
+use super::{Scene, backup};
 use crate::cli::Restore;
 use crate::engine::{Engine, RestoreWay, Restored};
 use crate::interrupt::Interrupted;
@@ -29,11 +30,21 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
     let mut engine = scene.engine()?;
     let now = engine.facts()?;
     let listing = scene.vault.list()?;
-    let chosen = choose(scene, arguments, &listing, &now)?;
+    let is_ours = |backup: &Backup| choose::is_of(backup, &now);
+    let chosen = choose_backup(scene, arguments, &listing, &is_ours)?;
     refuse_another_database(chosen, &now, arguments)?;
     scene.prepare_vault()?;
     let _lock = scene.vault.lock("restore", &scene.who)?;
-    let dump = verify(scene, &listing, chosen, &now)?;
+    // Whatever shows that this backup cannot be trusted, the error names one that can.
+    let or_another =
+        |error| choose::with_alternative(scene, &listing, &is_ours, Some(chosen), error);
+    let dump = match scene
+        .vault
+        .verify(chosen, &scene.ui.progress(), scene.interrupt)
+    {
+        Ok(dump) => dump,
+        Err(error) => return Err(or_another(error)?),
+    };
 
     let exists = engine.exists()?;
     if exists {
@@ -49,51 +60,28 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
         false => None,
     };
     let staging = scene.vault.staging("restore")?;
-    let restored = engine
-        .restore(&dump, staging.path(), &scene.ui.progress())
-        .with_context(|| format!("the backup `{}` was not restored", chosen.id()))?;
+    let restored = match engine.restore(&dump, staging.path(), &scene.ui.progress()) {
+        Ok(restored) => restored,
+        Err(error) => {
+            let error = or_another(error)?;
+            return Err(error).context(format!("the backup `{}` was not restored", chosen.id()));
+        }
+    };
     report(scene, chosen, &now, safety.as_ref(), &restored)
 }
 
-fn choose<'a>(
+fn choose_backup<'a>(
     scene: &Scene,
     arguments: &Restore,
     listing: &'a Listing,
-    now: &DatabaseFacts,
+    is_ours: IsOurs,
 ) -> Result<&'a Backup> {
     match arguments.backup.as_deref() {
-        Some("latest") => {
-            latest(listing, now).ok_or_else(|| no_backup_of(now, &scene.vault).into())
-        }
-        Some(wanted) => Ok(find(listing, wanted)?),
-        None if scene.ui.is_attended() => pick(scene, listing, now),
+        Some(wanted) => choose::by_name(scene, listing, wanted, is_ours),
+        None if scene.ui.is_attended() => choose::pick(scene, listing, is_ours),
         None => Err(Failure::usage("which backup is to be restored?")
             .hint("cargo xtask db restore latest")
             .into()),
-    }
-}
-
-fn pick<'a>(scene: &Scene, listing: &'a Listing, now: &DatabaseFacts) -> Result<&'a Backup> {
-    let ours: Vec<&Backup> = listing.backups.iter().filter(|b| is_of(b, now)).collect();
-    if ours.is_empty() {
-        return Err(no_backup_of(now, &scene.vault).into());
-    }
-    let at = Utc::now();
-    let line = |b: &&Backup| {
-        let size = ui::size(b.manifest.dump.size_bytes);
-        format!(
-            "{}  {} old, {size}",
-            b.id(),
-            ui::age(b.manifest.created_at, at)
-        )
-    };
-    let lines: Vec<String> = ours.iter().map(line).collect();
-    match scene
-        .ui
-        .pick("which backup is to be restored?", &lines, scene.interrupt)?
-    {
-        Some(picked) => Ok(ours[picked]),
-        None => Err(Failure::refused("no backup was chosen; nothing was changed").into()),
     }
 }
 
@@ -111,7 +99,7 @@ fn refuse_another_database(
         .hint("set `DATABASE_URL` to a database of the same engine")
         .into());
     }
-    if arguments.force || is_of(chosen, now) {
+    if arguments.force || choose::is_of(chosen, now) {
         return Ok(());
     }
     Err(Failure::refused(format!(
@@ -123,47 +111,6 @@ fn refuse_another_database(
         chosen.id()
     ))
     .into())
-}
-
-/// A proof, or the name of the newest backup that has one.
-fn verify(
-    scene: &Scene,
-    listing: &Listing,
-    chosen: &Backup,
-    now: &DatabaseFacts,
-) -> Result<VerifiedDump> {
-    let verify = |backup: &Backup| {
-        scene
-            .vault
-            .verify(backup, &scene.ui.progress(), scene.interrupt)
-    };
-    let error = match verify(chosen) {
-        Ok(dump) => return Ok(dump),
-        Err(error) if error.is::<Interrupted>() => return Err(error),
-        Err(error) => error,
-    };
-    let mut others = listing
-        .backups
-        .iter()
-        .filter(|b| b.id() != chosen.id() && is_of(b, now));
-    let mut hint = "no other backup of this database can be trusted either".to_owned();
-    let trusted = others.find_map(|backup| match verify(backup) {
-        Ok(_) => Some(Ok(backup)),
-        Err(error) if error.is::<Interrupted>() => Some(Err(error)),
-        Err(_) => None,
-    });
-    if let Some(backup) = trusted.transpose()? {
-        let age = ui::age(backup.manifest.created_at, Utc::now());
-        hint = format!(
-            "the newest backup that can be trusted is {age} old: cargo xtask db restore {}",
-            backup.id()
-        );
-    }
-    let refused = format!(
-        "the backup `{}` was not restored; the database is as it was",
-        chosen.id()
-    );
-    Err(error.context(Failure::untrusted(refused).hint(hint)))
 }
 
 fn show(

@@ -4,10 +4,10 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Scene, latest};
+use super::{Scene, choose};
 use crate::migrations;
 use crate::ui::{self, Table};
-use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind, TableRows};
+use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, TableRows};
 use crate::values::id::BackupId;
 use crate::values::manifest::PendingMigration;
 use crate::values::plan::{MigrationPlan, describe};
@@ -36,15 +36,11 @@ pub fn run(scene: &Scene) -> Result<()> {
     let mut engine = scene.engine()?;
     let facts = engine.facts()?;
     let exists = engine.exists()?;
-    let contents = if exists {
-        engine.contents()?
-    } else {
-        Contents::default()
-    };
+    let contents = engine.contents()?;
     let available = migrations::read_if_any(&scene.settings.source)?;
     let plan = migrations::plan(available, contents.applied.clone(), None);
     let listing = scene.vault.list()?;
-    let newest = latest(&listing, &facts);
+    let newest = choose::latest(&listing, &|backup| choose::is_of(backup, &facts));
 
     let problem = plan.as_ref().err().map(ToString::to_string);
     scene.ui.emit(&Document {
@@ -72,13 +68,10 @@ pub fn run(scene: &Scene) -> Result<()> {
         facts.engine
     ))?;
     if !exists {
-        let creates = match facts.engine {
-            EngineKind::Sqlite => "`db migrate-safe` and `db restore` create it",
-            EngineKind::Postgresql => "`createdb` and `db restore` create it",
-        };
+        let creates = "`db migrate-safe` and `db restore` create it";
         scene
             .ui
-            .show(format!("            does not exist; {creates}\n"))?;
+            .show(format!("            does not exist yet; {creates}\n"))?;
     }
     show_migrations(
         scene,

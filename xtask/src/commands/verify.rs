@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Scene, find, latest, no_backup_of};
+use super::{Scene, choose};
 use crate::cli::Verify;
 use crate::interrupt::Interrupted;
 use crate::ui;
@@ -24,28 +24,61 @@ struct Verified {
 
 pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
     let listing = scene.vault.list()?;
-    let wanted: Vec<&Backup> = match arguments.backup.as_deref() {
-        _ if arguments.all => listing.backups.iter().collect(),
-        None | Some("latest") => vec![latest_here(scene, &listing)?],
-        Some(wanted) => vec![find(&listing, wanted)?],
-    };
+    if arguments.all {
+        return verify_all(scene, &listing);
+    }
+    let is_ours = whose(scene)?;
+    let wanted = arguments.backup.as_deref().unwrap_or("latest");
+    let backup = choose::by_name(scene, &listing, wanted, &*is_ours)?;
+    let verified = verify(scene, backup)?;
+    let problem = verified.problem.clone();
+    report(scene, vec![verified])?;
+    match problem {
+        None => Ok(()),
+        Some(problem) => {
+            let error = Failure::untrusted(problem).into();
+            Err(choose::with_alternative(
+                scene,
+                &listing,
+                &*is_ours,
+                Some(backup),
+                error,
+            )?)
+        }
+    }
+}
+
+fn verify_all(scene: &Scene, listing: &Listing) -> Result<()> {
     let mut verified = Vec::new();
-    for backup in wanted {
+    for backup in &listing.backups {
         verified.push(verify(scene, backup)?);
     }
-    if arguments.all {
-        // An orphan is no backup. A manifest that cannot be read was one.
-        let unreadable = listing
-            .problems
-            .iter()
-            .filter(|problem| problem.file.ends_with(".json"));
-        verified.extend(unreadable.map(|problem| Verified {
-            id: problem.file.trim_end_matches(".json").to_owned(),
-            trusted: false,
-            problem: Some(format!("its manifest cannot be used: {}", problem.problem)),
-        }));
+    // An orphan is no backup. A manifest that cannot be read was one.
+    let unreadable = listing
+        .problems
+        .iter()
+        .filter(|problem| problem.file.ends_with(".json"));
+    verified.extend(unreadable.map(|problem| Verified {
+        id: problem.file.trim_end_matches(".json").to_owned(),
+        trusted: false,
+        problem: Some(format!("its manifest cannot be used: {}", problem.problem)),
+    }));
+    let bad = verified.iter().filter(|verified| !verified.trusted).count();
+    let backups = ui::count(verified.len() as u64, "backup");
+    let newest = verified
+        .iter()
+        .find(|verified| verified.trusted)
+        .map(|v| v.id.clone());
+    report(scene, verified)?;
+    if bad == 0 {
+        return Ok(());
     }
-    report(scene, verified)
+    let failure = Failure::untrusted(format!("{bad} of {backups} cannot be trusted"));
+    Err(match newest {
+        Some(id) => failure.hint(format!("the newest that can: cargo xtask db restore {id}")),
+        None => failure.hint("take a new one: cargo xtask db backup"),
+    }
+    .into())
 }
 
 fn report(scene: &Scene, verified: Vec<Verified>) -> Result<()> {
@@ -58,26 +91,7 @@ fn report(scene: &Scene, verified: Vec<Verified>) -> Result<()> {
     if verified.is_empty() {
         scene.ui.say("the vault holds no backups");
     }
-    let all = verified.len() as u64;
-    let bad = verified.iter().filter(|verified| !verified.trusted).count() as u64;
-    let newest = verified
-        .iter()
-        .find(|verified| verified.trusted)
-        .map(|v| v.id.clone());
-    scene.ui.emit(&Document { verified })?;
-    if bad == 0 {
-        return Ok(());
-    }
-    let backups = ui::count(all, "backup");
-    let failure = Failure::untrusted(format!("{bad} of {backups} cannot be trusted"));
-    Err(match newest {
-        Some(id) => failure.hint(format!("the newest that can is `{id}`")),
-        None => failure.hint(
-            "`cargo xtask db verify --all` looks for one that can; \
-             `cargo xtask db backup` takes a new one",
-        ),
-    }
-    .into())
+    scene.ui.emit(&Document { verified })
 }
 
 /// What cannot be trusted is a result; only a signal stops the verifying.
@@ -97,31 +111,19 @@ fn verify(scene: &Scene, backup: &Backup) -> Result<Verified> {
     })
 }
 
-/// The newest backup of this database. When the database cannot be asked who
-/// it is, because it is down, the newest one with its name and engine.
-fn latest_here<'a>(scene: &Scene, listing: &'a Listing) -> Result<&'a Backup> {
-    let error = match scene.engine().and_then(|mut engine| engine.facts()) {
-        Ok(now) => {
-            let found = latest(listing, &now);
-            return found.ok_or_else(|| no_backup_of(&now, &scene.vault).into());
+/// Which backups are of this database. When it cannot be asked who it is,
+/// because it is down, those with its name and engine.
+fn whose<'a>(scene: &'a Scene) -> Result<Box<dyn Fn(&Backup) -> bool + 'a>> {
+    match scene.engine().and_then(|mut engine| engine.facts()) {
+        Ok(now) => Ok(Box::new(move |backup| choose::is_of(backup, &now))),
+        Err(error) if error.is::<Interrupted>() => Err(error),
+        Err(error) => {
+            scene.ui.say(format!(
+                "going by the name alone, for the database does not answer: {error}"
+            ));
+            Ok(Box::new(|backup| {
+                scene.settings.url.may_be(&backup.manifest.database)
+            }))
         }
-        Err(error) if error.is::<Interrupted>() => return Err(error),
-        Err(error) => error,
-    };
-    scene.ui.say(format!(
-        "going by the name alone, for the database does not answer: {error}"
-    ));
-    let url = &scene.settings.url;
-    let found = listing
-        .backups
-        .iter()
-        .find(|backup| url.may_be(&backup.manifest.database));
-    found.ok_or_else(|| {
-        Failure::untrusted(format!(
-            "the vault `{}` has no backup of the database of `{url}`",
-            scene.vault.folder().display()
-        ))
-        .hint("`cargo xtask db list` shows what is there")
-        .into()
-    })
+    }
 }

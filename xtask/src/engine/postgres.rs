@@ -27,6 +27,7 @@ mod rebuild;
 mod restore;
 mod swap;
 mod target;
+mod toc;
 
 pub struct Postgres {
     url: PostgresUrl,

@@ -5,7 +5,9 @@ use std::io::{ErrorKind, Read, Write};
 use anyhow::{Context, Result};
 
 use crate::interrupt::Interrupt;
+use crate::values::failure::Failure;
 use crate::values::progress::Progress;
+use crate::values::verified_dump::is_unreadable;
 
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -27,5 +29,16 @@ pub fn pump(
         }
         to.write_all(&buffer[..read]).context("cannot write")?;
         progress.advance(read as u64);
+    }
+}
+
+/// A dump that cannot be unpacked is not to be trusted; every other failure is
+/// left for the caller, who may know better why it happened.
+pub fn refuse_unreadable(pumped: Result<()>) -> Result<Result<()>> {
+    match pumped {
+        Err(error) if is_unreadable(&error) => {
+            Err(Failure::untrusted(error.root_cause().to_string()).into())
+        }
+        pumped => Ok(pumped),
     }
 }

@@ -80,6 +80,24 @@ impl Sqlite {
     }
 }
 
+/// Another process held the write lock before anything of ours was written.
+fn is_locked_out(error: &anyhow::Error) -> bool {
+    const SQLITE_BUSY: i32 = 5;
+    let busy = error
+        .chain()
+        .filter_map(|cause| {
+            cause
+                .downcast_ref::<sqlx::Error>()?
+                .as_database_error()?
+                .code()
+        })
+        .any(|code| {
+            code.parse()
+                .is_ok_and(|code: i32| code & 0xff == SQLITE_BUSY)
+        });
+    busy && error.downcast_ref::<Failure>().is_none()
+}
+
 impl Engine for Sqlite {
     fn facts(&mut self) -> Result<DatabaseFacts> {
         Ok(DatabaseFacts {
@@ -107,14 +125,16 @@ impl Engine for Sqlite {
 
     fn contents(&mut self) -> Result<Contents> {
         match inspect::open_to_read(&self.path, self.require_file())? {
-            Some(connection) => inspect::contents(&connection, &self.bookkeeping.table),
+            Some(connection) => inspect::contents(&connection, &self.bookkeeping.table)
+                .map_err(inspect::unless_locked),
             None => Ok(Contents::default()),
         }
     }
 
     fn history(&mut self) -> Result<Vec<AppliedMigration>> {
         match inspect::open_to_read(&self.path, self.require_file())? {
-            Some(connection) => inspect::history(&connection, &self.bookkeeping.table),
+            Some(connection) => inspect::history(&connection, &self.bookkeeping.table)
+                .map_err(inspect::unless_locked),
             None => Ok(Vec::new()),
         }
     }
@@ -147,6 +167,7 @@ impl Engine for Sqlite {
     ) -> Result<Dumped> {
         self.require_file()?;
         dump::dump(self, sink, staging, progress)
+            .map_err(inspect::unless_locked)
             .with_context(|| format!("cannot dump the database `{}`", self.path.display()))
     }
 
@@ -166,7 +187,13 @@ impl Engine for Sqlite {
             let done = super::migrate::run(&mut connection, &self.bookkeeping, pending, ran).await;
             // The migrations are committed or rolled back; a close that fails changes neither.
             let _ = connection.close().await;
-            done
+            done.map_err(|error| {
+                if is_locked_out(&error) {
+                    copy::locked(inspect::BUSY_WAIT)
+                } else {
+                    error
+                }
+            })
         })
     }
 
@@ -182,6 +209,7 @@ impl Engine for Sqlite {
         progress: &dyn Progress,
     ) -> Result<Restored> {
         restore::restore(self, dump, staging, progress)
+            .map_err(inspect::unless_locked)
             .with_context(|| format!("cannot restore the database `{}`", self.path.display()))
     }
 }

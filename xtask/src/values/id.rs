@@ -145,6 +145,16 @@ impl BackupId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The second in which it was taken, in a form that sorts.
+    pub fn time(&self) -> &str {
+        &self.0[PREFIX.len()..PREFIX.len() + TIME_BYTES]
+    }
+
+    /// As far as the name can tell, a backup that a restore took for safety.
+    pub fn is_safety(&self) -> bool {
+        self.0.contains("_pre-restore")
+    }
 }
 
 impl FromStr for BackupId {

@@ -108,8 +108,23 @@ impl Unpacked<'_> {
 
 impl Read for Unpacked<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.decoder.read(buffer)
+        let read = self.decoder.read(buffer);
+        read.map_err(|error| io::Error::new(error.kind(), Unreadable(error)))
     }
+}
+
+/// The dump is what its manifest says, and still cannot be unpacked.
+#[derive(Debug, thiserror::Error)]
+#[error("the dump cannot be unpacked: {0}")]
+pub struct Unreadable(io::Error);
+
+/// Whether a step failed because of the dump, and not because of where it went.
+pub fn is_unreadable(error: &anyhow::Error) -> bool {
+    let inner = |cause: &(dyn std::error::Error + 'static)| {
+        let error = cause.downcast_ref::<io::Error>()?.get_ref()?;
+        error.is::<Unreadable>().then_some(())
+    };
+    error.chain().find_map(inner).is_some()
 }
 
 /// Reads a file from its start without moving an offset that others share.

@@ -1,10 +1,19 @@
 //! The integration tests: one binary, so that they share one PostgreSQL server and one link step.
 
 mod cluster;
+mod compat;
 mod contract;
+mod damage;
 mod exec;
 mod harness;
+mod json;
+mod locks;
+mod order;
+mod pg_bin;
 mod project;
 mod pty;
+mod setup;
+mod stories;
 mod tidy;
 mod urls;
+mod without_tool;

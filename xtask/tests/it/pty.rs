@@ -144,7 +144,7 @@ impl Screen {
 }
 
 /// The test's side and the program's side.
-fn open_pair() -> (File, OwnedFd) {
+pub fn open_pair() -> (File, OwnedFd) {
     let ours = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
         .expect("open a pseudo-terminal");
     rustix::pty::grantpt(&ours).expect("grant the pseudo-terminal");
@@ -163,7 +163,7 @@ fn open_pair() -> (File, OwnedFd) {
     (File::from(ours), theirs)
 }
 
-fn on_terminal(mut command: Command, terminal: &OwnedFd) -> Command {
+pub fn on_terminal(mut command: Command, terminal: &OwnedFd) -> Command {
     let stream = || Stdio::from(terminal.try_clone().expect("a handle of the terminal"));
     command.env("TERM", "xterm-256color");
     command.stdin(stream()).stdout(stream()).stderr(stream());

@@ -52,7 +52,9 @@ pub async fn connect_to(url: &PostgresUrl, database: Option<&str>) -> Result<Con
     let is_missing = is_missing(&error);
     let mut failure = Failure::unexpected(format!("cannot connect to `{name}`"));
     failure = if is_missing {
-        failure.hint("check the name, or create the database with `createdb`")
+        failure.hint(
+            "check the name; `createdb` creates a database, `cargo xtask db restore` brings one back",
+        )
     } else {
         failure.hint("check `DATABASE_URL`, and that the server is running and reachable")
     };

@@ -2,18 +2,17 @@
 //! what the role owns, puts the backup's objects there, compares, and commits.
 
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sqlx::{Connection, Executor};
 use xshell::cmd;
 
 use super::connect::{self, Libpq, literal};
-use super::target::Target;
-use super::{Postgres, programs};
-use crate::durable;
+use super::target::{self, Target};
+use super::{Postgres, programs, toc};
 use crate::engine::Restored;
-use crate::engine::pump::pump;
+use crate::engine::pump::{pump, refuse_unreadable};
 use crate::tool::{self, Pipes, Program, Running};
 use crate::values::failure::Failure;
 use crate::values::progress::Progress;
@@ -44,7 +43,7 @@ pub fn restore(
 ) -> Result<Restored> {
     let major = target.maintenance.server_major;
     let pg_restore = programs::find_pg_restore(dump, major)?;
-    let list = write_list(postgres, &pg_restore, dump, staging)?;
+    let list = toc::write_list(postgres, &pg_restore, dump, staging)?;
     postgres
         .runtime
         .block_on(end_sessions(postgres, &target.database))?;
@@ -56,7 +55,8 @@ pub fn restore(
     let (path, dbname) = (&psql.path, &libpq.dbname);
     let command = libpq.prepare(cmd!(
         shell,
-        "{path} --no-psqlrc --quiet --no-password --set=ON_ERROR_STOP=1 --dbname={dbname} --file=-"
+        "{path} --no-psqlrc --quiet --no-password --set=ON_ERROR_STOP=1 --set=VERBOSITY=verbose
+            --dbname={dbname} --file=-"
     ));
     let mut psql = Running::start(command, Pipes::Stdin, postgres.interrupt())?;
     let mut script = psql.take_stdin()?;
@@ -71,8 +71,9 @@ pub fn restore(
         .wait()
         .context("the restore was rolled back; the database is as it was");
     postgres.interrupt().check()?;
+    let done = refuse_unreadable(done)?;
     // psql says why it stopped reading; that we could not write any more says nothing.
-    said?;
+    said.map_err(|error| explain(postgres, &target.database, error))?;
     done?;
     let warnings = match postgres.runtime.block_on(analyze(postgres)) {
         Ok(()) => Vec::new(),
@@ -84,6 +85,40 @@ pub fn restore(
         kept: None,
         warnings,
     })
+}
+
+/// What was foreseen is a refusal, with a next step: the states of
+/// `in_place.sql`, and a lock that somebody did not let go of.
+fn explain(postgres: &Postgres, database: &str, error: anyhow::Error) -> anyhow::Error {
+    let said = error.root_cause().to_string();
+    if said.contains("XD001") {
+        return error.context(
+            Failure::refused("objects of other roles depend on what this role owns").hint(
+                "restore as an administrator (a role with CREATEDB that owns the database), \
+                 or let the other role drop them first",
+            ),
+        );
+    }
+    if said.contains("XD002") {
+        return error.context(
+            Failure::untrusted("the restored database is not what the manifest says")
+                .hint("the database was left as it was; `cargo xtask db list` shows other backups"),
+        );
+    }
+    if !said.contains("55P03") {
+        return error;
+    }
+    let sessions = postgres.runtime.block_on_to_the_end(async {
+        let mut connected = connect::connect(&postgres.url).await?;
+        target::sessions(&mut connected.session, database).await
+    });
+    let who = sessions.unwrap_or_default().join("; ");
+    error.context(
+        Failure::refused(format!(
+            "another session holds a lock and was not let go of in time: {who}"
+        ))
+        .hint("end that session, then run the command again"),
+    )
 }
 
 fn write_script(
@@ -120,9 +155,14 @@ fn write_script(
         drop(stdout);
         (feeding.join(), tail)
     });
+    let fed = fed.map_err(|_| Failure::unexpected("the reading thread panicked"))?;
+    let fed = refuse_unreadable(fed)?;
     let tail = tail?;
-    running.wait().context("cannot read the dump")?;
-    fed.map_err(|_| Failure::unexpected("the reading thread panicked"))??;
+    running.wait().map_err(|error| {
+        // It has only the dump to read.
+        error.context(Failure::untrusted("`pg_restore` cannot read the dump"))
+    })?;
+    fed?;
     let Some(at) = tail
         .windows(COMMIT.len())
         .rposition(|window| window == COMMIT)
@@ -168,83 +208,32 @@ fn compare_statement(dump: &VerifiedDump) -> String {
     if rows.is_empty() {
         return String::new();
     }
+    let values = rows.join(", ");
+    // A name in a manifest may hold anything, also the end of a quotation.
+    let mut tag = String::from("$compare$");
+    while values.contains(&tag) {
+        tag.insert(1, '_');
+    }
     format!(
-        "\nDO $compare$\nDECLARE\n  expected record;\n  counted bigint;\n  kind \"char\";\nBEGIN\n  \
-         FOR expected IN SELECT * FROM (VALUES {}) AS v(schema, name, rows) LOOP\n    \
+        "\nDO {tag}\nDECLARE\n  expected record;\n  counted bigint;\n  kind \"char\";\nBEGIN\n  \
+         FOR expected IN SELECT * FROM (VALUES {values}) AS v(schema, name, rows) LOOP\n    \
          SELECT c.relkind INTO kind FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = expected.schema AND c.relname = expected.name;\n    \
          IF NOT FOUND THEN RAISE EXCEPTION 'table %.% is missing after the restore', \
-         expected.schema, expected.name; END IF;\n    \
+         expected.schema, expected.name USING ERRCODE = 'XD002'; END IF;\n    \
+         CONTINUE WHEN EXISTS (SELECT FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = expected.schema AND c.relname = expected.name \
+         AND NOT pg_has_role(current_user, c.relowner, 'USAGE'));\n    \
          EXECUTE format('SELECT count(*) FROM %s %I.%I', \
          CASE WHEN kind = 'p' THEN '' ELSE 'ONLY' END, expected.schema, expected.name) \
          INTO counted;\n    \
          IF counted <> expected.rows THEN RAISE EXCEPTION \
          'table %.% has % rows after the restore, the manifest says %', \
-         expected.schema, expected.name, counted, expected.rows; END IF;\n  \
-         END LOOP;\nEND\n$compare$;\n",
-        rows.join(", ")
+         expected.schema, expected.name, counted, expected.rows USING ERRCODE = 'XD002'; END IF;\n  \
+         END LOOP;\nEND\n{tag};\n"
     )
-}
-
-/// The dump's table of contents without the extensions that are there already
-/// and belong to somebody else: they stay, and only their owner could comment on them.
-fn write_list(
-    postgres: &Postgres,
-    pg_restore: &Program,
-    dump: &VerifiedDump,
-    staging: &Path,
-) -> Result<PathBuf> {
-    let theirs = postgres.runtime.block_on(async {
-        let mut connected = connect::connect(&postgres.url).await?;
-        let names: Vec<String> = sqlx::query_scalar(
-            "SELECT extname::text FROM pg_extension \
-             WHERE NOT pg_has_role(current_user, extowner, 'USAGE')",
-        )
-        .fetch_all(&mut connected.session)
-        .await
-        .context("cannot list the extensions")?;
-        Ok(names)
-    })?;
-    let contents = read_list(postgres, pg_restore, dump)?;
-    let kept = contents.lines().filter(|line| {
-        let line = line.trim_end();
-        !theirs.iter().any(|name| {
-            line.ends_with(&format!(" EXTENSION - {name}"))
-                || line.ends_with(&format!(" COMMENT - EXTENSION {name}"))
-                || line.ends_with(&format!(" COMMENT - EXTENSION \"{name}\""))
-        })
-    });
-    let path = staging.join("list");
-    let mut file = durable::create_private_file(&path).context("cannot write the restore list")?;
-    for line in kept {
-        writeln!(file, "{line}").context("cannot write the restore list")?;
-    }
-    Ok(path)
-}
-
-fn read_list(postgres: &Postgres, pg_restore: &Program, dump: &VerifiedDump) -> Result<String> {
-    let shell = tool::shell()?;
-    let path = &pg_restore.path;
-    let command = cmd!(shell, "{path} --list").quiet().env("LC_ALL", "C");
-    let mut running = Running::start(command, Pipes::Both, postgres.interrupt())?;
-    let (mut stdin, mut stdout) = (running.take_stdin()?, running.take_stdout()?);
-    let mut contents = Vec::new();
-    let read = std::thread::scope(|scope| {
-        scope.spawn(move || {
-            // It stops reading after the table of contents, at the start of the dump.
-            dump.unpack()
-                .and_then(|mut unpacked| std::io::copy(&mut unpacked, &mut stdin))
-        });
-        let read = stdout.read_to_end(&mut contents);
-        drop(stdout);
-        read
-    });
-    read.context("cannot read the dump's table of contents")?;
-    running
-        .wait()
-        .context("cannot read the dump's table of contents")?;
-    Ok(String::from_utf8_lossy(&contents).into_owned())
 }
 
 /// The other sessions that this role may end; the rest meet the lock timeout.

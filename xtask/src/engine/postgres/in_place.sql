@@ -118,7 +118,8 @@ BEGIN
       SELECT FROM pg_catalog.pg_extension e WHERE e.oid = n.objid)
   END;
   IF gone IS NOT NULL THEN
-    RAISE EXCEPTION 'dropping what % owns would also drop what others own: %', current_user, gone;
+    RAISE EXCEPTION 'dropping what % owns would also drop what others own: %', current_user, gone
+      USING ERRCODE = 'XD001';
   END IF;
   DROP TABLE xtask_db_not_ours;
 END

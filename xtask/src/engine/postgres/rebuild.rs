@@ -11,7 +11,7 @@ use xshell::cmd;
 use super::connect::{self, Connected, Libpq, literal, quoted};
 use super::target::Target;
 use super::{Postgres, inspect, programs, properties, swap};
-use crate::engine::pump::pump;
+use crate::engine::pump::{pump, refuse_unreadable};
 use crate::engine::{Kept, Restored};
 use crate::tool::{self, Pipes, Running};
 use crate::values::database::DatabaseProperties;
@@ -245,15 +245,24 @@ fn fill_and_compare(
     let fed = feed(postgres, dump, stdin, progress);
     progress.end();
     postgres.interrupt().check()?;
+    let fed = refuse_unreadable(fed)?;
     // pg_restore says why it stopped reading; that we could not write any more says nothing.
-    running
-        .wait()
-        .context("cannot restore the dump into a new database")?;
+    running.wait().map_err(explain)?;
     fed?;
     progress.begin("compare", None);
     let compared = postgres.runtime.block_on(compare(postgres, dump, beside));
     progress.end();
     compared
+}
+
+/// pg_restore speaks of its input file when the dump itself is at fault.
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    let step = "cannot restore the dump into a new database";
+    if error.to_string().contains("input file") {
+        error.context(Failure::untrusted(step))
+    } else {
+        error.context(step)
+    }
 }
 
 fn feed(

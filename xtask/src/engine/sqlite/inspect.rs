@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::copy;
 use crate::values::database::{AppliedMigration, Contents, TableRows};
+use crate::values::failure::Failure;
 
 /// How long a reader or writer waits for another process.
 pub const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -126,6 +128,23 @@ pub fn integrity_problems(connection: &Connection) -> Result<Vec<String>> {
     let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
     let lines = lines.collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(lines.into_iter().filter(|line| line != "ok").collect())
+}
+
+/// A lock that somebody else did not let go of is a refusal with a next step.
+pub fn unless_locked(error: anyhow::Error) -> anyhow::Error {
+    let is_busy = |cause: &(dyn std::error::Error + 'static)| {
+        let code = cause.downcast_ref::<rusqlite::Error>()?.sqlite_error_code();
+        matches!(
+            code,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        )
+        .then_some(())
+    };
+    if error.chain().find_map(is_busy).is_some() && error.downcast_ref::<Failure>().is_none() {
+        copy::locked(BUSY_WAIT)
+    } else {
+        error
+    }
 }
 
 /// Whether the file is one that SQLite cannot make sense of.

@@ -13,7 +13,7 @@ use super::dump::check;
 use super::inspect::{self, BUSY_WAIT};
 use super::{Sqlite, copy};
 use crate::durable;
-use crate::engine::pump::pump;
+use crate::engine::pump::{pump, refuse_unreadable};
 use crate::engine::{Kept, RestoreWay, Restored};
 use crate::values::failure::Failure;
 use crate::values::progress::Progress;
@@ -105,7 +105,7 @@ fn unpack(
     progress.begin("unpack", Some(needed));
     let pumped = pump(&mut unpacked, &mut file, progress, sqlite.interrupt());
     progress.end();
-    pumped.context("cannot unpack the dump")?;
+    refuse_unreadable(pumped)?.context("cannot unpack the dump")?;
     unpacked
         .finish()
         .map_err(|error| Failure::untrusted(error.to_string()))?;
@@ -114,7 +114,12 @@ fn unpack(
 
 /// Refuses when what was unpacked is not what the manifest describes.
 fn compare(sqlite: &Sqlite, dump: &VerifiedDump, beside: &Path) -> Result<()> {
-    let found = check(beside, &sqlite.bookkeeping.table)?;
+    let found = check(beside, &sqlite.bookkeeping.table).map_err(|error| {
+        Failure::untrusted(format!(
+            "the dump cannot be read by SQLite: {}",
+            error.root_cause()
+        ))
+    })?;
     let mut expected = dump.manifest().contents();
     expected.large_objects = None;
     let differences = expected.differences(&found);
@@ -152,25 +157,17 @@ fn adopt_page_size(source: &Connection, live: &Connection) -> Result<()> {
     };
     let mode: String = live
         .query_row("PRAGMA journal_mode", [], |row| row.get(0))
-        .map_err(|error| unless_locked(error, "cannot read the journal mode"))?;
+        .context("cannot read the journal mode")?;
     if mode != "wal" || page_size(source)? == page_size(live)? {
         return Ok(());
     }
     let mode: String = live
         .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
-        .map_err(|error| unless_locked(error, "cannot leave WAL mode to change the page size"))?;
+        .context("cannot leave WAL mode to change the page size")?;
     if mode == "delete" {
         Ok(())
     } else {
         Err(copy::locked(BUSY_WAIT))
-    }
-}
-
-fn unless_locked(error: rusqlite::Error, context: &'static str) -> anyhow::Error {
-    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
-    match error.sqlite_error_code() {
-        Some(DatabaseBusy | DatabaseLocked) => copy::locked(BUSY_WAIT),
-        _ => anyhow::Error::new(error).context(context),
     }
 }
 

@@ -1,0 +1,180 @@
+//! Which backup is meant, and what else there is when it cannot be trusted.
+
+use std::path::Path;
+
+use anyhow::Result;
+use chrono::Utc;
+
+use super::{Scene, refuse_url};
+use crate::interrupt::Interrupted;
+use crate::ui;
+use crate::values::database::DatabaseFacts;
+use crate::values::failure::{Failure, Outcome};
+use crate::values::id::{BackupId, Reason};
+use crate::vault::{Backup, Listing, NotFound, Problem};
+
+/// Whether a backup is of the database that the run is about.
+pub type IsOurs<'a> = &'a dyn Fn(&Backup) -> bool;
+
+pub fn is_of(backup: &Backup, now: &DatabaseFacts) -> bool {
+    now.is_same_as(&backup.manifest.database, |path| Path::new(path).exists())
+}
+
+/// The newest backup of this database. A safety backup that a restore took is
+/// left out: after a restore that failed half-way, `restore latest` must not
+/// bring back the state that one wanted to get rid of.
+pub fn latest<'a>(listing: &'a Listing, is_ours: IsOurs) -> Option<&'a Backup> {
+    let mut ours = listing.backups.iter().filter(|backup| is_ours(backup));
+    ours.find(|backup| backup.manifest.reason != Reason::PreRestore)
+}
+
+/// `latest`, an id, or a part that only one id has.
+pub fn by_name<'a>(
+    scene: &Scene,
+    listing: &'a Listing,
+    wanted: &str,
+    is_ours: IsOurs,
+) -> Result<&'a Backup> {
+    let found = if wanted == "latest" {
+        trusted_latest(scene, listing, is_ours)
+    } else {
+        find(listing, wanted)
+    };
+    match found {
+        Ok(backup) => Ok(backup),
+        Err(failure) => Err(with_alternative(
+            scene,
+            listing,
+            is_ours,
+            None,
+            failure.into(),
+        )?),
+    }
+}
+
+fn trusted_latest<'a>(
+    scene: &Scene,
+    listing: &'a Listing,
+    is_ours: IsOurs,
+) -> Result<&'a Backup, Failure> {
+    let newest = latest(listing, is_ours);
+    refuse_unreadable_newer(listing, newest)?;
+    newest.ok_or_else(|| {
+        Failure::untrusted(format!(
+            "the vault `{}` has no backup of the database of `{}`",
+            scene.vault.folder().display(),
+            scene.settings.url
+        ))
+        .hint("`cargo xtask db list` shows what is there; `cargo xtask db backup` takes one")
+    })
+}
+
+/// A manifest that cannot be read may have been the newest backup's. To take
+/// an older one without a word would be to lose what lies between.
+fn refuse_unreadable_newer(listing: &Listing, newest: Option<&Backup>) -> Result<(), Failure> {
+    let newest = newest.map(|backup| backup.id().time());
+    let is_newer = |problem: &&Problem| {
+        let stem = problem.file.strip_suffix(".json");
+        let id = stem.and_then(|stem| stem.parse::<BackupId>().ok());
+        id.is_some_and(|id| !id.is_safety() && newest.is_none_or(|newest| id.time() >= newest))
+    };
+    match listing.problems.iter().rev().find(is_newer) {
+        None => Ok(()),
+        Some(Problem { file, problem }) => Err(Failure::untrusted(format!(
+            "the newest backup may be that of `{file}`, which cannot be used: {problem}"
+        ))),
+    }
+}
+
+/// By id or part of one; says which ones it could be, or what is wrong with it.
+fn find<'a>(listing: &'a Listing, wanted: &str) -> Result<&'a Backup, Failure> {
+    refuse_url(wanted)?;
+    listing.find(wanted).map_err(|error| match error {
+        NotFound::Ambiguous { ref candidates, .. } => {
+            let names: Vec<_> = candidates.iter().map(|id| format!("  {id}")).collect();
+            Failure::usage(format!("{error}:\n{}", names.join("\n")))
+                .hint("give a longer part, or the whole id")
+        }
+        NotFound::None(_) => match listing.problem_with(wanted) {
+            Some(Problem { file, problem }) => {
+                Failure::untrusted(format!("`{file}` cannot be used: {problem}"))
+            }
+            None => Failure::untrusted(error.to_string())
+                .hint("`cargo xtask db list` shows the backups"),
+        },
+    })
+}
+
+/// Adds to an error about a backup that cannot be trusted which one can.
+/// Verifies the others, newest first, until one matches.
+pub fn with_alternative(
+    scene: &Scene,
+    listing: &Listing,
+    is_ours: IsOurs,
+    except: Option<&Backup>,
+    error: anyhow::Error,
+) -> Result<anyhow::Error> {
+    match error.downcast_ref::<Failure>() {
+        Some(failure) if failure.outcome == Outcome::Untrusted && failure.hint.is_none() => {}
+        _ => return Ok(error),
+    }
+    let is_other = |backup: &&Backup| except.is_none_or(|except| except.id() != backup.id());
+    let mut hint = "no other backup of this database can be trusted either; \
+                    `cargo xtask db list` shows what is there"
+        .to_owned();
+    for backup in listing
+        .backups
+        .iter()
+        .filter(|backup| is_ours(backup))
+        .filter(is_other)
+    {
+        match scene
+            .vault
+            .verify(backup, &scene.ui.progress(), scene.interrupt)
+        {
+            Ok(_) => {
+                let age = ui::age(backup.manifest.created_at, Utc::now());
+                let id = backup.id();
+                hint = format!(
+                    "the newest that can be trusted is {age} old: cargo xtask db restore {id}"
+                );
+                break;
+            }
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    let context = Failure::untrusted("the backup cannot be trusted; the database is as it was");
+    Ok(error.context(context.hint(hint)))
+}
+
+/// Lets a person choose one.
+pub fn pick<'a>(scene: &Scene, listing: &'a Listing, is_ours: IsOurs) -> Result<&'a Backup> {
+    let ours: Vec<&Backup> = listing
+        .backups
+        .iter()
+        .filter(|backup| is_ours(backup))
+        .collect();
+    if ours.is_empty() {
+        return Ok(trusted_latest(scene, listing, is_ours)?);
+    }
+    let at = Utc::now();
+    let line = |backup: &&Backup| {
+        let manifest = &backup.manifest;
+        let (age, size) = (
+            ui::age(manifest.created_at, at),
+            ui::size(manifest.dump.size_bytes),
+        );
+        format!("{}  {age} old, {size}", backup.id())
+    };
+    let lines: Vec<String> = ours.iter().map(line).collect();
+    let prompt = "which backup is to be restored?";
+    match scene.ui.pick(prompt, &lines, scene.interrupt)? {
+        Some(picked) => Ok(ours[picked]),
+        None => Err(
+            Failure::refused("no backup was chosen; nothing was changed")
+                .hint("cargo xtask db restore latest")
+                .into(),
+        ),
+    }
+}

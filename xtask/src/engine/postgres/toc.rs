@@ -1,0 +1,151 @@
+//! A dump's table of contents, for a restore in place: what belongs to other
+//! roles stays as it is, and is left out.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use xshell::cmd;
+
+use super::{Postgres, connect};
+use crate::durable;
+use crate::tool::{self, Pipes, Program, Running};
+use crate::values::failure::Failure;
+use crate::values::verified_dump::VerifiedDump;
+
+/// Who owns what, as far as the list needs it.
+struct Owners {
+    /// All roles, longest name first, and whether we may act as each.
+    roles: Vec<(String, bool)>,
+    /// Extensions of roles that we may not act as.
+    extensions: Vec<String>,
+}
+
+/// Writes a list for `pg_restore --use-list` without the entries of other
+/// roles. Refuses when one of them is no longer in the database: this role
+/// could not bring it back, and a restore without it would not be whole.
+pub fn write_list(
+    postgres: &Postgres,
+    pg_restore: &Program,
+    dump: &VerifiedDump,
+    staging: &Path,
+) -> Result<PathBuf> {
+    let owners = postgres.runtime.block_on(owners(postgres))?;
+    let contents = read(postgres, pg_restore, dump)?;
+    let (theirs, ours): (Vec<&str>, Vec<&str>) =
+        contents.lines().partition(|line| owners.is_theirs(line));
+    postgres
+        .runtime
+        .block_on(refuse_missing(postgres, &theirs))?;
+    let path = staging.join("list");
+    let mut file = durable::create_private_file(&path).context("cannot write the restore list")?;
+    for line in ours {
+        writeln!(file, "{line}").context("cannot write the restore list")?;
+    }
+    Ok(path)
+}
+
+fn read(postgres: &Postgres, pg_restore: &Program, dump: &VerifiedDump) -> Result<String> {
+    let shell = tool::shell()?;
+    let path = &pg_restore.path;
+    let command = cmd!(shell, "{path} --list").quiet().env("LC_ALL", "C");
+    let mut running = Running::start(command, Pipes::Both, postgres.interrupt())?;
+    let (mut stdin, mut stdout) = (running.take_stdin()?, running.take_stdout()?);
+    let mut contents = Vec::new();
+    let read = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // It stops reading after the table of contents, at the start of the dump.
+            dump.unpack()
+                .and_then(|mut unpacked| std::io::copy(&mut unpacked, &mut stdin))
+        });
+        let read = stdout.read_to_end(&mut contents);
+        drop(stdout);
+        read
+    });
+    read.context("cannot read the dump's table of contents")?;
+    running
+        .wait()
+        .context("cannot read the dump's table of contents")?;
+    Ok(String::from_utf8_lossy(&contents).into_owned())
+}
+
+async fn owners(postgres: &Postgres) -> Result<Owners> {
+    let mut connected = connect::connect(&postgres.url).await?;
+    let roles = sqlx::query_as(
+        "SELECT rolname::text, pg_has_role(current_user, oid, 'USAGE') FROM pg_roles \
+         ORDER BY length(rolname) DESC",
+    )
+    .fetch_all(&mut connected.session)
+    .await
+    .context("cannot list the roles")?;
+    let extensions = sqlx::query_scalar(
+        "SELECT extname::text FROM pg_extension \
+         WHERE NOT pg_has_role(current_user, extowner, 'USAGE')",
+    )
+    .fetch_all(&mut connected.session)
+    .await
+    .context("cannot list the extensions")?;
+    Ok(Owners { roles, extensions })
+}
+
+impl Owners {
+    /// An entry ends with its owner; extensions and their comments have none.
+    fn is_theirs(&self, line: &str) -> bool {
+        let line = line.trim_end();
+        if entry_of(line).is_none() {
+            return false;
+        }
+        let is_extension = |name: &String| {
+            line.ends_with(&format!(" EXTENSION - {name}"))
+                || line.ends_with(&format!(" COMMENT - EXTENSION {name}"))
+                || line.ends_with(&format!(" COMMENT - EXTENSION \"{name}\""))
+        };
+        if self.extensions.iter().any(is_extension) {
+            return true;
+        }
+        let ends_with = |name: &str| line.strip_suffix(name).is_some_and(|l| l.ends_with(' '));
+        let owner = self.roles.iter().find(|(name, _)| ends_with(name));
+        owner.is_some_and(|(_, is_ours)| !is_ours)
+    }
+}
+
+/// `215; 1259 16385 TABLE public customers app`: catalogue and object. The
+/// catalogue is 0 for an entry that is no object, such as a table's data.
+fn entry_of(line: &str) -> Option<(i64, i64)> {
+    let (number, rest) = line.split_once("; ")?;
+    number.parse::<u32>().ok()?;
+    let mut words = rest.split(' ');
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
+async fn refuse_missing(postgres: &Postgres, theirs: &[&str]) -> Result<()> {
+    let mut connected = connect::connect(&postgres.url).await?;
+    let mut missing = Vec::new();
+    for line in theirs {
+        let Some((catalogue, object)) = entry_of(line).filter(|(catalogue, _)| *catalogue != 0)
+        else {
+            continue;
+        };
+        let exists: Option<String> =
+            sqlx::query_scalar("SELECT pg_describe_object($1::bigint::oid, $2::bigint::oid, 0)")
+                .bind(catalogue)
+                .bind(object)
+                .fetch_one(&mut connected.session)
+                .await
+                // Before version 14 a missing object is an error.
+                .unwrap_or(None);
+        if exists.is_none() {
+            missing.push(line.split_once("; ").map_or(*line, |(_, entry)| entry));
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "the backup holds objects of other roles that are no longer in the database, \
+         and this role cannot bring them back: {}",
+        missing.join("; ")
+    ))
+    .hint("restore as an administrator: a role with CREATEDB that owns the database")
+    .into())
+}

@@ -1,0 +1,127 @@
+//! Manifests that cannot be used: named by `list`, and `latest` does not step over them in silence.
+
+use std::fs::{self, File};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{Scene, edit, read};
+use crate::setup::{says, text};
+
+impl Scene {
+    /// `list` names the file and the reason, and nothing takes an older backup for the latest one.
+    #[track_caller]
+    fn names_and_refuses_newest(&self, reason: &str) {
+        let listed = self.run(&["list"]).expect_code(0);
+        let file = format!("{}.json", self.newest);
+        says(&listed, &[&file, reason]);
+        assert!(listed.stdout.contains(&self.good), "{listed}");
+        let document = self.run(&["list", "--json"]).expect_code(0).json();
+        assert_eq!(text(&document, "/problems/0/file"), file);
+        assert!(text(&document, "/problems/0/problem").contains(reason));
+        self.refuses_newest();
+    }
+}
+
+#[test]
+fn a_newer_format_is_called_newer() {
+    let scene = Scene::sqlite();
+    edit(&scene.manifest(), "/format", 2);
+    // What else a later version changes is not looked at.
+    edit(&scene.manifest(), "/dump", "elsewhere");
+    scene.names_and_refuses_newest("format 2");
+    scene.good_one_restores();
+}
+
+#[test]
+fn a_manifest_that_is_none() {
+    let scene = Scene::sqlite();
+    let whole = read(&scene.manifest());
+    for bytes in [&whole[..whole.len() / 2], b"", b"null", b"[]", b"\xff\xfe"] {
+        fs::write(scene.manifest(), bytes).expect("damage the manifest");
+        scene.names_and_refuses_newest("");
+    }
+    fs::write(scene.manifest(), b"{}").expect("damage the manifest");
+    scene.names_and_refuses_newest("no format number");
+}
+
+/// The file that a manifest names is its own, in its own folder.
+#[test]
+fn a_path_in_the_name_of_the_dump() {
+    let scene = Scene::sqlite();
+    let outside = scene.case.project.path().join("database/outside.db.zst");
+    fs::copy(scene.dump(), &outside).expect("copy the dump");
+    let absolute = outside.to_str().expect("a UTF-8 path").to_owned();
+    let good = format!("{}.db.zst", scene.good);
+    for name in ["../outside.db.zst", &absolute, &good, "", "."] {
+        edit(&scene.manifest(), "/dump/file", name);
+        scene.names_and_refuses_newest("names the dump file");
+    }
+    assert!(outside.exists());
+}
+
+/// No manifest is that large, and reading it would take the memory of a small machine.
+#[test]
+fn a_manifest_of_100_mb_is_not_read() {
+    let scene = Scene::sqlite();
+    let file = File::options().write(true).open(scene.manifest());
+    file.and_then(|file| file.set_len(100 * 1024 * 1024))
+        .expect("blow the manifest up");
+    let began = Instant::now();
+    scene.names_and_refuses_newest("larger than");
+    assert!(began.elapsed() < Duration::from_secs(20), "it was read");
+}
+
+#[test]
+fn a_manifest_under_another_name() {
+    let scene = Scene::sqlite();
+    fs::copy(scene.case.manifest(&scene.good), scene.manifest()).expect("copy a manifest");
+    scene.names_and_refuses_newest(&scene.good);
+}
+
+#[test]
+fn a_manifest_that_is_a_link() {
+    let scene = Scene::sqlite();
+    let elsewhere = scene.case.project.tmp().join("elsewhere.json");
+    fs::rename(scene.manifest(), &elsewhere).expect("move the manifest");
+    std::os::unix::fs::symlink(&elsewhere, scene.manifest()).expect("link to the manifest");
+    scene.names_and_refuses_newest("");
+}
+
+/// A dump without a manifest is what a crash leaves: no backup, but not hidden either.
+#[test]
+fn an_orphan_is_named_and_is_no_backup() {
+    let scene = Scene::sqlite();
+    fs::remove_file(scene.manifest()).expect("lose the manifest");
+    let listed = scene.run(&["list"]).expect_code(0);
+    says(&listed, &[&format!("{}.db.zst", scene.newest)]);
+    assert!(!listed.stdout.contains(&scene.newest), "{listed}");
+    scene.run(&["verify", "--all"]).expect_code(0);
+    let unknown = scene
+        .run(&["restore", &scene.newest, "--yes"])
+        .expect_code(4);
+    says(&unknown, &[&scene.newest]);
+    let restored = scene.case.restore("latest");
+    assert_eq!(text(&restored, "/restored"), scene.good);
+}
+
+/// What a later version of the same format adds is kept and shown, and is in nobody's way.
+#[test]
+fn unknown_fields_survive() {
+    let scene = Scene::sqlite();
+    let mut document: Value = serde_json::from_slice(&read(&scene.manifest())).expect("JSON");
+    let added = json!({"nested": [1, {"deep": null}]});
+    document["from_the_future"] = added.clone();
+    document["dump"]["encryption"] = json!("none");
+    document["database"]["flavour"] = json!("vanilla");
+    fs::write(scene.manifest(), document.to_string()).expect("write the manifest");
+    scene.run(&["verify"]).expect_code(0);
+    let listed = scene.case.project.json(["db", "list"]);
+    let shown = &listed["backups"][0]["manifest"];
+    assert_eq!(shown["from_the_future"], added);
+    assert_eq!(shown["dump"]["encryption"], "none");
+    assert_eq!(shown["database"]["flavour"], "vanilla");
+    let restored = scene.case.restore("latest");
+    assert_eq!(text(&restored, "/restored"), scene.newest);
+    assert_eq!(scene.case.query("SELECT count(*) FROM kept;"), ["3"]);
+}

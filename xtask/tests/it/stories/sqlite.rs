@@ -1,0 +1,183 @@
+//! Restores into a SQLite file in every state that a file can be in.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use crate::exec;
+use crate::project::sqlite_rows;
+use crate::setup::{Case, database_digests, says, text};
+
+const CREATE: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT);
+                      INSERT INTO t VALUES (1, 'one'), (2, 'two');";
+const ROWS: &str = "SELECT * FROM t ORDER BY id;";
+const EXPECTED: [&str; 2] = ["1|one", "2|two"];
+
+/// A case whose backup `latest` holds [`EXPECTED`].
+fn backed_up(pragmas: &str) -> Case {
+    let case = Case::sqlite();
+    case.query(&format!("{pragmas} {CREATE}"));
+    case.backup();
+    case
+}
+
+fn connect(case: &Case) -> Connection {
+    Connection::open(case.project.sqlite_path()).expect("open the database")
+}
+
+#[test]
+fn a_missing_file_is_made_again() {
+    let case = backed_up("");
+    fs::remove_file(case.project.sqlite_path()).expect("lose the database");
+    let restored = case.restore("latest");
+    assert!(restored["safety_backup"].is_null(), "{restored:#}");
+    assert_eq!(case.query(ROWS), EXPECTED);
+}
+
+/// The file was named and is missing: a restore is what brings it back.
+#[test]
+fn a_missing_file_elsewhere_is_made_again() {
+    let case = Case::sqlite();
+    let folder = case.project.path().join("data");
+    fs::create_dir(&folder).expect("create a folder");
+    let connection = Connection::open(folder.join("shop.db")).expect("create a database");
+    connection.execute_batch(CREATE).expect("fill the database");
+    drop(connection);
+    let url = ["--database-url", "sqlite://data/shop.db"];
+    let run = |arguments: &[&str]| case.project.run([&["db"][..], arguments, &url].concat());
+    run(&["backup"]).expect_code(0);
+    fs::remove_dir_all(&folder).expect("lose the folder");
+    run(&["restore", "latest", "--yes"]).expect_code(0);
+    let connection = Connection::open(folder.join("shop.db")).expect("open the database");
+    assert_eq!(sqlite_rows(&connection, ROWS).expect("read"), EXPECTED);
+}
+
+/// What cannot be backed up first is not replaced by accident, and not thrown away on purpose.
+#[test]
+fn a_file_of_garbage_needs_force_and_is_kept_beside() {
+    let case = backed_up("");
+    let garbage = b"this was a database once ".repeat(1000);
+    case.project.write("database/app.db", &garbage);
+    let files = case.project.vault_files();
+    let refused = case.project.run(["db", "restore", "latest", "--yes"]);
+    says(&refused.expect_code(3), &["cannot be backed up", "--force"]);
+    assert!(fs::read(case.project.sqlite_path()).expect("read") == garbage);
+    assert_eq!(case.project.vault_files(), files, "no half of a backup");
+
+    let restored = case.project.json(["db", "restore", "latest", "--force"]);
+    assert_eq!(case.query(ROWS), EXPECTED);
+    let kept = text(&restored, "/kept_database");
+    assert!(fs::read(kept).expect("read the kept file") == garbage);
+}
+
+/// The schema can be read and a table cannot: it is damaged all the same.
+#[test]
+fn a_file_with_a_broken_page_needs_force() {
+    let case = Case::sqlite();
+    case.query("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT);");
+    case.query(
+        "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 200)
+         INSERT INTO t SELECT n, hex(randomblob(500)) FROM number;",
+    );
+    let before = case.query("SELECT count(*), sum(id) FROM t;");
+    case.backup();
+    let mut bytes = fs::read(case.project.sqlite_path()).expect("read the database");
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 8192].fill(0xA5);
+    case.project.write("database/app.db", &bytes);
+
+    let refused = case.project.run(["db", "restore", "latest", "--yes"]);
+    says(&refused.expect_code(3), &["--force"]);
+    assert!(fs::read(case.project.sqlite_path()).expect("read") == bytes);
+    case.project.json(["db", "restore", "latest", "--force"]);
+    assert_eq!(case.query("PRAGMA integrity_check;"), ["ok"]);
+    assert_eq!(case.query("SELECT count(*), sum(id) FROM t;"), before);
+}
+
+/// A reader in the middle of a transaction keeps its moment, then sees the restored data; and the
+/// file is in WAL mode still, although the backup is from before it was.
+#[test]
+fn a_reader_in_wal_mode_is_not_disturbed() {
+    let case = backed_up("");
+    case.query("PRAGMA journal_mode = WAL;");
+    let reader = connect(&case);
+    let read = |sql: &str| sqlite_rows(&reader, sql).expect("read through the open connection");
+    read("DELETE FROM t WHERE id = 1; ALTER TABLE t ADD COLUMN more TEXT;");
+    assert_eq!(read("BEGIN; SELECT * FROM t;"), ["2|two|"]);
+    case.restore("latest");
+    assert_eq!(read("SELECT * FROM t;"), ["2|two|"], "its own moment");
+    assert_eq!(read("COMMIT; SELECT * FROM t ORDER BY id;"), EXPECTED);
+    assert_eq!(read("PRAGMA journal_mode;"), ["wal"]);
+    assert_eq!(case.query("PRAGMA journal_mode;"), ["wal"]);
+    assert_eq!(case.query("PRAGMA integrity_check;"), ["ok"]);
+}
+
+/// The copy API cannot change the page size of a file in WAL mode by itself.
+#[test]
+fn another_page_size_comes_back() {
+    for mode in ["DELETE", "WAL"] {
+        let case = backed_up("PRAGMA page_size = 1024;");
+        case.query("PRAGMA page_size = 8192; VACUUM; DELETE FROM t;");
+        case.query(&format!("PRAGMA journal_mode = {mode};"));
+        assert_eq!(case.query("PRAGMA page_size;"), ["8192"]);
+        case.restore("latest");
+        assert_eq!(case.query("PRAGMA page_size;"), ["1024"], "{mode}");
+        assert_eq!(case.query(ROWS), EXPECTED, "{mode}");
+        assert_eq!(case.query("PRAGMA integrity_check;"), ["ok"]);
+    }
+}
+
+#[test]
+fn a_read_only_url_is_refused() {
+    let case = backed_up("");
+    case.project
+        .write("migrations/1_more.sql", "CREATE TABLE more (id INTEGER);");
+    let before = database_digests(&case.project.sqlite_path());
+    for verb in [&["restore", "latest"][..], &["migrate-safe"]] {
+        let url = [
+            "--yes",
+            "--database-url",
+            "sqlite://database/app.db?mode=ro",
+        ];
+        let refused = case.project.run([&["db"][..], verb, &url].concat());
+        says(&refused.expect_code(3), &["read-only"]);
+    }
+    assert_eq!(database_digests(&case.project.sqlite_path()), before);
+}
+
+/// One program holds the file in two ways: so that nobody may read it, and so that nobody may write.
+/// All of it at once, since each of them is a wait.
+#[test]
+fn a_locked_database_is_refused_after_a_bounded_wait() {
+    let bound = Duration::from_secs(60);
+    let began = Instant::now();
+    let mut waiting = Vec::new();
+    for (mode, begin) in [("DELETE", "BEGIN EXCLUSIVE"), ("WAL", "BEGIN IMMEDIATE")] {
+        for verb in [&["restore", "latest"][..], &["migrate-safe"]] {
+            let case = backed_up(&format!("PRAGMA journal_mode = {mode};"));
+            let more = "CREATE TABLE more (id INTEGER);";
+            case.project.write("migrations/1_more.sql", more);
+            let before = database_digests(&case.project.sqlite_path());
+            // From here on this process must not open the file: closing it would free the lock.
+            let holder = connect(&case);
+            sqlite_rows(&holder, begin).expect("lock the database");
+            let arguments = [&["db"][..], verb, &["--yes"]].concat();
+            let running = exec::start(&mut case.project.command(&arguments), None);
+            waiting.push((case, holder, before, format!("{begin}: {verb:?}"), running));
+        }
+    }
+    let mut wrong = Vec::new();
+    for (case, holder, before, what, running) in waiting {
+        let output = running.finish();
+        drop(holder);
+        let after = database_digests(&case.project.sqlite_path());
+        if output.code != 3 || !output.stderr.contains("locked") || after[0] != before[0] {
+            wrong.push(format!("{what}\n{before:?} {after:?}\n{output}"));
+        }
+        case.restore("latest");
+        assert_eq!(case.query(ROWS), EXPECTED, "once the lock is gone");
+    }
+    assert!(began.elapsed() < bound, "it took {:?}", began.elapsed());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
