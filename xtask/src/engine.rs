@@ -78,6 +78,11 @@ pub trait Engine {
     /// sqlx's bookkeeping table; empty when it does not exist. Reads only.
     fn history(&mut self) -> Result<Vec<AppliedMigration>>;
 
+    /// As `history`, for the last words: also when a signal came, and not for ever.
+    fn settled_history(&mut self) -> Result<Vec<AppliedMigration>> {
+        self.history()
+    }
+
     /// Refuses when something else migrates this database; held until the engine is dropped.
     fn lock(&mut self) -> Result<()>;
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::interrupt::{self, Interrupt, Interrupted};
 use crate::ui::{Ui, print_error};
-use crate::values::failure::{Failure, Outcome};
+use crate::values::failure::{Failure, Outcome, hint_of};
 
 #[derive(Serialize)]
 struct Document {
@@ -30,7 +30,7 @@ pub fn report(ui: &Ui, story: impl FnOnce(&Interrupt) -> Result<()>) -> u8 {
     let Err(error) = done else { return 0 };
     let failure = error.downcast_ref::<Failure>();
     let lines = lines(&error);
-    let hint = hint(&error);
+    let hint = hint_of(&error);
     let exit_code = if is_interrupted(&error) {
         interrupt::EXIT_CODE
     } else {
@@ -102,18 +102,4 @@ fn lines(error: &anyhow::Error) -> Vec<String> {
         }
     }
     lines
-}
-
-/// The outermost hint: it knows most of the story.
-fn hint(error: &anyhow::Error) -> Option<String> {
-    if let Some(hint) = error
-        .downcast_ref::<Failure>()
-        .and_then(|failure| failure.hint.clone())
-    {
-        return Some(hint);
-    }
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<Failure>())
-        .find_map(|failure| failure.hint.clone())
 }

@@ -29,7 +29,10 @@ struct Document<'a> {
 pub fn run(scene: &Scene, label: Option<&str>) -> Result<()> {
     let label = label.map(parse_label).transpose()?;
     scene.prepare_vault()?;
-    let _lock = scene.vault.lock_shared(PATIENCE, scene.interrupt)?;
+    let waiting = |holder: &str| scene.ui.say(format!("waiting for {holder}"));
+    let _lock = scene
+        .vault
+        .lock_shared(PATIENCE, scene.interrupt, &waiting)?;
     let mut engine = scene.engine()?;
     let (backup, _proof) = take(scene, &mut *engine, Reason::Manual, label)?;
     scene.ui.emit(&Document {
@@ -145,7 +148,7 @@ fn describe(
         tables: dumped.contents.tables,
         large_objects: dumped.contents.large_objects,
         migrations: MigrationsThen { applied, pending },
-        git: surroundings::git(&scene.settings.project),
+        git: surroundings::git(&scene.settings.project, scene.vault.folder()),
         ran_on: scene.who.clone(),
         other: Default::default(),
     })

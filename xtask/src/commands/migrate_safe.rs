@@ -159,7 +159,7 @@ fn explain(
     if !matches!(began, Some(Outcome::AfterChange)) && !is_interrupted(&error) {
         return error.context(format!("no migration of the {facts} was begun"));
     }
-    let history = engine.history();
+    let history = engine.settled_history();
     let is_committed = |history: &[AppliedMigration], version: i64| {
         history
             .iter()

@@ -12,7 +12,7 @@ use crate::interrupt::Interrupted;
 use crate::migrations;
 use crate::ui::{self, Answer, Table};
 use crate::values::database::{Contents, DatabaseFacts};
-use crate::values::failure::Failure;
+use crate::values::failure::{Failure, hint_of};
 use crate::values::id::Reason;
 use crate::values::verified_dump::VerifiedDump;
 use crate::vault::{Backup, Listing};
@@ -245,10 +245,15 @@ fn take_safety_backup(
                 .insist(format!("warning: no safety backup: {error:#}"));
             Ok(None)
         }
-        Err(error) => Err(error.context(
-            Failure::refused("the database as it is now cannot be backed up; nothing was changed")
-                .hint("mend that, or do without a safety backup: add `--force`"),
-        )),
+        Err(error) => {
+            let mend = hint_of(&error).unwrap_or_else(|| "mend that".into());
+            let failure = Failure::refused(
+                "the database as it is now cannot be backed up; nothing was changed",
+            );
+            Err(error.context(failure.hint(format!(
+                "{mend}; or do without a safety backup: add `--force`"
+            ))))
+        }
     }
 }
 

@@ -37,10 +37,15 @@ fn github_run() -> Option<String> {
     ))
 }
 
-/// The commit of the project's checkout; `None` outside of git.
-pub fn git(project: &Path) -> Option<Git> {
+/// The commit of the project's checkout; `None` outside of git. The vault is
+/// not the checkout: being written to, it would always make it dirty.
+pub fn git(project: &Path, vault: &Path) -> Option<Git> {
     let commit = tool::output_of(project, "git", &["rev-parse", "HEAD"])?;
-    let changed = tool::output_of(project, "git", &["status", "--porcelain", "--", "."])?;
+    let mut arguments = vec!["status", "--porcelain", "--", "."];
+    let inside = vault.strip_prefix(project).ok().and_then(Path::to_str);
+    let exclude = inside.map(|vault| format!(":(exclude,literal){vault}"));
+    arguments.extend(exclude.as_deref());
+    let changed = tool::output_of(project, "git", &arguments)?;
     Some(Git {
         commit,
         dirty: !changed.trim().is_empty(),

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use sqlx::PgConnection;
@@ -85,6 +86,17 @@ impl Engine for Postgres {
         })
     }
 
+    fn settled_history(&mut self) -> Result<Vec<AppliedMigration>> {
+        self.runtime.block_on_to_the_end(async {
+            let read = async {
+                let mut connected = connect::connect(&self.url).await?;
+                inspect::history(&mut connected.session, &self.bookkeeping.table).await
+            };
+            let read = tokio::time::timeout(Duration::from_secs(10), read).await;
+            read.context("the database does not answer")?
+        })
+    }
+
     fn lock(&mut self) -> Result<()> {
         self.lock = Some(self.runtime.block_on(lock::lock(&self.url))?);
         Ok(())
@@ -93,7 +105,7 @@ impl Engine for Postgres {
     fn prepare_dump(&mut self) -> Result<DumpEstimate> {
         self.runtime.block_on(async {
             let mut connected = connect::connect(&self.url).await?;
-            programs::find("pg_dump", connected.server_major, 0)?;
+            programs::find_both(connected.server_major)?;
             let raw_size_bytes = inspect::size_bytes(&mut connected.session).await?;
             Ok(DumpEstimate {
                 raw_size_bytes,

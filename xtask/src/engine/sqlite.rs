@@ -55,6 +55,16 @@ impl Sqlite {
         self.runtime.interrupt()
     }
 
+    /// What a missing file holds is nothing, when it may be missing.
+    fn read<T: Default>(&self, work: impl Fn(&rusqlite::Connection) -> Result<T>) -> Result<T> {
+        inspect::patiently(self.interrupt(), || {
+            match inspect::open_to_read(&self.path, self.require_file())? {
+                Some(connection) => work(&connection),
+                None => Ok(T::default()),
+            }
+        })
+    }
+
     fn require_writable(&self) -> Result<()> {
         if self.read_only {
             let path = self.path.display();
@@ -124,19 +134,11 @@ impl Engine for Sqlite {
     }
 
     fn contents(&mut self) -> Result<Contents> {
-        match inspect::open_to_read(&self.path, self.require_file())? {
-            Some(connection) => inspect::contents(&connection, &self.bookkeeping.table)
-                .map_err(inspect::unless_locked),
-            None => Ok(Contents::default()),
-        }
+        self.read(|connection| inspect::contents(connection, &self.bookkeeping.table))
     }
 
     fn history(&mut self) -> Result<Vec<AppliedMigration>> {
-        match inspect::open_to_read(&self.path, self.require_file())? {
-            Some(connection) => inspect::history(&connection, &self.bookkeeping.table)
-                .map_err(inspect::unless_locked),
-            None => Ok(Vec::new()),
-        }
+        self.read(|connection| inspect::history(connection, &self.bookkeeping.table))
     }
 
     /// SQLite has no lock that outlives a statement and lets others read; the
@@ -167,7 +169,6 @@ impl Engine for Sqlite {
     ) -> Result<Dumped> {
         self.require_file()?;
         dump::dump(self, sink, staging, progress)
-            .map_err(inspect::unless_locked)
             .with_context(|| format!("cannot dump the database `{}`", self.path.display()))
     }
 
@@ -209,7 +210,6 @@ impl Engine for Sqlite {
         progress: &dyn Progress,
     ) -> Result<Restored> {
         restore::restore(self, dump, staging, progress)
-            .map_err(inspect::unless_locked)
             .with_context(|| format!("cannot restore the database `{}`", self.path.display()))
     }
 }

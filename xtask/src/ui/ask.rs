@@ -1,14 +1,20 @@
 //! Questions. Only the exact word is a yes, and only a terminal is asked.
 
 use std::io::{self, ErrorKind, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use dialoguer::Select;
 use dialoguer::console::{Key, Term};
 use dialoguer::theme::{SimpleTheme, Theme};
+use rustix::termios::OptionalActions;
 
 use super::Ui;
 use crate::interrupt::{Interrupt, Interrupted};
+
+/// How soon a signal is seen.
+const POLL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -36,16 +42,15 @@ impl Ui {
             .context("cannot write the question")?;
         term.write_str(&prompt)
             .context("cannot write the question")?;
-        let typed = read_word(&term);
+        let typed = attend(interrupt, move || read_word(&Term::stderr()))?;
         term.write_line("")
             .context("cannot write to the terminal")?;
         match typed {
-            _ if interrupt.is_raised() => Err(Interrupted.into()),
             Ok(word) if word.as_deref() == Some("yes") => Ok(Answer::Yes),
             Ok(_) => Ok(Answer::No),
             Err(error) if error.kind() == ErrorKind::Interrupted => Err(Interrupted.into()),
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(Answer::No),
-            Err(error) => Err(error).context("cannot read the answer"),
+            // A terminal that is gone has nothing more to say.
+            Err(_) => Ok(Answer::No),
         }
     }
 
@@ -56,22 +61,53 @@ impl Ui {
         lines: &[String],
         interrupt: &Interrupt,
     ) -> Result<Option<usize>> {
-        let picked = Select::new()
-            .with_prompt(prompt)
-            .items(lines)
-            .default(0)
-            .max_length(15)
-            .interact_on_opt(&Term::stderr());
+        let (prompt, lines) = (prompt.to_owned(), lines.to_vec());
+        let picked = attend(interrupt, move || {
+            Select::new()
+                .with_prompt(prompt)
+                .items(lines)
+                .default(0)
+                .max_length(15)
+                .interact_on_opt(&Term::stderr())
+                .map_err(|dialoguer::Error::IO(error)| error)
+        })?;
         match picked {
-            _ if interrupt.is_raised() => Err(Interrupted.into()),
             Ok(picked) => Ok(picked),
-            Err(dialoguer::Error::IO(error)) if error.kind() == ErrorKind::UnexpectedEof => {
-                Ok(None)
+            Err(error) if error.kind() == ErrorKind::Interrupted => Err(Interrupted.into()),
+            // A terminal that is gone has nothing more to say.
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// Lets a thread of its own wait for keys, so that a signal is seen at any
+/// moment: the libraries below look for one only between two keys. The
+/// terminal is left as it was found.
+fn attend<T: Send + 'static>(
+    interrupt: &Interrupt,
+    ask: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<io::Result<T>> {
+    let stdin = io::stdin();
+    let before = rustix::termios::tcgetattr(&stdin).context("cannot ask the terminal how it is")?;
+    let (answer, answered) = mpsc::channel();
+    std::thread::spawn(move || {
+        // The other end is gone when a signal came first.
+        let _ = answer.send(ask());
+    });
+    loop {
+        match answered.recv_timeout(POLL) {
+            Ok(answer) if !interrupt.is_raised() => {
+                let _ = Term::stderr().show_cursor();
+                return Ok(answer);
             }
-            Err(dialoguer::Error::IO(error)) if error.kind() == ErrorKind::Interrupted => {
-                Err(Interrupted.into())
+            Err(RecvTimeoutError::Timeout) if !interrupt.is_raised() => {}
+            // Interrupted. Nothing can be done for a terminal that takes no more settings.
+            _ => {
+                let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &before);
+                let _ = Term::stderr().show_cursor();
+                let _ = Term::stderr().write_line("");
+                return Err(Interrupted.into());
             }
-            Err(error) => Err(error).context("cannot read the choice"),
         }
     }
 }

@@ -70,3 +70,14 @@ impl Failure {
         self
     }
 }
+
+/// The hint of an error: the outermost one, because it knows most of the story.
+pub fn hint_of(error: &anyhow::Error) -> Option<String> {
+    if let Some(hint) = error.downcast_ref::<Failure>().and_then(|f| f.hint.clone()) {
+        return Some(hint);
+    }
+    let failures = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<Failure>());
+    failures.filter_map(|failure| failure.hint.clone()).next()
+}

@@ -63,10 +63,16 @@ impl Vault {
     }
 
     /// For a backup: beside other backups, not beside a migration or a
-    /// restore. Waits for those up to `patience`.
-    pub fn lock_shared(&self, patience: Duration, interrupt: &Interrupt) -> Result<VaultLock> {
+    /// restore. Waits for those up to `patience`, and says once for whom.
+    pub fn lock_shared(
+        &self,
+        patience: Duration,
+        interrupt: &Interrupt,
+        waiting: &dyn Fn(&str),
+    ) -> Result<VaultLock> {
         let file = self.open_lock_file()?;
         let deadline = Instant::now() + patience;
+        let mut said = false;
         loop {
             match file.try_lock_shared() {
                 Ok(()) => {
@@ -76,6 +82,10 @@ impl Vault {
                     });
                 }
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    if !said {
+                        waiting(&self.holder());
+                        said = true;
+                    }
                     interrupt.check()?;
                     std::thread::sleep(POLL);
                 }
@@ -104,17 +114,18 @@ impl Vault {
             })
     }
 
-    fn locked(&self) -> anyhow::Error {
+    fn holder(&self) -> String {
         let holder = std::fs::read_to_string(self.folder.join(FILE_NAME)).unwrap_or_default();
-        let holder = match holder.trim() {
+        match holder.trim() {
             "" => "another process".to_owned(),
             holder => holder.to_owned(),
-        };
-        Failure::refused(format!(
-            "the vault `{}` is locked by {holder}",
-            self.folder.display()
-        ))
-        .hint("wait until it has ended, then run the command again")
-        .into()
+        }
+    }
+
+    fn locked(&self) -> anyhow::Error {
+        let (vault, holder) = (self.folder.display(), self.holder());
+        Failure::refused(format!("the vault `{vault}` is locked by {holder}"))
+            .hint("wait until it has ended, then run the command again")
+            .into()
     }
 }

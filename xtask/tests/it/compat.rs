@@ -40,14 +40,14 @@ fn folder(case: &Case) -> PathBuf {
     case.project.path().join("migrations")
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime")
 }
 
-async fn connect(database: &Database) -> PgConnection {
+pub async fn connect(database: &Database) -> PgConnection {
     let connected = PgConnection::connect(&database.url_tcp()).await;
     connected.expect("connect as sqlx does")
 }

@@ -76,6 +76,11 @@ fn every_verb(project: &Project, dump_ending: &str) {
     );
     assert_eq!(list["backups"].as_array().map(Vec::len), Some(2));
 
+    looking(project, &taken);
+    putting_back(project, &taken);
+}
+
+fn looking(project: &Project, taken: &Value) {
     let status = project.json(["db", "status"]);
     let wanted = [
         "database", "tables", "applied", "pending", "problem", "latest", "backups", "vault",
@@ -113,7 +118,9 @@ fn every_verb(project: &Project, dump_ending: &str) {
         (&planned["applied"], &planned["backup"]),
         (&json!([]), &Value::Null)
     );
+}
 
+fn putting_back(project: &Project, taken: &Value) {
     let restored = project.json(["db", "restore", "latest", "--yes"]);
     assert_fields(
         &restored,

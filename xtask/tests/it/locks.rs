@@ -262,7 +262,9 @@ fn two_backups_of_a_server_at_once() {
     case.query("CREATE TABLE t (id BIGINT); INSERT INTO t SELECT generate_series(1, 1000);");
     let command = || case.project.command(["db", "backup"]);
     let both = [(); 2].map(|()| exec::start(&mut command(), None));
-    both.map(|run| run.finish().expect_code(0));
+    for run in both {
+        run.finish().expect_code(0);
+    }
     assert_eq!(ids(&case).len(), 2);
     case.project.run(["db", "verify", "--all"]).expect_code(0);
 }

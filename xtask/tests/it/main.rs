@@ -12,6 +12,7 @@ mod order;
 mod pg_bin;
 mod project;
 mod pty;
+mod secrets;
 mod setup;
 mod stories;
 mod tidy;

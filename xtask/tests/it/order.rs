@@ -36,6 +36,7 @@ impl Programs {
     }
 
     /// Gives a program another body; `$real` is the program, `$database` how it is told to connect.
+    /// The check of a dump runs beside `pg_dump`, at its own pace: it is the real one and not logged.
     fn replace(&self, name: &str, body: &str) {
         let (real, log) = (self.real.join(name), self.log_path());
         self.write(
@@ -44,6 +45,7 @@ impl Programs {
                 "#!/bin/sh\nreal='{}'\nif [ \"$1\" = --version ]; then exec \"$real\" \"$@\"; fi\n\
                  word={name}\n\
                  for argument in \"$@\"; do case \"$argument\" in\n\
+                 --file=/dev/null) exec \"$real\" \"$@\" ;;\n\
                  --list) word='{name} --list' ;;\n\
                  --dbname=*) database=${{argument#--dbname=}} ;;\n\
                  esac; done\n\

@@ -5,6 +5,7 @@ mod identity;
 mod owner;
 mod postgres;
 mod sqlite;
+mod waits;
 mod way_back;
 
 use crate::project::Project;

@@ -1,8 +1,9 @@
 //! `pg_dump` on an exported snapshot; rows are counted in that same snapshot
 //! while the dump streams.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
+use std::process::ChildStdin;
 
 use anyhow::{Context, Result};
 use chrono::Utc;
@@ -14,7 +15,7 @@ use super::connect::{self, Libpq};
 use super::{inspect, programs};
 use crate::engine::Dumped;
 use crate::engine::pump::pump;
-use crate::tool::{self, Pipes, Running};
+use crate::tool::{self, Pipes, Program, Running};
 use crate::values::database::{Contents, DatabaseFacts};
 use crate::values::failure::Failure;
 use crate::values::progress::Progress;
@@ -30,7 +31,8 @@ struct Snapshot {
     taken_at: chrono::DateTime<Utc>,
     estimate: u64,
     libpq: Libpq,
-    program: tool::Program,
+    pg_dump: Program,
+    pg_restore: Program,
 }
 
 pub fn dump(
@@ -42,29 +44,22 @@ pub fn dump(
     let snapshot = postgres
         .runtime
         .block_on(take_snapshot(postgres, staging))?;
-    let shell = tool::shell()?;
-    let Snapshot {
-        name,
-        libpq,
-        program,
-        ..
-    } = &snapshot;
-    let (path, dbname) = (&program.path, &libpq.dbname);
-    let command = libpq.prepare(cmd!(
-        shell,
-        "{path} --format=custom --compress=0 --no-password --snapshot={name}
-            --lock-wait-timeout={LOCK_WAIT} --dbname={dbname}"
-    ));
-    let mut running = Running::start(command, Pipes::Stdout, postgres.interrupt())?;
-    let mut stdout = running.take_stdout()?;
+    let mut dumping = start_dump(postgres, &snapshot)?;
+    let mut checking = start_check(postgres, &snapshot)?;
+    let mut stdout = dumping.take_stdout()?;
+    let mut tee = Tee {
+        sink,
+        check: Some(checking.take_stdin()?),
+    };
 
     progress.begin("dump", Some(snapshot.estimate));
     let (pumped, counted) = std::thread::scope(|scope| {
         // Dropping its end of the pipe when it fails also ends pg_dump.
-        let pumping = scope.spawn(move || pump(&mut stdout, sink, progress, postgres.interrupt()));
-        let counted = postgres.runtime.block_on(count(postgres, name));
+        let pumping =
+            scope.spawn(move || pump(&mut stdout, &mut tee, progress, postgres.interrupt()));
+        let counted = postgres.runtime.block_on(count(postgres, &snapshot.name));
         if counted.is_err() {
-            running.kill();
+            dumping.kill();
         }
         (pumping.join(), counted)
     });
@@ -72,23 +67,68 @@ pub fn dump(
     let pumped = pumped.map_err(|_| Failure::unexpected("the dumping thread panicked"))?;
     postgres.interrupt().check()?;
     pumped.context("cannot store what `pg_dump` wrote")?;
-    let contents = match (counted, running.wait()) {
-        (Ok(contents), Ok(())) => contents,
-        // When pg_dump was ended because of the counting, the counting says why.
-        (Err(error), _) => return Err(error),
-        (_, Err(error)) => return Err(error),
-    };
+    // When pg_dump was ended because of the counting, the counting says why.
+    let contents = counted?;
+    dumping.wait()?;
+    checking
+        .wait()
+        .context("what `pg_dump` wrote cannot be read by `pg_restore`")?;
     Ok(Dumped {
         taken_at: snapshot.taken_at,
         facts: snapshot.facts,
         contents,
-        dump_tool: snapshot.program.version.clone(),
+        dump_tool: snapshot.pg_dump.version,
     })
+}
+
+fn start_dump(postgres: &Postgres, snapshot: &Snapshot) -> Result<Running> {
+    let shell = tool::shell()?;
+    let Snapshot { name, libpq, .. } = snapshot;
+    let (path, dbname) = (&snapshot.pg_dump.path, &libpq.dbname);
+    let command = libpq.prepare(cmd!(
+        shell,
+        "{path} --format=custom --compress=0 --no-password --snapshot={name}
+            --lock-wait-timeout={LOCK_WAIT} --dbname={dbname}"
+    ));
+    Running::start(command, Pipes::Stdout, postgres.interrupt())
+}
+
+/// Reads the stream as a restore would, while it is written: one that ends
+/// early is no dump, whatever the exit code of `pg_dump` says.
+fn start_check(postgres: &Postgres, snapshot: &Snapshot) -> Result<Running> {
+    let shell = tool::shell()?;
+    let path = &snapshot.pg_restore.path;
+    let command = cmd!(shell, "{path} --file=/dev/null");
+    let command = command.quiet().env("LC_ALL", "C");
+    Running::start(command, Pipes::Stdin, postgres.interrupt())
+}
+
+/// Writes to the sink and to the check.
+struct Tee<'a> {
+    sink: &'a mut (dyn Write + Send),
+    check: Option<ChildStdin>,
+}
+
+impl Write for Tee<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.sink.write(buffer)?;
+        if let Some(check) = &mut self.check
+            && check.write_all(&buffer[..written]).is_err()
+        {
+            // It has read enough, or found a fault: its exit code says which.
+            self.check = None;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
 }
 
 async fn take_snapshot(postgres: &Postgres, staging: &Path) -> Result<Snapshot> {
     let mut connected = connect::connect(&postgres.url).await?;
-    let program = programs::find("pg_dump", connected.server_major, 0)?;
+    let (pg_dump, pg_restore) = programs::find_both(connected.server_major)?;
     let facts = inspect::facts(&mut connected).await?;
     let estimate = inspect::size_bytes(&mut connected.session).await?;
     let libpq = Libpq::new(
@@ -118,7 +158,8 @@ async fn take_snapshot(postgres: &Postgres, staging: &Path) -> Result<Snapshot> 
         taken_at,
         estimate,
         libpq,
-        program,
+        pg_dump,
+        pg_restore,
     })
 }
 

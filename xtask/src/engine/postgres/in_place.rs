@@ -32,6 +32,9 @@ const SETTINGS: [&str; 4] = [
 /// `pg_restore --single-transaction` ends its script with this. It is held
 /// back: the transaction is ours to commit, once it was compared.
 const COMMIT: &[u8] = b"\nCOMMIT;\n";
+/// Before the number of the restore's transaction.
+const TRANSACTION: &str = "xtask-db transaction ";
+
 const TAIL_BYTES: usize = 16 * 1024;
 
 pub fn restore(
@@ -55,11 +58,16 @@ pub fn restore(
     let (path, dbname) = (&psql.path, &libpq.dbname);
     let command = libpq.prepare(cmd!(
         shell,
-        "{path} --no-psqlrc --quiet --no-password --set=ON_ERROR_STOP=1 --set=VERBOSITY=verbose
+        "{path} --no-psqlrc --quiet --tuples-only --no-align --no-password --set=ON_ERROR_STOP=1 --set=VERBOSITY=verbose
             --dbname={dbname} --file=-"
     ));
-    let mut psql = Running::start(command, Pipes::Stdin, postgres.interrupt())?;
+    let mut psql = Running::start(command, Pipes::Both, postgres.interrupt())?;
     let mut script = psql.take_stdin()?;
+    let mut answers = psql.take_stdout()?;
+    let answers = std::thread::spawn(move || {
+        let mut text = String::new();
+        answers.read_to_string(&mut text).map(|_| text)
+    });
 
     progress.begin("restore", Some(dump.manifest().dump.raw_size_bytes));
     let written = write_script(postgres, &pg_restore, dump, &list, &mut script, progress);
@@ -75,6 +83,13 @@ pub fn restore(
     // psql says why it stopped reading; that we could not write any more says nothing.
     said.map_err(|error| explain(postgres, &target.database, error))?;
     done?;
+    let answers = answers
+        .join()
+        .map_err(|_| Failure::unexpected("the reading thread panicked"))?;
+    let answers = answers.context("cannot read what `psql` answered")?;
+    postgres
+        .runtime
+        .block_on_to_the_end(require_committed(postgres, &answers))?;
     let warnings = match postgres.runtime.block_on(analyze(postgres)) {
         Ok(()) => Vec::new(),
         Err(error) => vec![format!(
@@ -85,6 +100,33 @@ pub fn restore(
         kept: None,
         warnings,
     })
+}
+
+/// Asks the server, and not the exit code of a program, whether it is done.
+async fn require_committed(postgres: &Postgres, answers: &str) -> Result<()> {
+    let number = answers
+        .lines()
+        .find_map(|line| line.strip_prefix(TRANSACTION));
+    let Some(number) = number.and_then(|number| number.trim().parse::<i64>().ok()) else {
+        bail!("`psql` did not run the restore; the database is as it was");
+    };
+    let unknown = || {
+        Failure::after_change("whether the restore was committed cannot be asked")
+            .hint("look at the database: cargo xtask db status")
+    };
+    let mut connected = connect::connect(&postgres.url)
+        .await
+        .with_context(unknown)?;
+    let status: Option<String> = sqlx::query_scalar("SELECT txid_status($1)")
+        .bind(number)
+        .fetch_one(&mut connected.session)
+        .await
+        .with_context(unknown)?;
+    match status.as_deref() {
+        Some("committed") => Ok(()),
+        Some("aborted") => bail!("the restore was rolled back; the database is as it was"),
+        _ => Err(unknown().into()),
+    }
 }
 
 /// What was foreseen is a refusal, with a next step: the states of
@@ -172,7 +214,12 @@ fn write_script(
     script
         .write_all(&tail[..=at])
         .context("cannot end the restore")?;
-    write!(script, "{}", compare_statement(dump)).context("cannot compare the restore")
+    let compare = compare_statement(dump);
+    write!(
+        script,
+        "{compare}\nSELECT '{TRANSACTION}' || pg_catalog.txid_current();\n"
+    )
+    .context("cannot compare the restore")
 }
 
 /// Passes everything on but the last bytes, which it returns.

@@ -10,7 +10,7 @@ BEGIN
   CREATE TEMPORARY TABLE xtask_db_not_ours ON COMMIT DROP AS
     WITH relations AS (
       SELECT oid FROM pg_catalog.pg_class
-      WHERE relowner <> current_user::regrole AND oid >= 16384 AND relpersistence <> 't'
+      WHERE relowner <> quote_ident(current_user)::regrole AND oid >= 16384 AND relpersistence <> 't'
     )
     SELECT pg_catalog.pg_describe_object(classid, objid, objsubid) AS object, classid, objid, objsubid
     FROM (
@@ -36,18 +36,18 @@ BEGIN
       UNION ALL
       -- The constructors of our range types belong to the server and go with the type.
       SELECT 'pg_proc'::regclass, oid, 0 FROM pg_catalog.pg_proc f
-        WHERE proowner <> current_user::regrole AND oid >= 16384 AND NOT EXISTS (
+        WHERE proowner <> quote_ident(current_user)::regrole AND oid >= 16384 AND NOT EXISTS (
           SELECT FROM pg_catalog.pg_depend d
           WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'i')
       UNION ALL
       SELECT 'pg_type'::regclass, oid, 0 FROM pg_catalog.pg_type
-        WHERE typowner <> current_user::regrole AND oid >= 16384
+        WHERE typowner <> quote_ident(current_user)::regrole AND oid >= 16384
       UNION ALL
       SELECT 'pg_namespace'::regclass, oid, 0 FROM pg_catalog.pg_namespace
-        WHERE nspowner <> current_user::regrole AND oid >= 16384 AND nspname !~ '^pg_'
+        WHERE nspowner <> quote_ident(current_user)::regrole AND oid >= 16384 AND nspname !~ '^pg_'
       UNION ALL
       SELECT 'pg_extension'::regclass, oid, 0 FROM pg_catalog.pg_extension
-        WHERE extowner <> current_user::regrole
+        WHERE extowner <> quote_ident(current_user)::regrole
     ) AS everything;
 
   -- Schemas first: they take most of the rest with them. Sequences after
@@ -57,7 +57,7 @@ BEGIN
     FROM pg_catalog.pg_shdepend d
     LEFT JOIN pg_catalog.pg_class c
       ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
-    WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = current_user::regrole
+    WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = quote_ident(current_user)::regrole
       AND d.deptype = 'o'
       AND d.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
       AND (c.oid IS NULL OR c.relpersistence <> 't')

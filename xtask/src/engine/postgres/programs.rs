@@ -46,6 +46,13 @@ pub fn find(name: &str, server_major: u32, at_least: u32) -> Result<Program> {
     .into())
 }
 
+/// For a backup: the `pg_dump` of the server, and a `pg_restore` that reads what it writes.
+pub fn find_both(server_major: u32) -> Result<(Program, Program)> {
+    let pg_dump = find("pg_dump", server_major, 0)?;
+    let pg_restore = find("pg_restore", server_major, pg_dump.major)?;
+    Ok((pg_dump, pg_restore))
+}
+
 /// The `pg_restore` that reads this dump and that this server understands.
 pub fn find_pg_restore(dump: &VerifiedDump, server_major: u32) -> Result<Program> {
     let written_by = tool::major_of(&dump.manifest().dump_tool).unwrap_or(0);

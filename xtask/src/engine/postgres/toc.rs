@@ -63,9 +63,12 @@ fn read(postgres: &Postgres, pg_restore: &Program, dump: &VerifiedDump) -> Resul
         read
     });
     read.context("cannot read the dump's table of contents")?;
-    running
-        .wait()
-        .context("cannot read the dump's table of contents")?;
+    running.wait().map_err(|error| {
+        // It has only the dump to read.
+        error.context(Failure::untrusted(
+            "cannot read the dump's table of contents",
+        ))
+    })?;
     Ok(String::from_utf8_lossy(&contents).into_owned())
 }
 

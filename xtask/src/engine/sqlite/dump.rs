@@ -9,7 +9,7 @@ use chrono::Utc;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::inspect::{self, BUSY_WAIT};
+use super::inspect::{self, BUSY_SLICE, BUSY_WAIT};
 use super::{Sqlite, copy};
 use crate::engine::pump::pump;
 use crate::engine::{Dumped, Engine};
@@ -25,12 +25,7 @@ pub fn dump(
     progress: &dyn Progress,
 ) -> Result<Dumped> {
     let copied = staging.join("copy.db");
-    let source = open_source(sqlite)?;
-    // A read transaction pins one moment for all steps of the copy. A writer
-    // in WAL mode goes on meanwhile; in the other modes it waits.
-    source
-        .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")
-        .context("cannot begin to read")?;
+    let source = inspect::patiently(sqlite.interrupt(), || open_source(sqlite))?;
     let taken_at = Utc::now();
     let estimate = sqlite.prepare_dump()?.raw_size_bytes;
     progress.begin("copy", Some(estimate));
@@ -71,9 +66,14 @@ fn open_source(sqlite: &Sqlite) -> Result<Connection> {
             .with_context(|| format!("cannot create the folder `{}`", parent.display()))?;
     }
     let source = Connection::open_with_flags(&sqlite.path, flags).context("cannot open it")?;
-    source.busy_timeout(BUSY_WAIT)?;
+    source.busy_timeout(BUSY_SLICE)?;
     // A backup reads; when to move the WAL into the file is the application's business.
     source.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // A read transaction pins one moment for all steps of the copy. A writer
+    // in WAL mode goes on meanwhile; in the other modes it waits.
+    source
+        .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")
+        .context("cannot begin to read")?;
     Ok(source)
 }
 

@@ -1,14 +1,17 @@
 //! What a SQLite file holds. Read-only connections; nothing is created.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::copy;
+use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, TableRows};
-use crate::values::failure::Failure;
+
+/// How long SQLite waits by itself, inside of one call.
+pub const BUSY_SLICE: Duration = Duration::from_millis(100);
 
 /// How long a reader or writer waits for another process.
 pub const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -23,7 +26,7 @@ pub fn open_to_read(path: &Path, required: Result<()>) -> Result<Option<Connecti
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )
     .with_context(|| format!("cannot open the database `{}`", path.display()))?;
-    connection.busy_timeout(BUSY_WAIT)?;
+    connection.busy_timeout(BUSY_SLICE)?;
     Ok(Some(connection))
 }
 
@@ -130,21 +133,29 @@ pub fn integrity_problems(connection: &Connection) -> Result<Vec<String>> {
     Ok(lines.into_iter().filter(|line| line != "ok").collect())
 }
 
-/// A lock that somebody else did not let go of is a refusal with a next step.
-pub fn unless_locked(error: anyhow::Error) -> anyhow::Error {
-    let is_busy = |cause: &(dyn std::error::Error + 'static)| {
-        let code = cause.downcast_ref::<rusqlite::Error>()?.sqlite_error_code();
-        matches!(
-            code,
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-        )
-        .then_some(())
-    };
-    if error.chain().find_map(is_busy).is_some() && error.downcast_ref::<Failure>().is_none() {
-        copy::locked(BUSY_WAIT)
-    } else {
-        error
+/// Does `work` again while another process holds a lock, for a bounded time;
+/// between the tries a signal is seen.
+pub fn patiently<T>(interrupt: &Interrupt, mut work: impl FnMut() -> Result<T>) -> Result<T> {
+    let deadline = Instant::now() + BUSY_WAIT;
+    loop {
+        match work() {
+            Err(error) if is_busy(&error) => interrupt.check()?,
+            done => return done,
+        }
+        if Instant::now() >= deadline {
+            return Err(copy::locked(BUSY_WAIT));
+        }
     }
+}
+
+fn is_busy(error: &anyhow::Error) -> bool {
+    let code = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<rusqlite::Error>()?.sqlite_error_code());
+    matches!(
+        code,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
 }
 
 /// Whether the file is one that SQLite cannot make sense of.

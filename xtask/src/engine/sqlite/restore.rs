@@ -10,7 +10,7 @@ use chrono::Utc;
 use rusqlite::{Connection, OpenFlags};
 
 use super::dump::check;
-use super::inspect::{self, BUSY_WAIT};
+use super::inspect::{self, BUSY_SLICE, BUSY_WAIT};
 use super::{Sqlite, copy};
 use crate::durable;
 use crate::engine::pump::{pump, refuse_unreadable};
@@ -67,7 +67,7 @@ pub fn restore(
     };
     let source = inspect::open_unchanging(&beside)?;
     let mut live = open_live(sqlite)?;
-    adopt_page_size(&source, &live)?;
+    inspect::patiently(sqlite.interrupt(), || adopt_page_size(&source, &live))?;
     progress.begin("restore", Some(dump.manifest().dump.raw_size_bytes));
     let copied = copy::copy(&source, &mut live, PATIENCE, progress, sqlite.interrupt());
     progress.end();
@@ -145,7 +145,7 @@ fn open_live(sqlite: &Sqlite) -> Result<Connection> {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )
     .context("cannot open it")?;
-    live.busy_timeout(BUSY_WAIT)?;
+    live.busy_timeout(BUSY_SLICE)?;
     Ok(live)
 }
 

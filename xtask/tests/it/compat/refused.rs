@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use sqlx::migrate::{Migrate, MigrateError};
+use sqlx::migrate::MigrateError;
 
-use super::{FILES, connect, folder, runtime, sqlx_with, write};
+use super::{FILES, folder, sqlx_with, write};
 use crate::setup::{Case, says};
 
 /// Both say no, in the plan and for real, and the tool leaves nothing behind.
@@ -88,34 +88,4 @@ fn two_migrations_with_one_version() {
         assert_eq!(case.project.vault_files(), files);
         sqlx_with(&case, None, |_| ()).expect_err("sqlx trips over the second");
     }
-}
-
-/// sqlx's own lock, held as an application that migrates at its start holds it.
-#[test]
-fn the_lock_of_sqlx_is_respected_and_its_holder_named() {
-    let Some(case) = Case::postgres("sqlx_lock") else {
-        return;
-    };
-    write(&case, FILES);
-    let database = case.server.clone().expect("a server");
-    let runtime = runtime();
-    let mut holder = runtime.block_on(connect(&database));
-    runtime.block_on(holder.lock()).expect("take sqlx's lock");
-    let pid = sqlx::query_scalar::<_, i32>("SELECT pg_backend_pid()");
-    let pid = runtime.block_on(pid.fetch_one(&mut holder));
-    let pid = format!("pid {}", pid.expect("the holder's pid"));
-
-    let refused = case.project.run(["db", "migrate-safe", "--yes"]);
-    says(
-        &refused.expect_code(3),
-        &["advisory lock is held by", &pid, "tester"],
-    );
-    assert_eq!(case.project.vault_files(), [""; 0]);
-    let table = "SELECT to_regclass('_sqlx_migrations') IS NULL;";
-    assert_eq!(case.query(table), ["t"]);
-
-    runtime
-        .block_on(holder.unlock())
-        .expect("let go of the lock");
-    case.migrate();
 }

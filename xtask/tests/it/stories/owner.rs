@@ -1,8 +1,6 @@
 //! The owner of a database who may not create another one: in place, in one transaction, and
 //! nobody else's things are touched.
 
-use std::process::Stdio;
-
 use crate::cluster::{Database, PASSWORD};
 use crate::setup::{Case, create_role, says};
 
@@ -12,7 +10,7 @@ const ROWS: &str = "SELECT id, name FROM t ORDER BY id;";
 const EXPECTED: [&str; 2] = ["1|one", "2|two"];
 
 /// The owner's case, the superuser's view and a third role that may use the schema.
-fn with_colleague(name: &str) -> Option<(Case, Database, Database)> {
+pub fn with_colleague(name: &str) -> Option<(Case, Database, Database)> {
     let (case, admin) = Case::owner(name)?;
     case.query(CREATE);
     let colleague = format!("{}_colleague", admin.name());
@@ -132,31 +130,4 @@ fn a_view_of_another_role_on_our_table_stops_the_restore() {
     stopped.expect_code(3);
     assert_eq!(case.contents(), before);
     assert_eq!(theirs.psql("SELECT count(*) FROM their_view;"), "3");
-}
-
-/// A session of another role cannot be cut, and what it holds is not waited for without end.
-#[test]
-fn a_lock_of_another_role_stops_the_restore_after_a_bounded_wait() {
-    let Some((case, _, theirs)) = with_colleague("foreign_lock") else {
-        return;
-    };
-    case.backup();
-    case.query("INSERT INTO t VALUES (3, 'three');");
-    let mut psql = theirs.psql_command();
-    psql.stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let script = "BEGIN;\nSELECT count(*) FROM t;\nSELECT pg_sleep(600);\n";
-    let mut holder = crate::exec::spawn_feeding(&mut psql, script);
-    let mut first = [0; 2];
-    let stdout = holder.stdout.as_mut().expect("stdout is piped");
-    std::io::Read::read_exact(stdout, &mut first).expect("the lock is held");
-    assert_eq!(&first, b"3\n");
-
-    let stopped = case.project.run(["db", "restore", "latest", "--yes"]);
-    holder.kill().expect("end the holder");
-    holder.wait().expect("wait for the holder");
-    says(&stopped, &["lock timeout", "the database is as it was"]);
-    assert_eq!(case.query("SELECT count(*) FROM t;"), ["3"]);
-    stopped.expect_code(3);
 }

@@ -1,11 +1,9 @@
 //! Restores into a SQLite file in every state that a file can be in.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::exec;
 use crate::project::sqlite_rows;
 use crate::setup::{Case, database_digests, says, text};
 
@@ -144,40 +142,4 @@ fn a_read_only_url_is_refused() {
         says(&refused.expect_code(3), &["read-only"]);
     }
     assert_eq!(database_digests(&case.project.sqlite_path()), before);
-}
-
-/// One program holds the file in two ways: so that nobody may read it, and so that nobody may write.
-/// All of it at once, since each of them is a wait.
-#[test]
-fn a_locked_database_is_refused_after_a_bounded_wait() {
-    let bound = Duration::from_secs(60);
-    let began = Instant::now();
-    let mut waiting = Vec::new();
-    for (mode, begin) in [("DELETE", "BEGIN EXCLUSIVE"), ("WAL", "BEGIN IMMEDIATE")] {
-        for verb in [&["restore", "latest"][..], &["migrate-safe"]] {
-            let case = backed_up(&format!("PRAGMA journal_mode = {mode};"));
-            let more = "CREATE TABLE more (id INTEGER);";
-            case.project.write("migrations/1_more.sql", more);
-            let before = database_digests(&case.project.sqlite_path());
-            // From here on this process must not open the file: closing it would free the lock.
-            let holder = connect(&case);
-            sqlite_rows(&holder, begin).expect("lock the database");
-            let arguments = [&["db"][..], verb, &["--yes"]].concat();
-            let running = exec::start(&mut case.project.command(&arguments), None);
-            waiting.push((case, holder, before, format!("{begin}: {verb:?}"), running));
-        }
-    }
-    let mut wrong = Vec::new();
-    for (case, holder, before, what, running) in waiting {
-        let output = running.finish();
-        drop(holder);
-        let after = database_digests(&case.project.sqlite_path());
-        if output.code != 3 || !output.stderr.contains("locked") || after[0] != before[0] {
-            wrong.push(format!("{what}\n{before:?} {after:?}\n{output}"));
-        }
-        case.restore("latest");
-        assert_eq!(case.query(ROWS), EXPECTED, "once the lock is gone");
-    }
-    assert!(began.elapsed() < bound, "it took {:?}", began.elapsed());
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
