@@ -31,6 +31,7 @@ pub struct Scene<'a> {
 
 pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
     let settings = config::settings(&db.options)?;
+    ui.repeat_flags(settings.flags.clone());
     let vault = Vault::at(settings.vault.clone());
     let scene = Scene {
         settings,

@@ -20,6 +20,9 @@ pub struct Settings {
     pub source: Source,
     pub vault: PathBuf,
     pub bookkeeping: Bookkeeping,
+    /// What was given on the command line and decides which database and which
+    /// vault are meant, ready for a shell; never with a password.
+    pub flags: String,
 }
 
 const DEFAULT_DATABASE: &str = "database/app.db";
@@ -42,6 +45,7 @@ pub fn settings(options: &Options) -> Result<Settings> {
         None => project.join(DEFAULT_VAULT),
     };
     Ok(Settings {
+        flags: flags(options, &url),
         url,
         url_folder,
         source: Source {
@@ -60,6 +64,40 @@ pub fn settings(options: &Options) -> Result<Settings> {
         },
         project,
     })
+}
+
+fn flags(options: &Options, url: &DatabaseUrl) -> String {
+    let mut flags = Vec::new();
+    if let Some(given) = &options.database_url {
+        flags.push(if url.has_password() {
+            "--database-url \"$DATABASE_URL\"".to_owned()
+        } else {
+            format!("--database-url {}", shell_quoted(given))
+        });
+    }
+    let folders = [
+        ("--source", &options.source),
+        ("--backups", &options.backups),
+        ("--project", &options.project),
+    ];
+    for (flag, folder) in folders {
+        if let Some(folder) = folder {
+            flags.push(format!(
+                "{flag} {}",
+                shell_quoted(&folder.to_string_lossy())
+            ));
+        }
+    }
+    flags.join(" ")
+}
+
+fn shell_quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/.-_:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 fn canonical_folder(path: &Path, flag: &str) -> Result<PathBuf> {

@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::interrupt::{self, Interrupt, Interrupted};
-use crate::ui::{Ui, print_error};
+use crate::ui::Ui;
+use crate::values::cause;
 use crate::values::failure::{Failure, Outcome, hint_of};
 
 #[derive(Serialize)]
@@ -29,7 +30,7 @@ pub fn report(ui: &Ui, story: impl FnOnce(&Interrupt) -> Result<()>) -> u8 {
         .and_then(|interrupt| story(&interrupt));
     let Err(error) = done else { return 0 };
     let failure = error.downcast_ref::<Failure>();
-    let lines = lines(&error);
+    let lines = cause::lines(&error);
     let hint = hint_of(&error);
     let exit_code = if is_interrupted(&error) {
         interrupt::EXIT_CODE
@@ -38,14 +39,23 @@ pub fn report(ui: &Ui, story: impl FnOnce(&Interrupt) -> Result<()>) -> u8 {
             .map_or(Outcome::Unexpected, |failure| failure.outcome)
             .exit_code()
     };
-    print_error(&lines, hint.as_deref());
+    let hint = hint.map(|hint| ui.with_flags(&hint));
     if exit_code == interrupt::EXIT_CODE {
+        // That it was interrupted is said in the last line, with what it means.
+        let others: Vec<String> = lines
+            .iter()
+            .filter(|l| *l != "interrupted")
+            .cloned()
+            .collect();
         let changed = failure.is_some_and(|failure| failure.outcome == Outcome::AfterChange);
+        ui.error(&others, hint.as_deref());
         ui.insist(if changed {
             "interrupted: the database may have been changed, see above"
         } else {
             "interrupted: the database is as it was"
         });
+    } else {
+        ui.error(&lines, hint.as_deref());
     }
     let (message, causes) = match lines.split_first() {
         Some((message, causes)) => (message.clone(), causes.to_vec()),
@@ -91,15 +101,4 @@ pub fn report_usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
 fn is_interrupted(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Interrupted>().is_some()
         || error.chain().any(|cause| cause.is::<Interrupted>())
-}
-
-/// The chain, outermost first, without a cause that its predecessor already says.
-fn lines(error: &anyhow::Error) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for cause in error.chain().map(|cause| cause.to_string()) {
-        if !lines.last().is_some_and(|last| last.contains(&cause)) {
-            lines.push(cause);
-        }
-    }
-    lines
 }

@@ -1,6 +1,6 @@
 //! The human: say, show, ask. Text for people goes to stderr, data to stdout.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, Result};
@@ -16,6 +16,9 @@ pub use progress::Shown;
 pub use table::Table;
 pub use words::{age, count, size, time};
 
+/// How a command that is shown begins.
+const COMMAND: &str = "cargo xtask db ";
+
 pub struct Ui {
     quiet: bool,
     verbose: bool,
@@ -23,6 +26,8 @@ pub struct Ui {
     /// Somebody can read a question and answer it.
     attended: bool,
     emitted: Cell<bool>,
+    /// The flags of this run that say which database and which vault.
+    flags: OnceCell<String>,
 }
 
 impl Ui {
@@ -39,6 +44,39 @@ impl Ui {
             json,
             attended,
             emitted: Cell::new(false),
+            flags: OnceCell::new(),
+        }
+    }
+
+    /// From now on every command that is shown repeats these flags: one that
+    /// is pasted must not work on another database.
+    pub fn repeat_flags(&self, flags: String) {
+        // Set once, when the settings are known.
+        let _ = self.flags.set(flags);
+    }
+
+    pub fn with_flags(&self, text: &str) -> String {
+        match self.flags.get() {
+            Some(flags) if !flags.is_empty() => {
+                text.replace(COMMAND, &format!("{COMMAND}{flags} "))
+            }
+            _ => text.to_owned(),
+        }
+    }
+
+    /// `error:`, `caused by:`, an empty line, `hint:`.
+    pub fn error(&self, lines: &[String], hint: Option<&str>) {
+        let red = console::style("error:").red().bold().for_stderr();
+        for (i, line) in lines.iter().enumerate() {
+            if i == 0 {
+                eprint_line(&format!("{red} {line}"));
+            } else {
+                eprint_line(&format!("caused by: {line}"));
+            }
+        }
+        if let Some(hint) = hint {
+            let cyan = console::style("hint:").cyan().bold().for_stderr();
+            eprint_line(&format!("\n{cyan} {hint}"));
         }
     }
 
@@ -49,7 +87,7 @@ impl Ui {
     /// A line for a person.
     pub fn say(&self, line: impl AsRef<str>) {
         if !self.quiet {
-            eprint_line(line.as_ref());
+            eprint_line(&self.with_flags(line.as_ref()));
         }
     }
 
@@ -62,7 +100,7 @@ impl Ui {
 
     /// A line that is said even when quiet: part of a question.
     pub fn insist(&self, line: impl AsRef<str>) {
-        eprint_line(line.as_ref());
+        eprint_line(&self.with_flags(line.as_ref()));
     }
 
     /// Data for a person, on stdout; left out when the data is JSON.
@@ -128,20 +166,4 @@ fn clean(text: &str) -> String {
         rest = &rest[c.len_utf8()..];
     }
     cleaned
-}
-
-/// `error:`, `caused by:`, an empty line, `hint:`; no cause twice.
-pub fn print_error(lines: &[String], hint: Option<&str>) {
-    let red = console::style("error:").red().bold().for_stderr();
-    for (i, line) in lines.iter().enumerate() {
-        if i == 0 {
-            eprint_line(&format!("{red} {line}"));
-        } else {
-            eprint_line(&format!("caused by: {line}"));
-        }
-    }
-    if let Some(hint) = hint {
-        let cyan = console::style("hint:").cyan().bold().for_stderr();
-        eprint_line(&format!("\n{cyan} {hint}"));
-    }
 }

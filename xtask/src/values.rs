@@ -3,6 +3,7 @@
 //! No files are written here, no process is started, no clock is read. The
 //! one exception is [`verified_dump`], which reads the bytes that it vouches for.
 
+pub mod cause;
 pub mod codec;
 pub mod database;
 pub mod database_url;

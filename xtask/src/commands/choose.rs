@@ -61,7 +61,7 @@ fn trusted_latest<'a>(
     refuse_unreadable_newer(listing, newest)?;
     newest.ok_or_else(|| {
         Failure::untrusted(format!(
-            "the vault `{}` has no backup of the database of `{}`",
+            "the vault `{}` has no backup of `{}`",
             scene.vault.folder().display(),
             scene.settings.url
         ))
@@ -144,7 +144,13 @@ pub fn with_alternative(
             Err(_) => {}
         }
     }
-    let context = Failure::untrusted("the backup cannot be trusted; the database is as it was");
+    let what = except.map_or_else(
+        || "the backup".into(),
+        |b| format!("the backup `{}`", b.id()),
+    );
+    let context = Failure::untrusted(format!(
+        "{what} cannot be trusted; the database is as it was"
+    ));
     Ok(error.context(context.hint(hint)))
 }
 

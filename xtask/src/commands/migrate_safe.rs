@@ -178,7 +178,7 @@ fn explain(
             };
             let partly = not.first().filter(|m| m.no_tx).map(|m| {
                 format!(
-                    "; of {}, which runs without a transaction, a part may be",
+                    "; {} runs without a transaction, and a part of it may be in the database",
                     m.version
                 )
             });

@@ -14,6 +14,7 @@ use crate::ui::{self, Answer, Table};
 use crate::values::database::{Contents, DatabaseFacts};
 use crate::values::failure::{Failure, hint_of};
 use crate::values::id::Reason;
+use crate::values::plan::Migration;
 use crate::values::verified_dump::VerifiedDump;
 use crate::vault::{Backup, Listing};
 
@@ -52,7 +53,8 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
     }
     let way = engine.prepare_restore(&dump)?;
     let contents = exists.then(|| engine.contents());
-    show(scene, &dump, &now, &way, contents.as_ref());
+    let asks = !(arguments.yes || arguments.force);
+    show(scene, &dump, &now, &way, contents.as_ref(), asks);
     confirm(scene, arguments, &dump)?;
 
     let safety = match exists {
@@ -103,7 +105,7 @@ fn refuse_another_database(
         return Ok(());
     }
     Err(Failure::refused(format!(
-        "the backup `{}` is of another database: of the {then}, and this is the {now}",
+        "the backup `{}` is of another database, the {then}; this is the {now}",
         chosen.id()
     ))
     .hint(format!(
@@ -113,68 +115,75 @@ fn refuse_another_database(
     .into())
 }
 
+/// What will happen, for the one who is asked; a log gets it as well.
 fn show(
     scene: &Scene,
     dump: &VerifiedDump,
     now: &DatabaseFacts,
     way: &RestoreWay,
     contents: Option<&Result<Contents>>,
+    asks: bool,
 ) {
-    let say = |line: String| scene.ui.insist(line);
     let manifest = dump.manifest();
     let age = ui::age(manifest.created_at, Utc::now());
-    say(format!(
-        "backup    {}, {age} old ({})",
-        manifest.id,
-        ui::time(manifest.created_at)
-    ));
-    say(format!("goes into {now}"));
-    say(format!("how       {}", way.description));
+    let taken = ui::time(manifest.created_at);
+    let mut lines = vec![
+        format!("backup    {}, {age} old ({taken})", manifest.id),
+        format!("goes into {now}"),
+        format!("how       {}", way.description),
+    ];
     if let Some(git) = &manifest.git {
         let dirty = if git.dirty {
             ", with uncommitted changes"
         } else {
             ""
         };
-        say(format!("taken at  commit {}{dirty}", git.commit));
+        lines.push(format!("taken at  commit {}{dirty}", git.commit));
     }
-    show_migrations(scene, dump);
-    match contents {
-        None => say("now       the database does not exist".into()),
-        Some(Ok(found)) => show_loss(scene, &manifest.contents(), found),
-        Some(Err(error)) => say(format!("now       the database cannot be read: {error}")),
-    }
-    for session in &way.sessions {
-        say(format!("will be cut: {session}"));
-    }
-    for warning in &way.warnings {
-        say(format!("warning: {warning}"));
+    lines.push(migrations_then(scene, dump));
+    lines.push(match contents {
+        None => "now       the database does not exist".into(),
+        Some(Ok(found)) => loss(&manifest.contents(), found),
+        Some(Err(error)) => format!("now       the database cannot be read: {error:#}"),
+    });
+    lines.extend(
+        way.sessions
+            .iter()
+            .map(|session| format!("will be cut: {session}")),
+    );
+    lines.extend(
+        way.warnings
+            .iter()
+            .map(|warning| format!("warning: {warning}")),
+    );
+    for line in lines {
+        if asks {
+            scene.ui.insist(line)
+        } else {
+            scene.ui.say(line)
+        }
     }
 }
 
-fn show_migrations(scene: &Scene, dump: &VerifiedDump) {
+fn migrations_then(scene: &Scene, dump: &VerifiedDump) -> String {
     let then = &dump.manifest().migrations.applied;
-    let newer = migrations::read_if_any(&scene.settings.source).map(|available| {
-        let up = available
-            .iter()
-            .filter(|m| !m.migration_type.is_down_migration());
-        up.filter(|m| then.iter().all(|applied| applied.version != m.version))
-            .count()
-    });
-    let last = then
-        .last()
-        .map_or_else(|| "none".into(), |migration| migration.version.to_string());
-    scene.ui.insist(match newer {
-        Ok(newer) => format!(
-            "migration {last} was the last one applied; {} in this checkout will be pending again",
-            ui::count(newer as u64, "migration")
-        ),
-        Err(_) => format!("migration {last} was the last one applied"),
-    });
+    let last = match then.last() {
+        Some(last) => format!("migration {} was the last one applied", last.version),
+        None => "no migration was applied".into(),
+    };
+    let Ok(available) = migrations::read_if_any(&scene.settings.source) else {
+        return format!("then      {last}");
+    };
+    let is_newer = |m: &&Migration| then.iter().all(|applied| applied.version != m.version);
+    let up = available
+        .iter()
+        .filter(|m| !m.migration_type.is_down_migration());
+    let newer = ui::count(up.filter(is_newer).count() as u64, "migration");
+    format!("then      {last}; {newer} of this checkout will be pending again")
 }
 
 /// Tables whose rows differ; what came after the backup is what will be lost.
-fn show_loss(scene: &Scene, then: &Contents, now: &Contents) {
+fn loss(then: &Contents, now: &Contents) -> String {
     let rows_in = |contents: &Contents, table: &crate::values::database::TableRows| {
         let found = contents
             .tables
@@ -196,15 +205,11 @@ fn show_loss(scene: &Scene, then: &Contents, now: &Contents) {
             table.row(&[rows.to_string(), in_backup, in_database]);
         }
     }
-    let total = now.tables.len() as u64;
     if differ == 0 {
-        let tables = ui::count(total, "table");
-        scene.ui.insist(format!(
-            "now       {tables}, with as many rows as in the backup"
-        ));
-    } else {
-        scene.ui.insist(format!("{table}").trim_end());
+        let tables = ui::count(now.tables.len() as u64, "table");
+        return format!("now       {tables}, with as many rows as in the backup");
     }
+    table.to_string().trim_end().to_owned()
 }
 
 fn confirm(scene: &Scene, arguments: &Restore, dump: &VerifiedDump) -> Result<()> {

@@ -99,7 +99,8 @@ fn show_migrations(
 ) -> Result<()> {
     let applied = match contents.applied.last() {
         Some(last) => {
-            format!("{}, the last is {}", contents.applied.len(), last.version)
+            let applied = ui::count(contents.applied.len() as u64, "migration");
+            format!("{applied}, the last is {}", last.version)
         }
         None => "none".into(),
     };

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use sqlx::migrate::Migrate;
+use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
 use crate::values::failure::Failure;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan, describe};
@@ -30,11 +31,14 @@ pub async fn run<C: Migrate>(
             .apply(&bookkeeping.table, migration)
             .await
             .map_err(|error| {
+                let error = cause(error);
+                let at = line_of(&error, migration.sql.as_str())
+                    .map_or_else(String::new, |line| format!(" in line {line}"));
+                let version = migration.version;
                 let failure = Failure::after_change(format!(
-                    "migration {} ({description}) failed",
-                    migration.version
+                    "migration {version} ({description}) failed{at}"
                 ));
-                anyhow::Error::new(cause(error)).context(failure)
+                anyhow::Error::new(error).context(failure)
             })?;
         ran(MigrationRan {
             version: migration.version,
@@ -43,6 +47,20 @@ pub async fn run<C: Migrate>(
         });
     }
     Ok(())
+}
+
+/// The line of the file that PostgreSQL stumbled over, counted from 1.
+fn line_of(error: &sqlx::Error, sql: &str) -> Option<usize> {
+    let error = error
+        .as_database_error()?
+        .try_downcast_ref::<PgDatabaseError>()?;
+    match error.position()? {
+        PgErrorPosition::Original(position) => {
+            let before = sql.chars().take(position.saturating_sub(1));
+            Some(before.filter(|c| *c == '\n').count() + 1)
+        }
+        PgErrorPosition::Internal { .. } => None,
+    }
 }
 
 /// The database's own error: sqlx's sentence around it says what our line already says.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use dialoguer::Select;
 use dialoguer::console::{Key, Term};
 use dialoguer::theme::{SimpleTheme, Theme};
-use rustix::termios::OptionalActions;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::Ui;
 use crate::interrupt::{Interrupt, Interrupted};
@@ -31,7 +31,6 @@ impl Ui {
         if !self.attended {
             return Ok(Answer::Nobody);
         }
-        let term = Term::stderr();
         let mut prompt = String::new();
         SimpleTheme
             .format_input_prompt(
@@ -40,11 +39,13 @@ impl Ui {
                 None,
             )
             .context("cannot write the question")?;
-        term.write_str(&prompt)
-            .context("cannot write the question")?;
-        let typed = attend(interrupt, move || read_word(&Term::stderr()))?;
-        term.write_line("")
-            .context("cannot write to the terminal")?;
+        let typed = attend(interrupt, move || {
+            let term = Term::stderr();
+            term.write_str(&prompt)?;
+            let word = read_word(&term);
+            term.write_line("")?;
+            word
+        })?;
         match typed {
             Ok(word) if word.as_deref() == Some("yes") => Ok(Answer::Yes),
             Ok(_) => Ok(Answer::No),
@@ -81,14 +82,14 @@ impl Ui {
 }
 
 /// Lets a thread of its own wait for keys, so that a signal is seen at any
-/// moment: the libraries below look for one only between two keys. The
-/// terminal is left as it was found.
+/// moment: the libraries below look for one only between two keys. Keys are
+/// taken one by one from before the question is shown until it is answered, so
+/// that none is lost; then the terminal is as it was found.
 fn attend<T: Send + 'static>(
     interrupt: &Interrupt,
     ask: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<io::Result<T>> {
-    let stdin = io::stdin();
-    let before = rustix::termios::tcgetattr(&stdin).context("cannot ask the terminal how it is")?;
+    let _keys = KeyByKey::begin().context("cannot ask the terminal how it is")?;
     let (answer, answered) = mpsc::channel();
     std::thread::spawn(move || {
         // The other end is gone when a signal came first.
@@ -96,19 +97,37 @@ fn attend<T: Send + 'static>(
     });
     loop {
         match answered.recv_timeout(POLL) {
-            Ok(answer) if !interrupt.is_raised() => {
-                let _ = Term::stderr().show_cursor();
-                return Ok(answer);
-            }
-            Err(RecvTimeoutError::Timeout) if !interrupt.is_raised() => {}
-            // Interrupted. Nothing can be done for a terminal that takes no more settings.
-            _ => {
-                let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &before);
-                let _ = Term::stderr().show_cursor();
-                let _ = Term::stderr().write_line("");
-                return Err(Interrupted.into());
-            }
+            _ if interrupt.is_raised() => break,
+            Ok(answer) => return Ok(answer),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the asking thread panicked"),
         }
+    }
+    let _ = Term::stderr().write_line("");
+    Err(Interrupted.into())
+}
+
+/// A terminal that hands over every key at once and does not echo it; Ctrl-C
+/// still is a signal. Put back when dropped.
+struct KeyByKey {
+    before: Termios,
+}
+
+impl KeyByKey {
+    fn begin() -> rustix::io::Result<KeyByKey> {
+        let before = tcgetattr(io::stdin())?;
+        let mut during = before.clone();
+        during.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
+        tcsetattr(io::stdin(), OptionalActions::Now, &during)?;
+        Ok(KeyByKey { before })
+    }
+}
+
+impl Drop for KeyByKey {
+    fn drop(&mut self) {
+        // Nothing can be done for a terminal that is gone.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+        let _ = Term::stderr().show_cursor();
     }
 }
 
@@ -119,7 +138,8 @@ fn read_word(term: &Term) -> io::Result<Option<String>> {
     loop {
         match term.read_key()? {
             Key::Enter => return Ok(Some(word)),
-            Key::Escape | Key::Char('\u{4}') => return Ok(None),
+            // Ctrl-D; a zero is what it becomes for a reader that was not there yet.
+            Key::Escape | Key::Char('\u{4}' | '\0') => return Ok(None),
             Key::Backspace if word.pop().is_some() => term.clear_chars(1)?,
             Key::Char('\u{15}') => {
                 term.clear_chars(word.chars().count())?;

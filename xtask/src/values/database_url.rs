@@ -102,6 +102,10 @@ impl SqliteUrl {
 }
 
 impl DatabaseUrl {
+    pub fn has_password(&self) -> bool {
+        matches!(self, DatabaseUrl::Postgres(url) if url.password.is_some())
+    }
+
     /// Whether a backup with these facts may be of this URL's database, as far
     /// as names can tell.
     pub fn may_be(&self, then: &DatabaseFacts) -> bool {

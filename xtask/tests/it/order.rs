@@ -14,6 +14,9 @@ const CREATE: &str = "CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, name TEXT)
                       INSERT INTO t SELECT n, repeat('x', 100) FROM generate_series(1, 500) n;";
 const MIGRATION: &str = "CREATE TABLE migrated (id BIGINT); DELETE FROM t;";
 
+/// `pg_restore` as the proof that a dump can be read: it restores nothing.
+const CHECK: &str = "check";
+
 /// A folder for `PG_BIN` whose programs write their name and are then the real ones.
 struct Programs {
     folder: PathBuf,
@@ -36,7 +39,6 @@ impl Programs {
     }
 
     /// Gives a program another body; `$real` is the program, `$database` how it is told to connect.
-    /// The check of a dump runs beside `pg_dump`, at its own pace: it is the real one and not logged.
     fn replace(&self, name: &str, body: &str) {
         let (real, log) = (self.real.join(name), self.log_path());
         self.write(
@@ -45,11 +47,12 @@ impl Programs {
                 "#!/bin/sh\nreal='{}'\nif [ \"$1\" = --version ]; then exec \"$real\" \"$@\"; fi\n\
                  word={name}\n\
                  for argument in \"$@\"; do case \"$argument\" in\n\
-                 --file=/dev/null) exec \"$real\" \"$@\" ;;\n\
                  --list) word='{name} --list' ;;\n\
+                 --file=/dev/null) word='{CHECK}' ;;\n\
                  --dbname=*) database=${{argument#--dbname=}} ;;\n\
                  esac; done\n\
-                 echo \"$word\" >>'{}'\n{body}\n",
+                 echo \"$word\" >>'{}'\n\
+                 if [ \"$word\" = '{CHECK}' ]; then exec \"$real\" \"$@\"; fi\n{body}\n",
                 real.display(),
                 log.display()
             ),
@@ -68,7 +71,14 @@ impl Programs {
         self.folder.join("log")
     }
 
+    /// Without the checks: each runs beside the dump that it reads, in no order.
     fn log(&self) -> Vec<String> {
+        let mut words = self.words();
+        words.retain(|word| word != CHECK);
+        words
+    }
+
+    fn words(&self) -> Vec<String> {
         let log = fs::read_to_string(self.log_path()).unwrap_or_default();
         log.lines().map(str::to_owned).collect()
     }
@@ -92,7 +102,9 @@ fn start(case: Case) -> (Case, Programs) {
     let (case, programs) = Programs::for_case(case);
     case.query(CREATE);
     case.backup();
-    assert_eq!(programs.log(), ["pg_dump"], "the log works");
+    let mut words = programs.words();
+    words.sort();
+    assert_eq!(words, [CHECK, "pg_dump"], "every dump is checked");
     programs.forget();
     case.project.write("migrations/1_migration.sql", MIGRATION);
     (case, programs)
@@ -137,6 +149,10 @@ fn a_restore_dumps_what_is_there_before_it_restores() {
     };
     case.restore("latest");
     assert_eq!(programs.log(), ["pg_dump", "pg_restore"]);
+    assert_eq!(
+        programs.words().last().map(String::as_str),
+        Some("pg_restore")
+    );
 }
 
 #[test]
@@ -170,7 +186,7 @@ fn nothing_runs_after_a_no() {
         }
         case.project.run(verb).expect_code(3);
     }
-    assert_eq!(programs.log(), [""; 0]);
+    assert_eq!(programs.words(), [""; 0]);
     assert_eq!(case.project.vault_files(), files);
     assert_eq!(case.contents(), before);
 }

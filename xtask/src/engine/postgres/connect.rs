@@ -49,15 +49,18 @@ pub async fn connect_to(url: &PostgresUrl, database: Option<&str>) -> Result<Con
     }
     let error = last.unwrap_or_else(|| sqlx::Error::Configuration("no host".into()));
     let name = database.map_or_else(|| url.to_string(), |name| format!("{name}` at `{url}"));
-    let is_missing = is_missing(&error);
-    let mut failure = Failure::unexpected(format!("cannot connect to `{name}`"));
-    failure = if is_missing {
-        failure.hint(
-            "check the name; `createdb` creates a database, `cargo xtask db restore` brings one back",
-        )
-    } else {
-        failure.hint("check `DATABASE_URL`, and that the server is running and reachable")
+    let hint = match code(&error).as_deref() {
+        Some("3D000") => {
+            "check the name; `createdb` creates a database, `cargo xtask db restore` brings one back"
+        }
+        Some("28P01" | "28000") => {
+            "the server answers and refuses the user or the password: check `DATABASE_URL`, \
+             `PGPASSWORD` and the passfile"
+        }
+        Some(_) => "the server answers; what it says is above",
+        None => "check `DATABASE_URL`, and that the server is running and reachable",
     };
+    let failure = Failure::unexpected(format!("cannot connect to `{name}`")).hint(hint);
     Err(anyhow::Error::new(error).context(failure))
 }
 
@@ -69,12 +72,13 @@ async fn open(options: PgConnectOptions) -> Result<Connected, sqlx::Error> {
     )
     .fetch_one(&mut session)
     .await?;
-    // Our own questions must not be cut short by limits that are meant for the application.
+    // Our own questions must not be cut short by limits that are meant for the
+    // application, nor wait for ever for a table that a schema change has locked.
     session
         .execute(
             "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN \
              ('statement_timeout', 'idle_session_timeout', 'transaction_timeout', \
-              'idle_in_transaction_session_timeout')",
+              'idle_in_transaction_session_timeout'); SET lock_timeout = '60s'",
         )
         .await?;
     let server_major = (number / 10_000).unsigned_abs();
@@ -96,10 +100,11 @@ pub fn is_missing_database(error: &anyhow::Error) -> bool {
 }
 
 fn is_missing(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .and_then(|error| error.code())
-        .is_some_and(|code| code == "3D000")
+    code(error).is_some_and(|code| code == "3D000")
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
 }
 
 /// For sqlx. Everything goes in as parameters of an otherwise empty URL,

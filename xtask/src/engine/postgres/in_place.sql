@@ -5,6 +5,7 @@ DECLARE
   owned record;
   gone text;
   statement text;
+  had_public boolean := EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'public');
 BEGIN
   -- Everything that is not ours, down to columns: CASCADE must not reach it.
   CREATE TEMPORARY TABLE xtask_db_not_ours ON COMMIT DROP AS
@@ -90,6 +91,11 @@ BEGIN
       EXECUTE statement;
     END IF;
   END LOOP;
+
+  -- A dump takes it for granted.
+  IF had_public THEN
+    CREATE SCHEMA IF NOT EXISTS public;
+  END IF;
 
   SELECT string_agg(object, ', ') INTO gone
   FROM xtask_db_not_ours n

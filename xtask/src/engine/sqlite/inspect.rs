@@ -9,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::copy;
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, TableRows};
+use crate::values::failure::Failure;
 
 /// How long SQLite waits by itself, inside of one call.
 pub const BUSY_SLICE: Duration = Duration::from_millis(100);
@@ -140,6 +141,10 @@ pub fn patiently<T>(interrupt: &Interrupt, mut work: impl FnMut() -> Result<T>) 
     loop {
         match work() {
             Err(error) if is_busy(&error) => interrupt.check()?,
+            Err(error) if is_damaged(&error) => {
+                let failure = Failure::unexpected("SQLite cannot read the database file");
+                return Err(error.context(failure.hint("cargo xtask db restore latest --force")));
+            }
             done => return done,
         }
         if Instant::now() >= deadline {
