@@ -49,6 +49,8 @@ pub struct RestoreWay {
     pub sessions: Vec<String>,
     /// What comes back different, or not at all; one line each.
     pub warnings: Vec<String>,
+    /// What would make the result differ from the backup; refused unless forced.
+    pub obstacles: Vec<String>,
 }
 
 pub struct Restored {

@@ -122,6 +122,7 @@ fn describe(
     staged: &Staged,
 ) -> Result<Manifest> {
     let applied = dumped.contents.applied;
+    let table = dumped.contents.history_table;
     let versions: Vec<i64> = applied.iter().map(|migration| migration.version).collect();
     let pending = migrations::read_if_any(&scene.settings.source)?
         .into_iter()
@@ -147,7 +148,11 @@ fn describe(
         dump: staged.stored_dump(),
         tables: dumped.contents.tables,
         large_objects: dumped.contents.large_objects,
-        migrations: MigrationsThen { applied, pending },
+        migrations: MigrationsThen {
+            applied,
+            pending,
+            table,
+        },
         git: surroundings::git(&scene.settings.project, scene.vault.folder()),
         ran_on: scene.who.clone(),
         other: Default::default(),

@@ -55,6 +55,7 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
     let contents = exists.then(|| engine.contents());
     let asks = !(arguments.yes || arguments.force);
     show(scene, &dump, &now, &way, contents.as_ref(), asks);
+    refuse_obstacles(&way, arguments, chosen)?;
     confirm(scene, arguments, &dump)?;
 
     let safety = match exists {
@@ -110,6 +111,21 @@ fn refuse_another_database(
     ))
     .hint(format!(
         "if that is what you want: cargo xtask db restore {} --force",
+        chosen.id()
+    ))
+    .into())
+}
+
+fn refuse_obstacles(way: &RestoreWay, arguments: &Restore, chosen: &Backup) -> Result<()> {
+    if way.obstacles.is_empty() || arguments.force {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "the restore would not bring back all of the backup: {}",
+        way.obstacles.join("; ")
+    ))
+    .hint(format!(
+        "restore as an administrator; or leave them as they are: cargo xtask db restore {} --force",
         chosen.id()
     ))
     .into())

@@ -149,6 +149,10 @@ pub struct Contents {
     /// PostgreSQL only.
     pub large_objects: Option<u64>,
     pub applied: Vec<AppliedMigration>,
+    /// PostgreSQL: where the history is, schema and name, quoted. An
+    /// unqualified name may mean another table in another database, because
+    /// databases and roles have search paths of their own.
+    pub history_table: Option<String>,
 }
 
 impl Contents {

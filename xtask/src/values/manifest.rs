@@ -64,6 +64,9 @@ pub struct StoredDump {
 pub struct MigrationsThen {
     pub applied: Vec<AppliedMigration>,
     pub pending: Vec<PendingMigration>,
+    /// PostgreSQL: schema and name of sqlx's table, quoted for SQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +134,7 @@ impl Manifest {
             tables: self.tables.clone(),
             large_objects: self.large_objects,
             applied: self.migrations.applied.clone(),
+            history_table: self.migrations.table.clone(),
         }
     }
 }

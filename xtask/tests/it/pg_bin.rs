@@ -57,12 +57,14 @@ impl PgBin {
         self.script(cluster, program, &body)
     }
 
-    /// The real program, which says that it is there and waits for [`PgBin::open`].
-    pub fn gated(self, cluster: &Cluster, program: &str) -> Self {
+    /// The real program, which says that it is there and waits for [`PgBin::open`] when it is
+    /// called with `wanted` among its arguments.
+    pub fn gated(self, cluster: &Cluster, program: &str, wanted: &str) -> Self {
         let folder = self.path().display().to_string();
         let wait = format!(
-            "touch '{folder}/{program}.waits'\n\
-             until [ -e '{folder}/{program}.open' ]; do sleep 0.02; done"
+            "case \"$*\" in *{wanted}*)\n\
+             touch '{folder}/{program}.waits'\n\
+             until [ -e '{folder}/{program}.open' ]; do sleep 0.02; done ;; esac"
         );
         self.real(cluster, program, &wait)
     }

@@ -249,9 +249,11 @@ fn while_a_program_runs_only_its_passfile_has_the_password() {
     let Some(cluster) = Cluster::get_or_skip() else {
         return;
     };
-    let bin = PgBin::empty()
-        .gated(cluster, "pg_dump")
-        .gated(cluster, "pg_restore");
+    let bin = PgBin::empty().gated(cluster, "pg_dump", "--dbname=").gated(
+        cluster,
+        "pg_restore",
+        "--dbname=",
+    );
     let database = database(cluster, "while_running");
     let project = project().env("PG_BIN", bin.path());
     let folder = project.path().parent().expect("a parent").to_owned();

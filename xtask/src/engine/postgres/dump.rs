@@ -175,7 +175,8 @@ async fn count(postgres: &Postgres, snapshot: &str) -> Result<Contents> {
         .context("cannot use the snapshot")?;
     let tables = inspect::root_tables(&mut session).await?;
     let large_objects = Some(inspect::large_objects(&mut session).await?);
-    let applied = inspect::history(&mut session, &postgres.bookkeeping.table).await?;
+    let history_table = inspect::find_history(&mut session, &postgres.bookkeeping.table).await?;
+    let applied = inspect::read_history(&mut session, history_table.as_deref()).await?;
     session
         .execute("COMMIT")
         .await
@@ -185,5 +186,6 @@ async fn count(postgres: &Postgres, snapshot: &str) -> Result<Contents> {
         tables,
         large_objects,
         applied,
+        history_table,
     })
 }

@@ -10,7 +10,8 @@ use xshell::cmd;
 
 use super::connect::{self, Libpq, literal};
 use super::target::{self, Target};
-use super::{Postgres, programs, toc};
+use super::toc::Toc;
+use super::{Postgres, inspect, programs};
 use crate::engine::Restored;
 use crate::engine::pump::{pump, refuse_unreadable};
 use crate::tool::{self, Pipes, Program, Running};
@@ -40,13 +41,14 @@ const TAIL_BYTES: usize = 16 * 1024;
 pub fn restore(
     postgres: &mut Postgres,
     target: Target,
+    toc: &Toc,
     dump: &VerifiedDump,
     staging: &Path,
     progress: &dyn Progress,
 ) -> Result<Restored> {
     let major = target.maintenance.server_major;
     let pg_restore = programs::find_pg_restore(dump, major)?;
-    let list = toc::write_list(postgres, &pg_restore, dump, staging)?;
+    let list = toc.write_list(postgres, staging)?;
     postgres
         .runtime
         .block_on(end_sessions(postgres, &target.database))?;
@@ -70,7 +72,8 @@ pub fn restore(
     });
 
     progress.begin("restore", Some(dump.manifest().dump.raw_size_bytes));
-    let written = write_script(postgres, &pg_restore, dump, &list, &mut script, progress);
+    let written = write_preamble(toc, &mut script)
+        .and_then(|()| write_script(postgres, &pg_restore, dump, &list, &mut script, progress));
     progress.end();
     // Without its COMMIT the transaction is rolled back when the input ends.
     let done = written.and_then(|()| script.write_all(b"COMMIT;\n").context("cannot commit"));
@@ -163,6 +166,55 @@ fn explain(postgres: &Postgres, database: &str, error: anyhow::Error) -> anyhow:
     )
 }
 
+fn write_preamble(toc: &Toc, script: &mut dyn Write) -> Result<()> {
+    write!(script, "BEGIN;\n{DROP_OWNED}").context("cannot begin the restore")?;
+    if toc.mentions_public() {
+        // A dump takes it for granted.
+        writeln!(script, "CREATE SCHEMA IF NOT EXISTS public;")
+            .context("cannot begin the restore")?;
+    }
+    Ok(())
+}
+
+/// Tables of other roles whose rows are no longer those of the backup: this
+/// role can neither empty nor fill them.
+pub async fn changed_tables_of_others(
+    postgres: &Postgres,
+    dump: &VerifiedDump,
+) -> Result<Vec<String>> {
+    let mut connected = connect::connect(&postgres.url).await?;
+    let session = &mut connected.session;
+    let theirs: Vec<(String, String)> = sqlx::query_as(
+        "SELECT n.nspname::text, c.relname::text \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p') AND NOT pg_has_role(current_user, c.relowner, 'USAGE')",
+    )
+    .fetch_all(&mut *session)
+    .await
+    .context("cannot list the tables of other roles")?;
+    let mut tables = inspect::root_tables(session).await?;
+    tables.retain(|t| {
+        theirs
+            .iter()
+            .any(|(schema, name)| *schema == t.schema && *name == t.name)
+    });
+    let now = inspect::count_rows(session, &tables, None).await?;
+    let then = dump.manifest().contents();
+    let changed = now.iter().filter_map(|now| {
+        let then = then
+            .tables
+            .iter()
+            .find(|t| t.schema == now.schema && t.name == now.name)?;
+        (then.rows != now.rows).then(|| {
+            format!(
+                "table `{now}` of another role has {} rows, {} in the backup",
+                now.rows, then.rows
+            )
+        })
+    });
+    Ok(changed.collect())
+}
+
 fn write_script(
     postgres: &Postgres,
     pg_restore: &Program,
@@ -171,7 +223,6 @@ fn write_script(
     script: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<()> {
-    write!(script, "BEGIN;\n{DROP_OWNED}").context("cannot begin the restore")?;
     let shell = tool::shell()?;
     let path = &pg_restore.path;
     let command = cmd!(
@@ -252,18 +303,38 @@ fn compare_statement(dump: &VerifiedDump) -> String {
         .iter()
         .map(|t| format!("({}, {}, {})", literal(&t.schema), literal(&t.name), t.rows))
         .collect();
-    if rows.is_empty() {
-        return String::new();
-    }
+    // VALUES needs a row.
+    let nothing = (literal(""), literal(""));
+    let rows = if rows.is_empty() {
+        vec![format!("({}, {}, -1)", nothing.0, nothing.1)]
+    } else {
+        rows
+    };
     let values = rows.join(", ");
     // A name in a manifest may hold anything, also the end of a quotation.
     let mut tag = String::from("$compare$");
     while values.contains(&tag) {
         tag.insert(1, '_');
     }
+    let unexpected = format!(
+        "SELECT pg_catalog.string_agg(n.nspname || '.' || c.relname, ', ') \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' \
+         AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' \
+         AND pg_has_role(current_user, c.relowner, 'USAGE') \
+         AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
+         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') \
+         AND NOT EXISTS (SELECT FROM (VALUES {values}) AS v(schema, name, rows) \
+         WHERE v.schema = n.nspname AND v.name = c.relname)"
+    );
     format!(
-        "\nDO {tag}\nDECLARE\n  expected record;\n  counted bigint;\n  kind \"char\";\nBEGIN\n  \
+        "\nDO {tag}\nDECLARE\n  expected record;\n  counted bigint;\n  kind \"char\";\n  more text;\nBEGIN\n  \
+         {unexpected} INTO more;\n  \
+         IF more IS NOT NULL THEN RAISE EXCEPTION \
+         'after the restore there are tables that are not in the manifest: %', more \
+         USING ERRCODE = 'XD002'; END IF;\n  \
          FOR expected IN SELECT * FROM (VALUES {values}) AS v(schema, name, rows) LOOP\n    \
+         CONTINUE WHEN expected.rows < 0;\n    \
          SELECT c.relkind INTO kind FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = expected.schema AND c.relname = expected.name;\n    \

@@ -1,17 +1,18 @@
--- Drops what the current role owns in this database, and nothing else.
+-- Drops what the current role owns in this database, itself or through a role
+-- that it is a member of, and nothing else. The schema `public` stays: a dump
+-- takes it for granted.
 -- Runs inside the transaction of a restore; any error rolls all of it back.
 DO $drop$
 DECLARE
   owned record;
   gone text;
   statement text;
-  had_public boolean := EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'public');
 BEGIN
   -- Everything that is not ours, down to columns: CASCADE must not reach it.
   CREATE TEMPORARY TABLE xtask_db_not_ours ON COMMIT DROP AS
     WITH relations AS (
       SELECT oid FROM pg_catalog.pg_class
-      WHERE relowner <> quote_ident(current_user)::regrole AND oid >= 16384 AND relpersistence <> 't'
+      WHERE NOT pg_has_role(current_user, relowner, 'USAGE') AND oid >= 16384 AND relpersistence <> 't'
     )
     SELECT pg_catalog.pg_describe_object(classid, objid, objsubid) AS object, classid, objid, objsubid
     FROM (
@@ -37,18 +38,18 @@ BEGIN
       UNION ALL
       -- The constructors of our range types belong to the server and go with the type.
       SELECT 'pg_proc'::regclass, oid, 0 FROM pg_catalog.pg_proc f
-        WHERE proowner <> quote_ident(current_user)::regrole AND oid >= 16384 AND NOT EXISTS (
+        WHERE NOT pg_has_role(current_user, proowner, 'USAGE') AND oid >= 16384 AND NOT EXISTS (
           SELECT FROM pg_catalog.pg_depend d
           WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'i')
       UNION ALL
       SELECT 'pg_type'::regclass, oid, 0 FROM pg_catalog.pg_type
-        WHERE typowner <> quote_ident(current_user)::regrole AND oid >= 16384
+        WHERE NOT pg_has_role(current_user, typowner, 'USAGE') AND oid >= 16384
       UNION ALL
       SELECT 'pg_namespace'::regclass, oid, 0 FROM pg_catalog.pg_namespace
-        WHERE nspowner <> quote_ident(current_user)::regrole AND oid >= 16384 AND nspname !~ '^pg_'
+        WHERE NOT pg_has_role(current_user, nspowner, 'USAGE') AND oid >= 16384 AND nspname !~ '^pg_'
       UNION ALL
       SELECT 'pg_extension'::regclass, oid, 0 FROM pg_catalog.pg_extension
-        WHERE extowner <> quote_ident(current_user)::regrole
+        WHERE NOT pg_has_role(current_user, extowner, 'USAGE')
     ) AS everything;
 
   -- Schemas first: they take most of the rest with them. Sequences after
@@ -58,8 +59,9 @@ BEGIN
     FROM pg_catalog.pg_shdepend d
     LEFT JOIN pg_catalog.pg_class c
       ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
-    WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = quote_ident(current_user)::regrole
+    WHERE d.refclassid = 'pg_authid'::regclass AND pg_has_role(current_user, d.refobjid, 'USAGE')
       AND d.deptype = 'o'
+      AND NOT (d.classid = 'pg_namespace'::regclass AND d.objid = coalesce(to_regnamespace('public')::oid, 0))
       AND d.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
       AND (c.oid IS NULL OR c.relpersistence <> 't')
       -- A part of something else (a multirange of its range, a sequence of its
@@ -91,11 +93,6 @@ BEGIN
       EXECUTE statement;
     END IF;
   END LOOP;
-
-  -- A dump takes it for granted.
-  IF had_public THEN
-    CREATE SCHEMA IF NOT EXISTS public;
-  END IF;
 
   SELECT string_agg(object, ', ') INTO gone
   FROM xtask_db_not_ours n

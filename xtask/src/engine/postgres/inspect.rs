@@ -152,10 +152,12 @@ pub async fn large_objects(session: &mut PgConnection) -> Result<u64> {
 
 pub async fn contents(session: &mut PgConnection, bookkeeping: &str) -> Result<Contents> {
     let tables = root_tables(session).await?;
+    let history_table = find_history(session, bookkeeping).await?;
     Ok(Contents {
         tables: count_rows(session, &tables, None).await?,
         large_objects: Some(large_objects(session).await?),
-        applied: history(session, bookkeeping).await?,
+        applied: read_history(session, history_table.as_deref()).await?,
+        history_table,
     })
 }
 
@@ -164,23 +166,38 @@ pub async fn history(
     session: &mut PgConnection,
     bookkeeping: &str,
 ) -> Result<Vec<AppliedMigration>> {
-    let context = || format!("cannot read the migration history in `{bookkeeping}`");
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-        .bind(bookkeeping)
-        .fetch_one(&mut *session)
-        .await
-        .with_context(context)?;
-    if !exists {
+    let table = find_history(session, bookkeeping).await?;
+    read_history(session, table.as_deref()).await
+}
+
+/// Where sqlx would find its table, with its schema.
+pub async fn find_history(session: &mut PgConnection, bookkeeping: &str) -> Result<Option<String>> {
+    sqlx::query_scalar(
+        "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.oid = to_regclass($1)",
+    )
+    .bind(bookkeeping)
+    .fetch_optional(session)
+    .await
+    .with_context(|| format!("cannot look for the migration history `{bookkeeping}`"))
+}
+
+pub async fn read_history(
+    session: &mut PgConnection,
+    table: Option<&str>,
+) -> Result<Vec<AppliedMigration>> {
+    let Some(table) = table else {
         return Ok(Vec::new());
-    }
+    };
     let rows: Vec<(i64, String, String, bool)> = sqlx::query_as(AssertSqlSafe(format!(
         "SELECT version, description, encode(checksum, 'hex'), success \
-         FROM {bookkeeping} ORDER BY version"
+         FROM {table} ORDER BY version"
     )))
     .persistent(false)
     .fetch_all(session)
     .await
-    .with_context(context)?;
+    .with_context(|| format!("cannot read the migration history `{table}`"))?;
     Ok(rows
         .into_iter()
         .map(

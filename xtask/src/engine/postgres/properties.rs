@@ -92,13 +92,14 @@ pub async fn apply(
                 .execute("ROLLBACK")
                 .await
                 .context("cannot roll back")?;
-            let missing_role = error
-                .as_database_error()
-                .and_then(|error| error.code())
-                .is_some_and(|code| code == "42704");
-            if !missing_role {
+            let code = error.as_database_error().and_then(|error| error.code());
+            // A role that is gone, or something that only an administrator may set.
+            if !matches!(code.as_deref(), Some("42704" | "42501")) {
                 return Err(error).context(format!("cannot set {what} of database `{name}`"));
             }
+            let error = error
+                .as_database_error()
+                .map_or("", |error| error.message());
             warnings.push(format!("{what} was not set: {error}"));
         }
     }

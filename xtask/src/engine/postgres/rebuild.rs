@@ -284,8 +284,13 @@ fn feed(
 async fn compare(postgres: &Postgres, dump: &VerifiedDump, beside: &str) -> Result<()> {
     let mut connected = connect::connect_to(&postgres.url, Some(beside)).await?;
     let session = &mut connected.session;
-    let found = inspect::contents(session, &postgres.bookkeeping.table).await?;
-    let differences = dump.manifest().contents().differences(&found);
+    let expected = dump.manifest().contents();
+    let mut found = inspect::contents(session, &postgres.bookkeeping.table).await?;
+    if let Some(table) = &expected.history_table {
+        // By its full name: the new database has no search path of its own yet.
+        found.applied = inspect::read_history(session, Some(table)).await?;
+    }
+    let differences = expected.differences(&found);
     if !differences.is_empty() {
         return Err(Failure::untrusted(format!(
             "the restored database is not what the manifest says: {}",

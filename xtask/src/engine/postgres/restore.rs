@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::target::{self, Target};
+use super::toc::Toc;
 use super::{Postgres, in_place, programs, rebuild};
 use crate::engine::{RestoreWay, Restored};
 use crate::tool;
@@ -13,49 +14,55 @@ use crate::values::failure::Failure;
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
+enum Way {
+    /// A new database, swapped in by name.
+    Rebuild,
+    /// One transaction in the live one; what belongs to other roles stays.
+    InPlace(Toc),
+}
+
 pub fn prepare(postgres: &Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
-    postgres.runtime.block_on(async {
-        let mut target = target::target(&postgres.url).await?;
-        let major = target.maintenance.server_major;
-        programs::find_pg_restore(dump, major)?;
-        if !target.can_rebuild {
-            programs::find("psql", major, 0)?;
-        }
-        refuse_prepared_transactions(&mut target).await?;
-        let sessions = target::sessions(&mut target.maintenance.session, &target.database).await?;
-        let database = &target.database;
-        let description = match (&target.now, target.can_rebuild) {
-            (None, true) => format!("built beside, compared, then named `{database}`"),
-            (Some(_), true) => format!(
+    let mut target = postgres.runtime.block_on(target::target(&postgres.url))?;
+    let major = target.maintenance.server_major;
+    postgres
+        .runtime
+        .block_on(refuse_prepared_transactions(&mut target))?;
+    let (database, now) = (target.database.clone(), target.now.is_some());
+    let session = &mut target.maintenance.session;
+    let sessions = postgres
+        .runtime
+        .block_on(target::sessions(session, &database))?;
+    let mut way = RestoreWay {
+        description: String::new(),
+        sessions,
+        warnings: Vec::new(),
+        obstacles: Vec::new(),
+    };
+    match decide(postgres, &target, dump)? {
+        Way::Rebuild if now => {
+            way.description = format!(
                 "built beside, compared, then swapped in by name; the present `{database}` is kept"
-            ),
-            (Some(_), false) => "in one transaction that first drops what you own there: \
-                                 the role may not create databases"
-                .into(),
-            (None, false) => {
-                return Err(Failure::refused(format!(
-                    "the database `{database}` does not exist, and the role may not create it"
-                ))
-                .hint(format!(
-                    "create it as an administrator: `createdb {database}`"
-                ))
-                .into());
-            }
-        };
-        let mut warnings = Vec::new();
-        let then = &dump.manifest().database.server_version;
-        if tool::major_of(then) != Some(major) {
-            let now = &target.maintenance.server_version;
-            warnings.push(format!(
-                "the backup was taken on PostgreSQL {then}, this is {now}"
-            ));
+            );
         }
-        Ok(RestoreWay {
-            description,
-            sessions,
-            warnings,
-        })
-    })
+        Way::Rebuild => {
+            way.description = format!("built beside, compared, then named `{database}`");
+        }
+        Way::InPlace(toc) => {
+            programs::find("psql", major, 0)?;
+            way.description = "in one transaction that first drops what you own there".into();
+            way.warnings.extend(toc.left_out());
+            let changed = in_place::changed_tables_of_others(postgres, dump);
+            way.obstacles = postgres.runtime.block_on(changed)?;
+        }
+    }
+    let then = &dump.manifest().database.server_version;
+    if tool::major_of(then) != Some(major) {
+        let now = &target.maintenance.server_version;
+        way.warnings.push(format!(
+            "the backup was taken on PostgreSQL {then}, this is {now}"
+        ));
+    }
+    Ok(way)
 }
 
 pub fn restore(
@@ -65,10 +72,36 @@ pub fn restore(
     progress: &dyn Progress,
 ) -> Result<Restored> {
     let target = postgres.runtime.block_on(target::target(&postgres.url))?;
-    if target.can_rebuild {
-        rebuild::restore(postgres, target, dump, staging, progress)
-    } else {
-        in_place::restore(postgres, target, dump, staging, progress)
+    match decide(postgres, &target, dump)? {
+        Way::Rebuild => rebuild::restore(postgres, target, dump, staging, progress),
+        Way::InPlace(toc) => in_place::restore(postgres, target, &toc, dump, staging, progress),
+    }
+}
+
+/// A new database needs the right to make one, and to make everything in it.
+fn decide(postgres: &Postgres, target: &Target, dump: &VerifiedDump) -> Result<Way> {
+    let pg_restore = programs::find_pg_restore(dump, target.maintenance.server_major)?;
+    if target.can_create && target.is_superuser {
+        return Ok(Way::Rebuild);
+    }
+    let toc = Toc::read(postgres, &pg_restore, dump)?;
+    let database = &target.database;
+    match (target.can_create, toc.needs_others(), &target.now) {
+        (true, None, _) => Ok(Way::Rebuild),
+        (_, _, Some(_)) => Ok(Way::InPlace(toc)),
+        (true, Some(what), None) => Err(Failure::refused(format!(
+            "the database `{database}` does not exist, and this role cannot make all that the \
+             backup holds: {what}"
+        ))
+        .hint("restore as an administrator")
+        .into()),
+        (false, _, None) => Err(Failure::refused(format!(
+            "the database `{database}` does not exist, and the role may not create it"
+        ))
+        .hint(format!(
+            "create it as an administrator: createdb {database}"
+        ))
+        .into()),
     }
 }
 

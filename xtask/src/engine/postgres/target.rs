@@ -18,7 +18,8 @@ pub struct Target {
     /// `None` when the database does not exist.
     pub now: Option<DatabaseProperties>,
     /// May create, own and rename databases, this one included.
-    pub can_rebuild: bool,
+    pub can_create: bool,
+    pub is_superuser: bool,
 }
 
 pub async fn target(url: &PostgresUrl) -> Result<Target> {
@@ -37,8 +38,8 @@ pub async fn target(url: &PostgresUrl) -> Result<Target> {
         Err(error) => return Err(error),
     };
     let now = properties::read(&mut maintenance, &database).await?;
-    let can_rebuild = sqlx::query_scalar(
-        "SELECT r.rolsuper OR (r.rolcreatedb AND NOT EXISTS ( \
+    let (is_superuser, may_create): (bool, bool) = sqlx::query_as(
+        "SELECT r.rolsuper, r.rolsuper OR (r.rolcreatedb AND NOT EXISTS ( \
            SELECT FROM pg_database d WHERE d.datname = $1 \
              AND NOT pg_has_role(current_user, d.datdba, 'USAGE'))) \
          FROM pg_roles r WHERE r.rolname = current_user",
@@ -47,11 +48,14 @@ pub async fn target(url: &PostgresUrl) -> Result<Target> {
     .fetch_one(&mut maintenance.session)
     .await
     .context("cannot ask what the role may do")?;
+    // A database cannot be renamed by a session in it.
+    let can_create = may_create && maintenance.database != database;
     Ok(Target {
         maintenance,
         database,
         now,
-        can_rebuild,
+        can_create,
+        is_superuser,
     })
 }
 

@@ -13,36 +13,120 @@ use crate::tool::{self, Pipes, Program, Running};
 use crate::values::failure::Failure;
 use crate::values::verified_dump::VerifiedDump;
 
+/// A dump's entries, sorted by whether this role can make them.
+pub struct Toc {
+    /// All lines but those of other roles, for `pg_restore --use-list`.
+    ours: Vec<String>,
+    theirs: Vec<String>,
+    /// Extensions that only an administrator can create.
+    uncreatable: Vec<String>,
+}
+
 /// Who owns what, as far as the list needs it.
 struct Owners {
     /// All roles, longest name first, and whether we may act as each.
     roles: Vec<(String, bool)>,
-    /// Extensions of roles that we may not act as.
+    /// Extensions that are there, of roles that we may not act as.
     extensions: Vec<String>,
+    /// Extensions that this role may create.
+    creatable: Vec<String>,
 }
 
-/// Writes a list for `pg_restore --use-list` without the entries of other
-/// roles. Refuses when one of them is no longer in the database: this role
-/// could not bring it back, and a restore without it would not be whole.
-pub fn write_list(
-    postgres: &Postgres,
-    pg_restore: &Program,
-    dump: &VerifiedDump,
-    staging: &Path,
-) -> Result<PathBuf> {
-    let owners = postgres.runtime.block_on(owners(postgres))?;
-    let contents = read(postgres, pg_restore, dump)?;
-    let (theirs, ours): (Vec<&str>, Vec<&str>) =
-        contents.lines().partition(|line| owners.is_theirs(line));
-    postgres
-        .runtime
-        .block_on(refuse_missing(postgres, &theirs))?;
-    let path = staging.join("list");
-    let mut file = durable::create_private_file(&path).context("cannot write the restore list")?;
-    for line in ours {
-        writeln!(file, "{line}").context("cannot write the restore list")?;
+/// How many names a line for a person holds.
+const SOME: usize = 8;
+
+impl Toc {
+    pub fn read(postgres: &Postgres, pg_restore: &Program, dump: &VerifiedDump) -> Result<Toc> {
+        let owners = postgres.runtime.block_on(owners(postgres))?;
+        let contents = read(postgres, pg_restore, dump)?;
+        let uncreatable = |line: &&str| {
+            let name = line
+                .split_once(" EXTENSION - ")
+                .map(|(_, name)| name.trim_end());
+            name.is_some_and(|name| {
+                !line.contains(" COMMENT - ") && !owners.creatable.iter().any(|c| c == name)
+            })
+        };
+        let uncreatable = contents.lines().filter(uncreatable).map(shown).collect();
+        let (theirs, ours): (Vec<&str>, Vec<&str>) =
+            contents.lines().partition(|line| owners.is_theirs(line));
+        let owned = |lines: Vec<&str>| lines.into_iter().map(str::to_owned).collect();
+        Ok(Toc {
+            ours: owned(ours),
+            theirs: owned(theirs),
+            uncreatable,
+        })
     }
-    Ok(path)
+
+    /// What a new database could not get from this role, in words.
+    pub fn needs_others(&self) -> Option<String> {
+        let theirs = self.objects_of_others().map(|(_, _, line)| shown(line));
+        let all: Vec<String> = self.uncreatable.iter().cloned().chain(theirs).collect();
+        (!all.is_empty()).then(|| some_of(&all))
+    }
+
+    /// What a restore in place leaves as it is, in words.
+    pub fn left_out(&self) -> Option<String> {
+        let all: Vec<String> = self
+            .objects_of_others()
+            .map(|(_, _, line)| shown(line))
+            .collect();
+        (!all.is_empty()).then(|| {
+            format!(
+                "what belongs to other roles stays as it is: {}",
+                some_of(&all)
+            )
+        })
+    }
+
+    /// Catalogue, object and line. A table's data, its grants and its comment are no objects.
+    fn objects_of_others(&self) -> impl Iterator<Item = (i64, i64, &str)> {
+        self.theirs.iter().filter_map(|line| {
+            let (catalogue, object) = entry_of(line).filter(|(catalogue, _)| *catalogue != 0)?;
+            Some((catalogue, object, line.as_str()))
+        })
+    }
+
+    pub fn mentions_public(&self) -> bool {
+        self.ours
+            .iter()
+            .any(|line| entry_of(line).is_some() && line.contains(" public "))
+    }
+
+    /// Writes the list for `pg_restore --use-list`. Refuses when an object of
+    /// another role is no longer in the database: this role could not bring it
+    /// back, and a restore without it would not be whole.
+    pub fn write_list(&self, postgres: &Postgres, staging: &Path) -> Result<PathBuf> {
+        postgres.runtime.block_on(refuse_missing(postgres, self))?;
+        let path = staging.join("list");
+        let mut file =
+            durable::create_private_file(&path).context("cannot write the restore list")?;
+        for line in &self.ours {
+            writeln!(file, "{line}").context("cannot write the restore list")?;
+        }
+        Ok(path)
+    }
+}
+
+/// `TABLE public customers app` of an entry's line.
+fn shown(line: &str) -> String {
+    let words = line.split_once("; ").map_or(line, |(_, rest)| rest);
+    words
+        .splitn(3, ' ')
+        .nth(2)
+        .unwrap_or(words)
+        .trim_end()
+        .to_owned()
+}
+
+fn some_of(all: &[String]) -> String {
+    let more = all.len().saturating_sub(SOME);
+    let shown = all[..all.len().min(SOME)].join("; ");
+    if more == 0 {
+        shown
+    } else {
+        format!("{shown}; and {more} more")
+    }
 }
 
 fn read(postgres: &Postgres, pg_restore: &Program, dump: &VerifiedDump) -> Result<String> {
@@ -88,7 +172,19 @@ async fn owners(postgres: &Postgres) -> Result<Owners> {
     .fetch_all(&mut connected.session)
     .await
     .context("cannot list the extensions")?;
-    Ok(Owners { roles, extensions })
+    let creatable = sqlx::query_scalar(if connected.server_major >= 13 {
+        "SELECT DISTINCT name::text FROM pg_available_extension_versions WHERE NOT superuser OR trusted"
+    } else {
+        "SELECT DISTINCT name::text FROM pg_available_extension_versions WHERE NOT superuser"
+    })
+    .fetch_all(&mut connected.session)
+    .await
+    .context("cannot list the extensions that may be created")?;
+    Ok(Owners {
+        roles,
+        extensions,
+        creatable,
+    })
 }
 
 impl Owners {
@@ -121,14 +217,10 @@ fn entry_of(line: &str) -> Option<(i64, i64)> {
     Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }
 
-async fn refuse_missing(postgres: &Postgres, theirs: &[&str]) -> Result<()> {
+async fn refuse_missing(postgres: &Postgres, toc: &Toc) -> Result<()> {
     let mut connected = connect::connect(&postgres.url).await?;
     let mut missing = Vec::new();
-    for line in theirs {
-        let Some((catalogue, object)) = entry_of(line).filter(|(catalogue, _)| *catalogue != 0)
-        else {
-            continue;
-        };
+    for (catalogue, object, line) in toc.objects_of_others() {
         let exists: Option<String> =
             sqlx::query_scalar("SELECT pg_describe_object($1::bigint::oid, $2::bigint::oid, 0)")
                 .bind(catalogue)
@@ -138,7 +230,7 @@ async fn refuse_missing(postgres: &Postgres, theirs: &[&str]) -> Result<()> {
                 // Before version 14 a missing object is an error.
                 .unwrap_or(None);
         if exists.is_none() {
-            missing.push(line.split_once("; ").map_or(*line, |(_, entry)| entry));
+            missing.push(shown(line));
         }
     }
     if missing.is_empty() {
@@ -147,8 +239,8 @@ async fn refuse_missing(postgres: &Postgres, theirs: &[&str]) -> Result<()> {
     Err(Failure::refused(format!(
         "the backup holds objects of other roles that are no longer in the database, \
          and this role cannot bring them back: {}",
-        missing.join("; ")
+        some_of(&missing)
     ))
-    .hint("restore as an administrator: a role with CREATEDB that owns the database")
+    .hint("restore as an administrator")
     .into())
 }

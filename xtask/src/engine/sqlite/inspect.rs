@@ -74,6 +74,7 @@ pub fn contents(connection: &Connection, bookkeeping: &str) -> Result<Contents> 
         tables,
         large_objects: None,
         applied,
+        history_table: None,
     })
 }
 

@@ -27,6 +27,7 @@ pub fn prepare(sqlite: &Sqlite, _dump: &VerifiedDump) -> Result<RestoreWay> {
         description: "copied into the live file in one transaction; open connections see it".into(),
         sessions: Vec::new(),
         warnings: Vec::new(),
+        obstacles: Vec::new(),
     };
     if !sqlite.path.exists() {
         way.description = "the file is missing and will be created".into();

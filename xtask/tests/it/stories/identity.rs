@@ -18,7 +18,11 @@ fn restore_into_another(id: &str, mine: &Case, other: &Case) {
     let refused = run(&[id, "--yes"]).expect_code(3);
     says(&refused, &["is of another database"]);
     let hinted = hinted_command(&refused);
-    assert_eq!(hinted, ["db", "restore", id, "--force"]);
+    let vault = mine.project.vault().display().to_string();
+    assert_eq!(
+        hinted,
+        ["db", "--backups", &vault, "restore", id, "--force"]
+    );
     assert_eq!(other.query("SELECT count(*) FROM other;"), ["0"]);
     says(&run(&["latest", "--yes"]).expect_code(4), &["no backup of"]);
     assert_eq!(mine.project.vault_files().len(), 2, "no safety backup yet");

@@ -1,0 +1,302 @@
+//! The help texts.
+
+use super::{said, steady};
+use crate::project::Project;
+
+#[test]
+fn of_xtask() {
+    let _steady = steady();
+    insta::assert_snapshot!(said(&Project::new(), ["--help"]), @"
+    exit code 0
+    --- stdout
+    Backs up, proves and migrates a SQLite or PostgreSQL database, in the style of cargo-xtask
+
+    Usage: cargo xtask <COMMAND>
+
+    Commands:
+      db    Back up, migrate and restore the database
+      help  Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+    ");
+}
+
+#[test]
+fn of_db() {
+    let _steady = steady();
+    insta::assert_snapshot!(said(&Project::new(), ["db", "--help"]), @"
+    exit code 0
+    --- stdout
+    Back up, migrate and restore the database
+
+    Usage: cargo xtask db [OPTIONS] <COMMAND>
+
+    Commands:
+      backup        Take a backup, read it back and match it
+      list          Show the backups in the vault, newest first
+      status        Show the database, its migrations and its newest backup
+      verify        Match backups with their manifests
+      migrate-safe  Take a backup, then run the pending migrations
+      restore       Put a backup in place of the database, or change nothing
+      help          Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help  Print help
+
+    Options of every verb:
+          --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
+                                sqlite://database/app.db]
+          --source <DIR>        The migrations folder [default: `migrations` in the project]
+          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
+                                project]
+          --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
+                                `database/`]
+          --json                One JSON document on stdout, nothing else there
+      -q, --quiet               Say nothing but errors and questions
+      -v, --verbose             Say more
+
+    Exit codes: 0 done; 1 unexpected, database untouched; 2 wrong usage; 3 refused, database untouched;
+    4 a backup cannot be trusted, database untouched; 5 failed after the first change, follow the hint;
+    6 done, but a copy or an alert is missing; 130 interrupted, the last line says what holds
+    ");
+}
+
+#[test]
+fn of_db_backup() {
+    let _steady = steady();
+    insta::assert_snapshot!(said(&Project::new(), ["db", "backup", "--help"]), @"
+    exit code 0
+    --- stdout
+    Take a backup, read it back and match it
+
+    Usage: cargo xtask db backup [OPTIONS] [LABEL]
+
+    Arguments:
+      [LABEL]  Words at the end of the backup's id: letters, digits, `.`, `_`, `-`
+
+    Options:
+      -h, --help  Print help
+
+    Options of every verb:
+          --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
+                                sqlite://database/app.db]
+          --source <DIR>        The migrations folder [default: `migrations` in the project]
+          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
+                                project]
+          --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
+                                `database/`]
+          --json                One JSON document on stdout, nothing else there
+      -q, --quiet               Say nothing but errors and questions
+      -v, --verbose             Say more
+    ");
+}
+
+#[test]
+fn of_db_list() {
+    let _steady = steady();
+    insta::assert_snapshot!(said(&Project::new(), ["db", "list", "--help"]), @"
+    exit code 0
+    --- stdout
+    Show the backups in the vault, newest first
+
+    Usage: cargo xtask db list [OPTIONS]
+
+    Options:
+      -h, --help  Print help
+
+    Options of every verb:
+          --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
+                                sqlite://database/app.db]
+          --source <DIR>        The migrations folder [default: `migrations` in the project]
+          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
+                                project]
+          --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
+                                `database/`]
+          --json                One JSON document on stdout, nothing else there
+      -q, --quiet               Say nothing but errors and questions
+      -v, --verbose             Say more
+    ");
+}
+
+#[test]
+fn of_db_status() {
+    let _steady = steady();
+    insta::assert_snapshot!(said(&Project::new(), ["db", "status", "--help"]), @"
+    exit code 0
+    --- stdout
+    Show the database, its migrations and its newest backup
+
+    Usage: cargo xtask db status [OPTIONS]
+
+    Options:
+      -h, --help  Print help
+
+    Options of every verb:
+          --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
+                                sqlite://database/app.db]
+          --source <DIR>        The migrations folder [default: `migrations` in the project]
+          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
+                                project]
+          --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
+                                `database/`]
+          --json                One JSON document on stdout, nothing else there
+      -q, --quiet               Say nothing but errors and questions
+      -v, --verbose             Say more
+    ");
+}
+
+#[test]
+fn of_db_verify() {
+    let _steady = steady();
+    insta::assert_snapshot!(said(&Project::new(), ["db", "verify", "--help"]), @"
+    exit code 0
+    --- stdout
+    Match backups with their manifests
+
+    Usage: cargo xtask db verify [OPTIONS] [latest|ID]
+
+    Arguments:
+      [latest|ID]  `latest`, an id, or a part that only one id has [default: latest]
+
+    Options:
+          --all   All backups in the vault
+      -h, --help  Print help
+
+    Options of every verb:
+          --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
+                                sqlite://database/app.db]
+          --source <DIR>        The migrations folder [default: `migrations` in the project]
+          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
+                                project]
+          --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
+                                `database/`]
+          --json                One JSON document on stdout, nothing else there
+      -q, --quiet               Say nothing but errors and questions
+      -v, --verbose             Say more
+    ");
+}
+
+#[test]
+fn of_db_migrate_safe() {
+    let _steady = steady();
+    insta::assert_snapshot!(said(&Project::new(), ["db", "migrate-safe", "--help"]), @"
+    exit code 0
+    --- stdout
+    Take a backup, then run the pending migrations
+
+    Usage: cargo xtask db migrate-safe [OPTIONS]
+
+    Options:
+          --dry-run             Show what would run; write nothing
+          --target-version <N>  Run migrations up to this version only
+      -y, --yes                 Answer the question with `yes`
+      -h, --help                Print help
+
+    Options of every verb:
+          --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
+                                sqlite://database/app.db]
+          --source <DIR>        The migrations folder [default: `migrations` in the project]
+          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
+                                project]
+          --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
+                                `database/`]
+          --json                One JSON document on stdout, nothing else there
+      -q, --quiet               Say nothing but errors and questions
+      -v, --verbose             Say more
+    ");
+}
+
+#[test]
+fn of_db_restore() {
+    let _steady = steady();
+    insta::assert_snapshot!(said(&Project::new(), ["db", "restore", "--help"]), @"
+    exit code 0
+    --- stdout
+    Put a backup in place of the database, or change nothing
+
+    Usage: cargo xtask db restore [OPTIONS] [latest|ID]
+
+    Arguments:
+      [latest|ID]  `latest`, an id, or a part that only one id has [default: ask on a terminal]
+
+    Options:
+      -y, --yes    Answer the question with `yes`
+          --force  As --yes, and go on when the backup is another database's, or when the database as it
+                   is cannot be backed up first
+      -h, --help   Print help
+
+    Options of every verb:
+          --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
+                                sqlite://database/app.db]
+          --source <DIR>        The migrations folder [default: `migrations` in the project]
+          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
+                                project]
+          --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
+                                `database/`]
+          --json                One JSON document on stdout, nothing else there
+      -q, --quiet               Say nothing but errors and questions
+      -v, --verbose             Say more
+    ");
+}
+
+#[test]
+fn of_a_verb_that_does_not_exist() {
+    let _steady = steady();
+    insta::assert_snapshot!(said(&Project::new(), ["db", "migrate"]), @"
+    exit code 2
+    --- stderr
+    error: unrecognized subcommand 'migrate'
+
+      tip: a similar subcommand exists: 'migrate-safe'
+
+    Usage: cargo xtask db [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(said(&Project::new(), ["db"]), @"
+    exit code 2
+    --- stderr
+    Back up, migrate and restore the database
+
+    Usage: cargo xtask db [OPTIONS] <COMMAND>
+
+    Commands:
+      backup        Take a backup, read it back and match it
+      list          Show the backups in the vault, newest first
+      status        Show the database, its migrations and its newest backup
+      verify        Match backups with their manifests
+      migrate-safe  Take a backup, then run the pending migrations
+      restore       Put a backup in place of the database, or change nothing
+      help          Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help  Print help
+
+    Options of every verb:
+          --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
+                                sqlite://database/app.db]
+          --source <DIR>        The migrations folder [default: `migrations` in the project]
+          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
+                                project]
+          --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
+                                `database/`]
+          --json                One JSON document on stdout, nothing else there
+      -q, --quiet               Say nothing but errors and questions
+      -v, --verbose             Say more
+
+    Exit codes: 0 done; 1 unexpected, database untouched; 2 wrong usage; 3 refused, database untouched;
+    4 a backup cannot be trusted, database untouched; 5 failed after the first change, follow the hint;
+    6 done, but a copy or an alert is missing; 130 interrupted, the last line says what holds
+    ");
+    insta::assert_snapshot!(said(&Project::new(), ["db", "backup", "--quiet", "--verbose"]), @"
+    exit code 2
+    --- stderr
+    error: the argument '--quiet' cannot be used with '--verbose'
+
+    Usage: cargo xtask db backup --quiet [LABEL]
+
+    For more information, try '--help'.
+    ");
+}
