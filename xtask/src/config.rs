@@ -10,6 +10,7 @@ use crate::cli::Options;
 use crate::values::database_url::{DatabaseUrl, SqliteUrl};
 use crate::values::failure::Failure;
 use crate::values::plan::{Bookkeeping, Source};
+use crate::values::words::shell_quoted;
 
 /// What a run works with; all paths are absolute.
 pub struct Settings {
@@ -30,6 +31,7 @@ const DEFAULT_VAULT: &str = "database/backups";
 
 pub fn settings(options: &Options) -> Result<Settings> {
     let here = env::current_dir().context("cannot ask for the current folder")?;
+    refuse_urls(options)?;
     let project = match &options.project {
         Some(project) => canonical_folder(&here.join(project), "--project")?,
         None => nearest_project(&here),
@@ -66,6 +68,19 @@ pub fn settings(options: &Options) -> Result<Settings> {
     })
 }
 
+/// A database URL behind the wrong flag is not repeated: it may hold a password.
+fn refuse_urls(options: &Options) -> Result<(), Failure> {
+    let folders = [&options.project, &options.source, &options.backups];
+    let mut folders = folders.into_iter().flatten();
+    if folders.any(|folder| folder.to_string_lossy().contains("://")) {
+        return Err(
+            Failure::usage("a database URL stands where a folder was expected")
+                .hint("put `--database-url` before it, or set `DATABASE_URL`"),
+        );
+    }
+    Ok(())
+}
+
 fn flags(options: &Options, url: &DatabaseUrl) -> String {
     let mut flags = Vec::new();
     if let Some(given) = &options.database_url {
@@ -89,15 +104,6 @@ fn flags(options: &Options, url: &DatabaseUrl) -> String {
         }
     }
     flags.join(" ")
-}
-
-fn shell_quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/.-_:=@%+,".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
 }
 
 fn canonical_folder(path: &Path, flag: &str) -> Result<PathBuf> {
@@ -138,14 +144,14 @@ fn database_url(
     sqlx: &SqlxConfig,
 ) -> Result<(DatabaseUrl, PathBuf)> {
     let variable = sqlx.common.database_url_var();
-    let given = options
-        .database_url
-        .clone()
-        .or_else(|| variable_of(variable));
+    let given = match &options.database_url {
+        Some(url) => Some(url.clone()),
+        None => variable_of(variable)?,
+    };
     let from_file = load_dotenv(here, project)?;
     let (text, folder) = match (given, from_file) {
         (Some(url), _) => (Some(url), here.to_owned()),
-        (None, Some(folder)) => (variable_of(variable), folder),
+        (None, Some(folder)) => (variable_of(variable)?, folder),
         (None, None) => (None, project.to_owned()),
     };
     let default = project.join(DEFAULT_DATABASE);
@@ -168,21 +174,31 @@ fn database_url(
     Ok((url, folder))
 }
 
-fn variable_of(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.trim().is_empty())
+/// A variable that is set and empty is a mistake that must be seen: a secret
+/// that is missing in CI arrives like that, and the default is another database.
+fn variable_of(name: &str) -> Result<Option<String>> {
+    match env::var(name) {
+        Ok(value) if !value.trim().is_empty() => Ok(Some(value)),
+        Err(env::VarError::NotPresent) => Ok(None),
+        _ => Err(
+            Failure::usage(format!("`{name}` is set, and empty or not UTF-8"))
+                .hint(format!(
+                    "set it to the database URL, or `unset {name}` for `{DEFAULT_DATABASE}`"
+                ))
+                .into(),
+        ),
+    }
 }
 
-/// Puts the variables of the nearest `.env`, up to the project, into the
+/// Puts the variables of the nearest `.env`, looked for upwards, into the
 /// environment, where sqlx and libpq look for theirs. What is set already
 /// stays. Returns the folder of the file.
 fn load_dotenv(here: &Path, project: &Path) -> Result<Option<PathBuf>> {
-    let inside = here
-        .ancestors()
-        .take_while(|folder| folder.starts_with(project));
-    let mut folders = inside.map(Path::to_owned).chain([project.to_owned()]);
+    let mut folders = here.ancestors().chain(project.ancestors());
     let Some(folder) = folders.find(|folder| folder.join(".env").is_file()) else {
         return Ok(None);
     };
+    let folder = folder.to_owned();
     let path = folder.join(".env");
     dotenvy::from_path(&path).map_err(|error| match error {
         // The error of the library repeats the line, and the line may hold a password.

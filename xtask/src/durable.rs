@@ -49,3 +49,12 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let statistics = rustix::fs::statvfs(path)?;
     Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
 }
+
+/// Lets the next reader of a flushed file see the disk. Only a hint, and only
+/// where the system takes it.
+pub fn forget_cached(file: &File) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
+}

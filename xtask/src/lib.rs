@@ -59,9 +59,10 @@
 //! transaction, while a second session ends whoever is still connected. The
 //! database is entered by a session of ours before it is marked as being built,
 //! so "marked and empty of sessions" means abandoned, and the next restore
-//! drops it. A role that may not create databases gets one transaction instead:
-//! drop what it owns, check that nothing of others went with it, restore,
-//! compare, commit.
+//! drops it. A role that may not create databases, or could not make all that the
+//! dump holds, gets one transaction instead: drop what it owns, check that nothing
+//! of others went with it, restore, compare, commit. Whether a COMMIT arrived is
+//! asked of the server in a new session, never taken from an exit code.
 //!
 //! **Restore, SQLite**: unpack beside → `integrity_check` → compare with the
 //! manifest → online backup API into the live file, which is one transaction

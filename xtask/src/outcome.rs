@@ -1,6 +1,7 @@
 //! From a story's result to an exit code and the last words on the terminal.
 
 use std::ffi::OsString;
+use std::io::Write;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -87,9 +88,14 @@ pub fn report_usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
     } else {
         let mut text = error.render().to_string();
         for url in urls {
-            text = text.replace(url.to_string_lossy().as_ref(), "…");
+            let url = url.to_string_lossy();
+            text = text.replace(url.as_ref(), "…");
+            if let Some((_, value)) = url.split_once('=') {
+                text = text.replace(value, "…");
+            }
         }
-        eprint!("{text}");
+        // Nothing can be said when stderr takes no more.
+        let _ = write!(std::io::stderr(), "{text}");
     }
     if error.use_stderr() {
         Outcome::Usage.exit_code()

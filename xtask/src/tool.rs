@@ -90,8 +90,8 @@ pub struct Running {
     child: Child,
     stderr: Option<JoinHandle<Vec<String>>>,
     interrupt: Interrupt,
-    // Held, not read.
-    _guard: ChildGuard,
+    /// Let go of when the child has been waited for: its pid may be another's then.
+    guard: Option<ChildGuard>,
     waited: bool,
 }
 
@@ -129,7 +129,7 @@ impl Running {
             child,
             stderr,
             interrupt,
-            _guard: guard,
+            guard: Some(guard),
             waited: false,
         })
     }
@@ -155,6 +155,7 @@ impl Running {
             .child
             .wait()
             .with_context(|| format!("cannot wait for `{}`", self.name))?;
+        self.guard = None;
         let lines = self
             .stderr
             .take()

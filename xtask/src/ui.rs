@@ -14,7 +14,7 @@ mod words;
 pub use ask::Answer;
 pub use progress::Shown;
 pub use table::Table;
-pub use words::{age, count, size, time};
+pub use words::{age, count, old, size, time};
 
 /// How a command that is shown begins.
 const COMMAND: &str = "cargo xtask db ";
@@ -68,15 +68,18 @@ impl Ui {
     pub fn error(&self, lines: &[String], hint: Option<&str>) {
         let red = console::style("error:").red().bold().for_stderr();
         for (i, line) in lines.iter().enumerate() {
-            if i == 0 {
-                eprint_line(&format!("{red} {line}"));
+            let line = clean(line);
+            let line = if i == 0 {
+                format!("{red} {line}")
             } else {
-                eprint_line(&format!("caused by: {line}"));
-            }
+                format!("caused by: {line}")
+            };
+            // There is nobody left to tell when stderr is closed.
+            let _ = writeln!(io::stderr(), "{line}");
         }
         if let Some(hint) = hint {
             let cyan = console::style("hint:").cyan().bold().for_stderr();
-            eprint_line(&format!("\n{cyan} {hint}"));
+            let _ = writeln!(io::stderr(), "\n{cyan} {}", clean(hint));
         }
     }
 
@@ -138,32 +141,24 @@ fn write_stdout(text: &str) -> Result<()> {
     }
 }
 
+/// A line of progress, for a log.
+fn log(line: String) {
+    eprint_line(&line);
+}
+
 fn eprint_line(line: &str) {
     // There is nobody left to tell when stderr is closed.
     let _ = writeln!(io::stderr(), "{}", clean(line));
 }
 
-/// Names come from databases and files: what would steer a terminal is made
-/// visible. Our own colours are let through.
+/// Names come from databases and files: what would steer a terminal is made visible.
 fn clean(text: &str) -> String {
-    let mut cleaned = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let colour = rest.strip_prefix("\x1b[").and_then(|after| {
-            let end = after.find(|c: char| !c.is_ascii_digit() && c != ';')?;
-            after[end..].starts_with('m').then_some(end + 3)
-        });
-        if let Some(length) = colour {
-            cleaned.push_str(&rest[..length]);
-            rest = &rest[length..];
-            continue;
-        }
+    let visible = |c: char| {
         if c.is_control() && c != '\n' {
-            cleaned.push('\u{fffd}')
+            '\u{fffd}'
         } else {
-            cleaned.push(c)
+            c
         }
-        rest = &rest[c.len_utf8()..];
-    }
-    cleaned
+    };
+    text.chars().map(visible).collect()
 }

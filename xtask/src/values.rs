@@ -14,3 +14,4 @@ pub mod manifest;
 pub mod plan;
 pub mod progress;
 pub mod verified_dump;
+pub mod words;

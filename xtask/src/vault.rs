@@ -56,8 +56,7 @@ impl Vault {
             }
             Err(error) => return Err(error).context(format!("cannot create the vault `{folder}`")),
         }
-        self.make_private()
-            .with_context(|| format!("cannot make the vault `{folder}` private"))?;
+        self.make_private()?;
         self.probe().map_err(|error| {
             anyhow::Error::from(
                 Failure::refused(format!(
@@ -68,13 +67,32 @@ impl Vault {
         })
     }
 
-    /// `0700`, as far as the folder is ours to change.
-    fn make_private(&self) -> io::Result<()> {
-        let mode = self.folder.metadata()?.permissions().mode();
-        if mode & 0o077 == 0 {
+    /// `0700`. A folder that holds other things as well is somebody's for some
+    /// other purpose, and is not taken away from those who use it.
+    fn make_private(&self) -> Result<()> {
+        let folder = self.folder.display();
+        let context = || format!("cannot make the vault `{folder}` private");
+        let metadata = self.folder.metadata().with_context(context)?;
+        if metadata.permissions().mode() & 0o077 == 0 {
             return Ok(());
         }
-        std::fs::set_permissions(&self.folder, Permissions::from_mode(0o700))
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).with_context(context)? {
+            let name = entry.with_context(context)?.file_name();
+            names.push(name.to_string_lossy().into_owned());
+        }
+        let is_ours = |name: &String| name.starts_with('.') || name.starts_with("backup_");
+        if !names.is_empty() && !names.iter().any(is_ours) {
+            return Err(Failure::refused(format!(
+                "`{folder}` may be read by others, and holds `{}` and no backups",
+                names[0]
+            ))
+            .hint(format!(
+                "give backups a folder of their own with `--backups`, or: chmod 700 {folder}"
+            ))
+            .into());
+        }
+        std::fs::set_permissions(&self.folder, Permissions::from_mode(0o700)).with_context(context)
     }
 
     fn probe(&self) -> io::Result<()> {

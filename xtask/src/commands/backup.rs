@@ -6,10 +6,11 @@ use anyhow::{Context, Result};
 use chrono::Utc;
 use serde::Serialize;
 
-use super::{Scene, refuse_url, surroundings};
-use crate::engine::{Dumped, Engine};
+use super::{Scene, choose, refuse_url, surroundings};
+use crate::engine::{DumpEstimate, Dumped, Engine};
 use crate::migrations;
 use crate::ui;
+use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
 use crate::values::id::{Label, Reason};
 use crate::values::manifest::{self, Manifest, MigrationsThen, PendingMigration, Tool};
@@ -32,11 +33,11 @@ pub fn run(scene: &Scene, label: Option<&str>) -> Result<()> {
     let waiting = |holder: &str| scene.ui.say(format!("waiting for {holder}"));
     let _lock = scene
         .vault
-        .lock_shared(PATIENCE, scene.interrupt, &waiting)?;
+        .lock_shared(&scene.who, PATIENCE, scene.interrupt, &waiting)?;
     let mut engine = scene.engine()?;
     let (backup, _proof) = take(scene, &mut *engine, Reason::Manual, label)?;
     scene.ui.emit(&Document {
-        backup: &backup.manifest,
+        backup: &backup.manifest.for_show(),
         path: backup.dump_path.display().to_string(),
         manifest_path: backup.manifest_path.display().to_string(),
     })
@@ -62,7 +63,7 @@ pub fn take(
     label: Option<Label>,
 ) -> Result<(Backup, VerifiedDump)> {
     let facts = engine.facts()?;
-    let taken = take_of(scene, engine, facts.engine, reason, label)
+    let taken = take_of(scene, engine, &facts, reason, label)
         .with_context(|| format!("no backup was taken of the {facts}"))?;
     report(scene, &taken.0);
     Ok(taken)
@@ -71,17 +72,19 @@ pub fn take(
 fn take_of(
     scene: &Scene,
     engine: &mut dyn Engine,
-    kind: crate::values::database::EngineKind,
+    facts: &DatabaseFacts,
     reason: Reason,
     label: Option<Label>,
 ) -> Result<(Backup, VerifiedDump)> {
     let began = Utc::now();
     let estimate = engine.prepare_dump()?;
-    scene.vault.require_free(needed_bytes(scene, &estimate)?)?;
+    scene
+        .vault
+        .require_free(needed_bytes(scene, facts, &estimate)?)?;
     let label = label.or_else(|| reason.label());
     let progress = scene.ui.progress();
 
-    let mut draft = scene.vault.draft(began, label.as_ref(), kind)?;
+    let mut draft = scene.vault.draft(began, label.as_ref(), facts.engine)?;
     let staging = draft.workplace()?;
     let dumped = engine.dump(&mut draft, &staging, &progress)?;
     let staged = draft.finish()?;
@@ -97,13 +100,11 @@ fn take_of(
 
 /// The previous backup says best how small this one will be; without one,
 /// half of the database is assumed. Staged copies need their whole size.
-fn needed_bytes(scene: &Scene, estimate: &crate::engine::DumpEstimate) -> Result<u64> {
-    let previous = scene
-        .vault
-        .list()?
-        .backups
-        .first()
-        .map(|backup| backup.manifest.dump.clone());
+fn needed_bytes(scene: &Scene, facts: &DatabaseFacts, estimate: &DumpEstimate) -> Result<u64> {
+    let listing = scene.vault.list()?;
+    let is_ours = |backup: &&Backup| choose::is_of(backup, facts);
+    let previous = listing.backups.iter().find(is_ours);
+    let previous = previous.map(|backup| backup.manifest.dump.clone());
     let stored = match previous {
         Some(dump) if dump.raw_size_bytes > 0 => {
             let ratio = dump.size_bytes as f64 / dump.raw_size_bytes as f64;

@@ -28,6 +28,15 @@ pub fn latest<'a>(listing: &'a Listing, is_ours: IsOurs) -> Option<&'a Backup> {
     ours.find(|backup| backup.manifest.reason != Reason::PreRestore)
 }
 
+/// Which backups are of this database. One of a SQLite file that is gone is
+/// taken for this file's only when there is none of this very path: two
+/// projects may share a vault and a file name.
+pub fn ours<'a>(listing: &'a Listing, now: &'a DatabaseFacts) -> impl Fn(&Backup) -> bool + 'a {
+    let is_here = |backup: &Backup| backup.manifest.database.path == now.path;
+    let by_path = now.path.is_some() && listing.backups.iter().any(is_here);
+    move |backup| is_of(backup, now) && (!by_path || backup.manifest.database.path == now.path)
+}
+
 /// `latest`, an id, or a part that only one id has.
 pub fn by_name<'a>(
     scene: &Scene,
@@ -133,11 +142,10 @@ pub fn with_alternative(
             .verify(backup, &scene.ui.progress(), scene.interrupt)
         {
             Ok(_) => {
-                let age = ui::age(backup.manifest.created_at, Utc::now());
+                let age = ui::old(backup.manifest.created_at, Utc::now());
                 let id = backup.id();
-                hint = format!(
-                    "the newest that can be trusted is {age} old: cargo xtask db restore {id}"
-                );
+                hint =
+                    format!("the newest that can be trusted is {age}: cargo xtask db restore {id}");
                 break;
             }
             Err(error) if error.is::<Interrupted>() => return Err(error),
@@ -168,10 +176,10 @@ pub fn pick<'a>(scene: &Scene, listing: &'a Listing, is_ours: IsOurs) -> Result<
     let line = |backup: &&Backup| {
         let manifest = &backup.manifest;
         let (age, size) = (
-            ui::age(manifest.created_at, at),
+            ui::old(manifest.created_at, at),
             ui::size(manifest.dump.size_bytes),
         );
-        format!("{}  {age} old, {size}", backup.id())
+        format!("{}  {age}, {size}", backup.id())
     };
     let lines: Vec<String> = ours.iter().map(line).collect();
     let prompt = "which backup is to be restored?";

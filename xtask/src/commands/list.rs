@@ -12,13 +12,13 @@ use crate::vault::{Backup, Problem};
 #[derive(Serialize)]
 struct Document<'a> {
     vault: String,
-    backups: Vec<Entry<'a>>,
+    backups: Vec<Entry>,
     problems: &'a [Problem],
 }
 
 #[derive(Serialize)]
-struct Entry<'a> {
-    manifest: &'a Manifest,
+struct Entry {
+    manifest: Manifest,
     path: String,
 }
 
@@ -31,7 +31,7 @@ pub fn run(scene: &Scene) -> Result<()> {
             .backups
             .iter()
             .map(|backup| Entry {
-                manifest: &backup.manifest,
+                manifest: backup.manifest.for_show(),
                 path: entry(backup),
             })
             .collect(),

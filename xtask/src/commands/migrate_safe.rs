@@ -22,7 +22,7 @@ struct Document<'a> {
     database: &'a DatabaseFacts,
     pending: Vec<PendingMigration>,
     applied: &'a [MigrationRan],
-    backup: Option<&'a Manifest>,
+    backup: Option<Manifest>,
 }
 
 pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
@@ -40,7 +40,12 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     let history = engine.history()?;
     let plan = migrations::plan(available, history, arguments.target_version)
         .map_err(|problem| migrations::refusal(&problem, &scene.settings.source.folder))?;
-    show(scene, &facts, &plan);
+    show(
+        scene,
+        &facts,
+        &plan,
+        scene.ui.is_attended() && !arguments.yes,
+    );
     if plan.pending.is_empty() {
         return emit(scene, "nothing-pending", &facts, &plan, &[], None);
     }
@@ -80,12 +85,20 @@ fn dry_run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     let facts = engine.facts()?;
     let plan = migrations::plan(available, engine.history()?, arguments.target_version)
         .map_err(|problem| migrations::refusal(&problem, &scene.settings.source.folder))?;
-    show(scene, &facts, &plan);
+    show(scene, &facts, &plan, false);
     scene.ui.say("dry run: nothing was written");
     emit(scene, "planned", &facts, &plan, &[], None)
 }
 
-fn show(scene: &Scene, facts: &DatabaseFacts, plan: &MigrationPlan) {
+/// Before a question it is shown even when quiet.
+fn show(scene: &Scene, facts: &DatabaseFacts, plan: &MigrationPlan, asks: bool) {
+    let say = |line: String| {
+        if asks {
+            scene.ui.insist(line)
+        } else {
+            scene.ui.say(line)
+        }
+    };
     if plan.pending.is_empty() {
         let applied = plan.applied.len();
         scene.ui.say(format!(
@@ -94,7 +107,7 @@ fn show(scene: &Scene, facts: &DatabaseFacts, plan: &MigrationPlan) {
         return;
     }
     let newest = plan.applied.iter().map(|migration| migration.version).max();
-    scene.ui.say(format!("pending on the {facts}:"));
+    say(format!("pending on the {facts}:"));
     for migration in &plan.pending {
         let mut notes = String::new();
         if migration.no_tx {
@@ -104,9 +117,7 @@ fn show(scene: &Scene, facts: &DatabaseFacts, plan: &MigrationPlan) {
             notes += "  (older than what is already applied)";
         }
         let description = describe(&migration.description);
-        scene
-            .ui
-            .say(format!("  {} {description}{notes}", migration.version));
+        say(format!("  {} {description}{notes}", migration.version));
     }
 }
 
@@ -230,10 +241,10 @@ fn emit(
         .ui
         .emit(&Document {
             outcome,
-            database,
+            database: &database.for_show(),
             pending,
             applied,
-            backup,
+            backup: backup.map(Manifest::for_show),
         })
         .context("cannot report what was done")
 }

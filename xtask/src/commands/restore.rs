@@ -31,9 +31,9 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
     let mut engine = scene.engine()?;
     let now = engine.facts()?;
     let listing = scene.vault.list()?;
-    let is_ours = |backup: &Backup| choose::is_of(backup, &now);
+    let is_ours = choose::ours(&listing, &now);
     let chosen = choose_backup(scene, arguments, &listing, &is_ours)?;
-    refuse_another_database(chosen, &now, arguments)?;
+    refuse_another_database(chosen, &now, &is_ours, arguments)?;
     scene.prepare_vault()?;
     let _lock = scene.vault.lock("restore", &scene.who)?;
     // Whatever shows that this backup cannot be trusted, the error names one that can.
@@ -91,6 +91,7 @@ fn choose_backup<'a>(
 fn refuse_another_database(
     chosen: &Backup,
     now: &DatabaseFacts,
+    is_ours: IsOurs,
     arguments: &Restore,
 ) -> Result<()> {
     let then = &chosen.manifest.database;
@@ -102,7 +103,7 @@ fn refuse_another_database(
         .hint("set `DATABASE_URL` to a database of the same engine")
         .into());
     }
-    if arguments.force || choose::is_of(chosen, now) {
+    if arguments.force || is_ours(chosen) {
         return Ok(());
     }
     Err(Failure::refused(format!(
@@ -141,10 +142,11 @@ fn show(
     asks: bool,
 ) {
     let manifest = dump.manifest();
-    let age = ui::age(manifest.created_at, Utc::now());
+    let age = ui::old(manifest.created_at, Utc::now());
     let taken = ui::time(manifest.created_at);
     let mut lines = vec![
-        format!("backup    {}, {age} old ({taken})", manifest.id),
+        format!("backup    {}, {age} ({taken})", manifest.id),
+        format!("taken of  {}", manifest.database),
         format!("goes into {now}"),
         format!("how       {}", way.description),
     ];
@@ -307,7 +309,7 @@ fn report(
         restored: chosen.id().as_str(),
         safety_backup: safety.map(|backup| backup.id().to_string()),
         kept_database: restored.kept.as_ref().map(|kept| kept.name.as_str()),
-        database: now,
+        database: &now.for_show(),
         warnings: &restored.warnings,
     })
 }

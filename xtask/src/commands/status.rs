@@ -40,11 +40,11 @@ pub fn run(scene: &Scene) -> Result<()> {
     let available = migrations::read_if_any(&scene.settings.source)?;
     let plan = migrations::plan(available, contents.applied.clone(), None);
     let listing = scene.vault.list()?;
-    let newest = choose::latest(&listing, &|backup| choose::is_of(backup, &facts));
+    let newest = choose::latest(&listing, &choose::ours(&listing, &facts));
 
     let problem = plan.as_ref().err().map(ToString::to_string);
     scene.ui.emit(&Document {
-        database: &facts,
+        database: &facts.for_show(),
         exists,
         tables: &contents.tables,
         applied: &contents.applied,
@@ -80,9 +80,9 @@ pub fn run(scene: &Scene) -> Result<()> {
     )?;
     scene.ui.show(match newest {
         Some(backup) => format!(
-            "latest      {}, {} old\n",
+            "latest      {}, {}\n",
             backup.id(),
-            ui::age(backup.manifest.created_at, Utc::now())
+            ui::old(backup.manifest.created_at, Utc::now())
         ),
         None => "latest      no backup of this database\n".into(),
     })?;

@@ -41,7 +41,7 @@ fn github_run() -> Option<String> {
 /// not the checkout: being written to, it would always make it dirty.
 pub fn git(project: &Path, vault: &Path) -> Option<Git> {
     let commit = tool::output_of(project, "git", &["rev-parse", "HEAD"])?;
-    let mut arguments = vec!["status", "--porcelain", "--", "."];
+    let mut arguments = vec!["--no-optional-locks", "status", "--porcelain", "--", "."];
     let inside = vault.strip_prefix(project).ok().and_then(Path::to_str);
     let exclude = inside.map(|vault| format!(":(exclude,literal){vault}"));
     arguments.extend(exclude.as_deref());

@@ -7,6 +7,7 @@ use super::{Scene, choose};
 use crate::cli::Verify;
 use crate::interrupt::Interrupted;
 use crate::ui;
+use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
 use crate::vault::{Backup, Listing};
 
@@ -27,7 +28,11 @@ pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
     if arguments.all {
         return verify_all(scene, &listing);
     }
-    let is_ours = whose(scene)?;
+    let now = who_is_it(scene)?;
+    let is_ours: Box<dyn Fn(&Backup) -> bool> = match &now {
+        Some(now) => Box::new(choose::ours(&listing, now)),
+        None => Box::new(|backup| scene.settings.url.may_be(&backup.manifest.database)),
+    };
     let wanted = arguments.backup.as_deref().unwrap_or("latest");
     let backup = choose::by_name(scene, &listing, wanted, &*is_ours)?;
     let verified = verify(scene, backup)?;
@@ -111,19 +116,17 @@ fn verify(scene: &Scene, backup: &Backup) -> Result<Verified> {
     })
 }
 
-/// Which backups are of this database. When it cannot be asked who it is,
-/// because it is down, those with its name and engine.
-fn whose<'a>(scene: &'a Scene) -> Result<Box<dyn Fn(&Backup) -> bool + 'a>> {
+/// `None` when the database cannot be asked who it is, because it is down:
+/// then its name and engine must do.
+fn who_is_it(scene: &Scene) -> Result<Option<DatabaseFacts>> {
     match scene.engine().and_then(|mut engine| engine.facts()) {
-        Ok(now) => Ok(Box::new(move |backup| choose::is_of(backup, &now))),
+        Ok(now) => Ok(Some(now)),
         Err(error) if error.is::<Interrupted>() => Err(error),
         Err(error) => {
             scene.ui.say(format!(
                 "going by the name alone, for the database does not answer: {error}"
             ));
-            Ok(Box::new(|backup| {
-                scene.settings.url.may_be(&backup.manifest.database)
-            }))
+            Ok(None)
         }
     }
 }

@@ -26,6 +26,7 @@ mod programs;
 mod properties;
 mod rebuild;
 mod restore;
+mod script;
 mod swap;
 mod target;
 mod toc;

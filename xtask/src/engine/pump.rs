@@ -34,7 +34,7 @@ pub fn pump(
 
 /// A dump that cannot be unpacked is not to be trusted; every other failure is
 /// left for the caller, who may know better why it happened.
-pub fn refuse_unreadable(pumped: Result<()>) -> Result<Result<()>> {
+pub fn refuse_unreadable<T>(pumped: Result<T>) -> Result<Result<T>> {
     match pumped {
         Err(error) if is_unreadable(&error) => {
             Err(Failure::untrusted(error.root_cause().to_string()).into())

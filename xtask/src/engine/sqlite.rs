@@ -59,7 +59,7 @@ impl Sqlite {
     fn read<T: Default>(&self, work: impl Fn(&rusqlite::Connection) -> Result<T>) -> Result<T> {
         inspect::patiently(self.interrupt(), || {
             match inspect::open_to_read(&self.path, self.require_file())? {
-                Some(connection) => work(&connection),
+                Some(connection) => inspect::interruptibly(&connection, self.interrupt(), &work),
                 None => Ok(T::default()),
             }
         })
@@ -185,6 +185,15 @@ impl Engine for Sqlite {
                 .connect()
                 .await
                 .with_context(|| format!("cannot open the database `{}`", self.path.display()))?;
+            // Who holds the write lock now would make the first migration fail,
+            // and a failed migration looks worse than a refusal.
+            sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK")
+                .execute(&mut connection)
+                .await
+                .map_err(|error| match is_locked_out(&anyhow::Error::new(error)) {
+                    true => copy::locked(inspect::BUSY_WAIT),
+                    false => anyhow::anyhow!("cannot begin to write to the database"),
+                })?;
             let done = super::migrate::run(&mut connection, &self.bookkeeping, pending, ran).await;
             // The migrations are committed or rolled back; a close that fails changes neither.
             let _ = connection.close().await;

@@ -92,7 +92,11 @@ impl Progress for Shown {
             let total = step.total_bytes.map_or_else(String::new, |total| {
                 format!(" of about {}", words::size(total))
             });
-            eprintln!("{:>8}: {}{total}", step.name, words::size(step.done_bytes));
+            super::log(format!(
+                "{:>8}: {}{total}",
+                step.name,
+                words::size(step.done_bytes)
+            ));
         }
     }
 
@@ -112,7 +116,11 @@ impl Progress for Shown {
                 0 => String::new(),
                 bytes => format!("{} in ", words::size(bytes)),
             };
-            eprintln!("{:>8}: {size}{:.1} s", step.name, took.as_secs_f64());
+            super::log(format!(
+                "{:>8}: {size}{:.1} s",
+                step.name,
+                took.as_secs_f64()
+            ));
         }
     }
 }

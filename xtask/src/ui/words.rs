@@ -11,6 +11,16 @@ pub fn time(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
+/// `12 s old`; one from the future says so.
+pub fn old(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let age = age(then, now);
+    if age.ends_with("future") {
+        age
+    } else {
+        format!("{age} old")
+    }
+}
+
 /// `12 s`, `5 min`, `3 h`, `9 d`; one from the future says so.
 pub fn age(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let age = now - then;

@@ -6,8 +6,7 @@ use std::error::Error;
 /// words is left out, and so is a cause that a neighbour already says.
 pub fn lines(error: &anyhow::Error) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    let mut causes = error.chain().peekable();
-    while let Some(cause) = causes.next() {
+    for cause in error.chain() {
         let (line, is_last) = words(cause);
         match lines.last_mut() {
             Some(last) if last.contains(&line) => {}

@@ -47,6 +47,14 @@ pub struct DatabaseFacts {
 }
 
 impl DatabaseFacts {
+    /// Without what a log must not hold.
+    pub fn for_show(&self) -> DatabaseFacts {
+        DatabaseFacts {
+            properties: None,
+            ..self.clone()
+        }
+    }
+
     /// Whether `then`, the facts of a backup, are of this database.
     ///
     /// PostgreSQL: the same name in the same cluster; where a role may not
@@ -149,9 +157,8 @@ pub struct Contents {
     /// PostgreSQL only.
     pub large_objects: Option<u64>,
     pub applied: Vec<AppliedMigration>,
-    /// PostgreSQL: where the history is, schema and name, quoted. An
-    /// unqualified name may mean another table in another database, because
-    /// databases and roles have search paths of their own.
+    /// Where the history is, as written into SQL; on PostgreSQL with its schema,
+    /// because databases and roles have search paths of their own.
     pub history_table: Option<String>,
 }
 

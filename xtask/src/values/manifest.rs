@@ -64,7 +64,7 @@ pub struct StoredDump {
 pub struct MigrationsThen {
     pub applied: Vec<AppliedMigration>,
     pub pending: Vec<PendingMigration>,
-    /// PostgreSQL: schema and name of sqlx's table, quoted for SQL.
+    /// sqlx's table, as written into SQL; on PostgreSQL with its schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
 }
@@ -127,6 +127,14 @@ impl Manifest {
         let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.push(b'\n');
         Ok(bytes)
+    }
+
+    /// As it is printed: without the settings of the database, in which people
+    /// keep secrets. The file has them, because a restore needs them.
+    pub fn for_show(&self) -> Manifest {
+        let mut shown = self.clone();
+        shown.database = shown.database.for_show();
+        shown
     }
 
     pub fn contents(&self) -> Contents {

@@ -45,6 +45,14 @@ impl Vault {
                 return Err(error).context(format!("cannot lock `{}`", self.folder.display()));
             }
         }
+        self.write_holder(&mut file, verb, who)?;
+        Ok(VaultLock {
+            file,
+            exclusive: true,
+        })
+    }
+
+    fn write_holder(&self, file: &mut File, verb: &str, who: &RanOn) -> Result<()> {
         let holder = format!(
             "pid {}, `db {verb}` of {}@{}, since {}",
             std::process::id(),
@@ -55,27 +63,26 @@ impl Vault {
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{holder}"))
-            .with_context(|| format!("cannot write the lock of `{}`", self.folder.display()))?;
-        Ok(VaultLock {
-            file,
-            exclusive: true,
-        })
+            .with_context(|| format!("cannot write the lock of `{}`", self.folder.display()))
     }
 
     /// For a backup: beside other backups, not beside a migration or a
     /// restore. Waits for those up to `patience`, and says once for whom.
     pub fn lock_shared(
         &self,
+        who: &RanOn,
         patience: Duration,
         interrupt: &Interrupt,
         waiting: &dyn Fn(&str),
     ) -> Result<VaultLock> {
-        let file = self.open_lock_file()?;
+        let mut file = self.open_lock_file()?;
         let deadline = Instant::now() + patience;
         let mut said = false;
         loop {
             match file.try_lock_shared() {
                 Ok(()) => {
+                    // Of several backups at once the last one is named.
+                    self.write_holder(&mut file, "backup", who)?;
                     return Ok(VaultLock {
                         file,
                         exclusive: false,

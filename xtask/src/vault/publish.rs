@@ -116,7 +116,7 @@ impl Vault {
         let file =
             File::open(&path).with_context(|| format!("cannot read back `{}`", path.display()))?;
         // From the disk, not from what the kernel remembers of the writing.
-        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        durable::forget_cached(&file);
         let dump = self.match_bytes(file, manifest, progress, interrupt)?;
         Ok(ReadBack {
             staging: staged.staging,
@@ -147,10 +147,21 @@ impl Vault {
 
         durable::rename_without_overwriting(&staging.file(DUMP), &dump_path)
             .with_context(context)?;
-        durable::flush_folder(&self.folder).with_context(context)?;
-        durable::rename_without_overwriting(&staging.file(MANIFEST), &manifest_path)
-            .with_context(context)?;
-        durable::flush_folder(&self.folder).with_context(context)?;
+        let named = durable::flush_folder(&self.folder).and_then(|()| {
+            durable::rename_without_overwriting(&staging.file(MANIFEST), &manifest_path)
+        });
+        if named.is_err() {
+            // Without its manifest it is no backup, only a file in the way. It is
+            // ours: the rename above would have refused an existing one.
+            let _ = std::fs::remove_file(&dump_path);
+        }
+        named.with_context(context)?;
+        durable::flush_folder(&self.folder).with_context(|| {
+            format!(
+                "the backup `{}` is there and may not survive a power cut",
+                manifest.id
+            )
+        })?;
         Ok((
             Backup {
                 manifest,

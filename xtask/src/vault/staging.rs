@@ -38,6 +38,14 @@ impl Drop for Staging {
     }
 }
 
+/// Whether the name still leads to the folder that is open.
+fn is_still(folder: &File, path: &Path) -> bool {
+    match (folder.metadata(), path.symlink_metadata()) {
+        (Ok(open), Ok(named)) => open.ino() == named.ino() && open.dev() == named.dev(),
+        _ => false,
+    }
+}
+
 impl Vault {
     /// `None` when somebody else has a folder of this name.
     pub(super) fn claim_staging(&self, name: &str) -> io::Result<Option<Staging>> {
@@ -52,12 +60,10 @@ impl Vault {
         };
         lock.lock()?;
         // Between creation and lock a cleaner may have taken it for a left-over.
-        match path.metadata() {
-            Ok(found) if found.ino() == lock.metadata()?.ino() => {
-                Ok(Some(Staging { path, _lock: lock }))
-            }
-            _ => Ok(None),
+        if !is_still(&lock, &path) {
+            return Ok(None);
         }
+        Ok(Some(Staging { path, _lock: lock }))
     }
 
     /// A private folder for a restore.
@@ -94,9 +100,15 @@ impl Vault {
             let Ok(folder) = File::open(entry.path()) else {
                 continue;
             };
-            if folder.try_lock().is_ok() {
-                std::fs::remove_dir_all(entry.path()).with_context(context)?;
-                removed.push(name);
+            // Its owner may have ended meanwhile, and another have taken the name.
+            if folder.try_lock().is_ok() && is_still(&folder, &entry.path()) {
+                match std::fs::remove_dir_all(entry.path()) {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    done => {
+                        done.with_context(context)?;
+                        removed.push(name);
+                    }
+                }
             }
         }
         Ok(removed)

@@ -124,8 +124,6 @@ pub fn options(url: &PostgresUrl, host: &PostgresHost) -> Result<PgConnectOption
             ),
             ("dbname", url.database.as_deref()),
             ("options", url.options.as_deref()),
-            // sqlx would also take these from the URL; the name shows who holds a lock.
-            ("application_name", Some("xtask-db")),
         ];
         for (key, value) in given {
             if let Some(value) = value {
@@ -135,6 +133,8 @@ pub fn options(url: &PostgresUrl, host: &PostgresHost) -> Result<PgConnectOption
         for (key, value) in &url.shared {
             pairs.append_pair(key, value);
         }
+        // The last one counts. It shows who holds a lock, and which sessions are our own.
+        pairs.append_pair("application_name", &session_name());
     }
     for_sqlx
         .as_str()
@@ -202,11 +202,18 @@ impl Libpq {
     /// Lets a program find the password, and speak English.
     pub fn prepare<'a>(&self, command: xshell::Cmd<'a>) -> xshell::Cmd<'a> {
         let command = command.quiet().env("LC_ALL", "C");
+        // A dump is in the database's own encoding, whatever this shell prefers.
+        let command = command.env_remove("PGCLIENTENCODING");
         match &self.passfile {
             Some(passfile) => command.env("PGPASSFILE", passfile).env_remove("PGPASSWORD"),
             None => command,
         }
     }
+}
+
+/// What the sessions of this run are called.
+pub fn session_name() -> String {
+    format!("xtask-db {}", std::process::id())
 }
 
 fn write_passfile(password: &str, staging: &Path) -> Result<PathBuf> {

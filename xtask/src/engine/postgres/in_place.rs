@@ -1,25 +1,26 @@
 //! Restore without the right to create databases: one transaction that drops
 //! what the role owns, puts the backup's objects there, compares, and commits.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
+use std::process::ChildStdout;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use sqlx::{Connection, Executor};
 use xshell::cmd;
 
-use super::connect::{self, Libpq, literal};
+use super::connect::{self, Libpq};
 use super::target::{self, Target};
 use super::toc::Toc;
-use super::{Postgres, inspect, programs};
+use super::{Postgres, inspect, programs, script};
 use crate::engine::Restored;
 use crate::engine::pump::{pump, refuse_unreadable};
 use crate::tool::{self, Pipes, Program, Running};
-use crate::values::failure::Failure;
+use crate::values::failure::{Failure, Outcome};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
-
-const DROP_OWNED: &str = include_str!("in_place.sql");
 
 /// A lock that another session never lets go of must not hold up a rollback at 3 a.m.
 /// Notices would bury the line that says why it stopped.
@@ -33,8 +34,8 @@ const SETTINGS: [&str; 4] = [
 /// `pg_restore --single-transaction` ends its script with this. It is held
 /// back: the transaction is ours to commit, once it was compared.
 const COMMIT: &[u8] = b"\nCOMMIT;\n";
-/// Before the number of the restore's transaction.
-const TRANSACTION: &str = "xtask-db transaction ";
+/// How long the first answer of `psql` may take.
+const ANSWER: Duration = Duration::from_secs(20);
 
 const TAIL_BYTES: usize = 16 * 1024;
 
@@ -53,46 +54,35 @@ pub fn restore(
         .runtime
         .block_on(end_sessions(postgres, &target.database))?;
 
-    let options = &target.maintenance.options;
-    let libpq = Libpq::new(&postgres.url, options, &target.database, &SETTINGS, staging)?;
-    let psql = programs::find("psql", major, 0)?;
-    let shell = tool::shell()?;
-    let (path, dbname) = (&psql.path, &libpq.dbname);
-    let command = libpq.prepare(cmd!(
-        shell,
-        "{path} --no-psqlrc --quiet --tuples-only --no-align --no-password --set=ON_ERROR_STOP=1 --set=VERBOSITY=verbose
-            --dbname={dbname} --file=-"
-    ));
-    let mut psql = Running::start(command, Pipes::Both, postgres.interrupt())?;
+    let mut psql = start_psql(postgres, &target, staging)?;
     let mut script = psql.take_stdin()?;
-    let mut answers = psql.take_stdout()?;
-    let answers = std::thread::spawn(move || {
-        let mut text = String::new();
-        answers.read_to_string(&mut text).map(|_| text)
-    });
+    let number = transaction_number(psql.take_stdout()?);
 
     progress.begin("restore", Some(dump.manifest().dump.raw_size_bytes));
-    let written = write_preamble(toc, &mut script)
-        .and_then(|()| write_script(postgres, &pg_restore, dump, &list, &mut script, progress));
+    // The number is known before anything is committed: whatever happens after,
+    // the server can be asked.
+    let begun = script::write_beginning(&mut script).and_then(|()| {
+        number
+            .recv_timeout(ANSWER)
+            .context("`psql` does not answer")
+    });
+    let written = begun.and_then(|number| {
+        script::write_drops(toc, &mut script)?;
+        write_script(postgres, &pg_restore, dump, &list, &mut script, progress)?;
+        Ok(number)
+    });
     progress.end();
     // Without its COMMIT the transaction is rolled back when the input ends.
-    let done = written.and_then(|()| script.write_all(b"COMMIT;\n").context("cannot commit"));
+    let done = written.and_then(|number| {
+        script.write_all(b"COMMIT;\n").context("cannot commit")?;
+        Ok(number)
+    });
     drop(script);
     let said = psql
         .wait()
-        .context("the restore was rolled back; the database is as it was");
-    postgres.interrupt().check()?;
-    let done = refuse_unreadable(done)?;
-    // psql says why it stopped reading; that we could not write any more says nothing.
-    said.map_err(|error| explain(postgres, &target.database, error))?;
-    done?;
-    let answers = answers
-        .join()
-        .map_err(|_| Failure::unexpected("the reading thread panicked"))?;
-    let answers = answers.context("cannot read what `psql` answered")?;
-    postgres
-        .runtime
-        .block_on_to_the_end(require_committed(postgres, &answers))?;
+        .context("the restore was rolled back; the database is as it was")
+        .map_err(|error| explain(postgres, &target.database, error));
+    conclude(postgres, refuse_unreadable(done)?, said)?;
     let warnings = match postgres.runtime.block_on(analyze(postgres)) {
         Ok(()) => Vec::new(),
         Err(error) => vec![format!(
@@ -105,31 +95,84 @@ pub fn restore(
     })
 }
 
-/// Asks the server, and not the exit code of a program, whether it is done.
-async fn require_committed(postgres: &Postgres, answers: &str) -> Result<()> {
-    let number = answers
-        .lines()
-        .find_map(|line| line.strip_prefix(TRANSACTION));
-    let Some(number) = number.and_then(|number| number.trim().parse::<i64>().ok()) else {
-        bail!("`psql` did not run the restore; the database is as it was");
+fn start_psql(postgres: &Postgres, target: &Target, staging: &Path) -> Result<Running> {
+    let (options, database) = (&target.maintenance.options, &target.database);
+    let libpq = Libpq::new(&postgres.url, options, database, &SETTINGS, staging)?;
+    let psql = programs::find("psql", target.maintenance.server_major, 0)?;
+    let shell = tool::shell()?;
+    let (path, dbname) = (&psql.path, &libpq.dbname);
+    let command = libpq.prepare(cmd!(
+        shell,
+        "{path} --no-psqlrc --quiet --tuples-only --no-align --no-password
+            --set=ON_ERROR_STOP=1 --set=VERBOSITY=verbose --dbname={dbname} --file=-"
+    ));
+    Running::start(command, Pipes::Both, postgres.interrupt())
+}
+
+/// The truth is the server's, also when a signal came or the connection was
+/// lost while it committed. Why it did not commit, psql knows best; that we
+/// could not write any more says nothing.
+fn conclude(postgres: &Postgres, done: Result<i64>, said: Result<()>) -> Result<()> {
+    let error = match done {
+        Ok(number) => {
+            let asked = require_committed(postgres, number);
+            match postgres.runtime.block_on_to_the_end(asked) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            }
+        }
+        Err(error) => error.context("the restore was rolled back; the database is as it was"),
     };
+    if error
+        .downcast_ref::<Failure>()
+        .is_some_and(|f| f.outcome == Outcome::AfterChange)
+    {
+        return Err(error);
+    }
+    postgres.interrupt().check()?;
+    said?;
+    Err(error)
+}
+
+/// Reads all that psql answers; hands on the number of the restore's transaction.
+fn transaction_number(answers: ChildStdout) -> mpsc::Receiver<i64> {
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(answers).lines().map_while(Result::ok) {
+            let number = line
+                .strip_prefix(script::TRANSACTION)
+                .and_then(|number| number.trim().parse().ok());
+            if let Some(number) = number {
+                // Nobody waits any more when the restore was given up.
+                let _ = send.send(number);
+            }
+        }
+    });
+    receive
+}
+
+/// Asks the server, and not the exit code of a program, whether it is done.
+async fn require_committed(postgres: &Postgres, number: i64) -> Result<()> {
     let unknown = || {
         Failure::after_change("whether the restore was committed cannot be asked")
             .hint("look at the database: cargo xtask db status")
     };
-    let mut connected = connect::connect(&postgres.url)
-        .await
-        .with_context(unknown)?;
-    let status: Option<String> = sqlx::query_scalar("SELECT txid_status($1)")
-        .bind(number)
-        .fetch_one(&mut connected.session)
-        .await
-        .with_context(unknown)?;
-    match status.as_deref() {
-        Some("committed") => Ok(()),
-        Some("aborted") => bail!("the restore was rolled back; the database is as it was"),
-        _ => Err(unknown().into()),
+    for _ in 0..100 {
+        let mut connected = connect::connect(&postgres.url)
+            .await
+            .with_context(unknown)?;
+        let status: Option<String> = sqlx::query_scalar("SELECT txid_status($1)")
+            .bind(number)
+            .fetch_one(&mut connected.session)
+            .await
+            .with_context(unknown)?;
+        match status.as_deref() {
+            Some("committed") => return Ok(()),
+            Some("aborted") => bail!("the restore was rolled back; the database is as it was"),
+            _ => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
     }
+    Err(unknown().into())
 }
 
 /// What was foreseen is a refusal, with a next step: the states of
@@ -164,16 +207,6 @@ fn explain(postgres: &Postgres, database: &str, error: anyhow::Error) -> anyhow:
         ))
         .hint("end that session, then run the command again"),
     )
-}
-
-fn write_preamble(toc: &Toc, script: &mut dyn Write) -> Result<()> {
-    write!(script, "BEGIN;\n{DROP_OWNED}").context("cannot begin the restore")?;
-    if toc.mentions_public() {
-        // A dump takes it for granted.
-        writeln!(script, "CREATE SCHEMA IF NOT EXISTS public;")
-            .context("cannot begin the restore")?;
-    }
-    Ok(())
 }
 
 /// Tables of other roles whose rows are no longer those of the backup: this
@@ -265,12 +298,9 @@ fn write_script(
     script
         .write_all(&tail[..=at])
         .context("cannot end the restore")?;
-    let compare = compare_statement(dump);
-    write!(
-        script,
-        "{compare}\nSELECT '{TRANSACTION}' || pg_catalog.txid_current();\n"
-    )
-    .context("cannot compare the restore")
+    script
+        .write_all(script::compare_statement(dump).as_bytes())
+        .context("cannot compare the restore")
 }
 
 /// Passes everything on but the last bytes, which it returns.
@@ -294,75 +324,16 @@ fn pump_all_but_tail(from: &mut dyn Read, to: &mut dyn Write) -> Result<Vec<u8>>
     }
 }
 
-/// Raises an exception, inside the transaction, when a table is missing or
-/// has other rows than the manifest says.
-fn compare_statement(dump: &VerifiedDump) -> String {
-    let rows: Vec<String> = dump
-        .manifest()
-        .tables
-        .iter()
-        .map(|t| format!("({}, {}, {})", literal(&t.schema), literal(&t.name), t.rows))
-        .collect();
-    // VALUES needs a row.
-    let nothing = (literal(""), literal(""));
-    let rows = if rows.is_empty() {
-        vec![format!("({}, {}, -1)", nothing.0, nothing.1)]
-    } else {
-        rows
-    };
-    let values = rows.join(", ");
-    // A name in a manifest may hold anything, also the end of a quotation.
-    let mut tag = String::from("$compare$");
-    while values.contains(&tag) {
-        tag.insert(1, '_');
-    }
-    let unexpected = format!(
-        "SELECT pg_catalog.string_agg(n.nspname || '.' || c.relname, ', ') \
-         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' \
-         AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' \
-         AND pg_has_role(current_user, c.relowner, 'USAGE') \
-         AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
-         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') \
-         AND NOT EXISTS (SELECT FROM (VALUES {values}) AS v(schema, name, rows) \
-         WHERE v.schema = n.nspname AND v.name = c.relname)"
-    );
-    format!(
-        "\nDO {tag}\nDECLARE\n  expected record;\n  counted bigint;\n  kind \"char\";\n  more text;\nBEGIN\n  \
-         {unexpected} INTO more;\n  \
-         IF more IS NOT NULL THEN RAISE EXCEPTION \
-         'after the restore there are tables that are not in the manifest: %', more \
-         USING ERRCODE = 'XD002'; END IF;\n  \
-         FOR expected IN SELECT * FROM (VALUES {values}) AS v(schema, name, rows) LOOP\n    \
-         CONTINUE WHEN expected.rows < 0;\n    \
-         SELECT c.relkind INTO kind FROM pg_catalog.pg_class c \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE n.nspname = expected.schema AND c.relname = expected.name;\n    \
-         IF NOT FOUND THEN RAISE EXCEPTION 'table %.% is missing after the restore', \
-         expected.schema, expected.name USING ERRCODE = 'XD002'; END IF;\n    \
-         CONTINUE WHEN EXISTS (SELECT FROM pg_catalog.pg_class c \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE n.nspname = expected.schema AND c.relname = expected.name \
-         AND NOT pg_has_role(current_user, c.relowner, 'USAGE'));\n    \
-         EXECUTE format('SELECT count(*) FROM %s %I.%I', \
-         CASE WHEN kind = 'p' THEN '' ELSE 'ONLY' END, expected.schema, expected.name) \
-         INTO counted;\n    \
-         IF counted <> expected.rows THEN RAISE EXCEPTION \
-         'table %.% has % rows after the restore, the manifest says %', \
-         expected.schema, expected.name, counted, expected.rows USING ERRCODE = 'XD002'; END IF;\n  \
-         END LOOP;\nEND\n{tag};\n"
-    )
-}
-
 /// The other sessions that this role may end; the rest meet the lock timeout.
 async fn end_sessions(postgres: &Postgres, database: &str) -> Result<()> {
     let mut connected = connect::connect(&postgres.url).await?;
     sqlx::query(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-         WHERE datname = $1 AND usename = current_user AND application_name <> 'xtask-db' \
+         WHERE datname = $1 AND usename = current_user AND application_name <> $2 \
            AND pid <> pg_backend_pid()",
     )
     .bind(database)
+    .bind(connect::session_name())
     .execute(&mut connected.session)
     .await
     .context("cannot end the other sessions")?;

@@ -77,7 +77,7 @@ BEGIN
   LOOP
     SELECT CASE o.type
         WHEN 'large object' THEN format('SELECT pg_catalog.lo_unlink(%s)', owned.objid)
-        WHEN 'default acl' THEN NULL
+        WHEN 'default acl' THEN NULL -- below
         WHEN 'statistics object' THEN 'DROP STATISTICS ' || o.identity || ' CASCADE'
         WHEN 'composite type' THEN 'DROP TYPE ' || o.identity || ' CASCADE'
         WHEN 'foreign-data wrapper' THEN 'DROP FOREIGN DATA WRAPPER ' || o.identity || ' CASCADE'
@@ -91,6 +91,35 @@ BEGIN
         AND s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()));
     IF FOUND AND statement IS NOT NULL THEN
       EXECUTE statement;
+    END IF;
+  END LOOP;
+
+  -- Default privileges cannot be dropped: they are set back to what the server
+  -- begins with, and then the catalogue forgets them.
+  FOR owned IN
+    SELECT pg_catalog.pg_get_userbyid(d.defaclrole) AS role, n.nspname AS schema, d.defaclobjtype AS kind,
+      CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
+        WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' ELSE 'LARGE OBJECTS' END AS objects,
+      ARRAY(SELECT DISTINCT CASE WHEN a.grantee = 0 THEN 'PUBLIC'
+        ELSE quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END
+        FROM aclexplode(d.defaclacl) AS a) AS grantees
+    FROM pg_catalog.pg_default_acl d
+    LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace
+    WHERE pg_has_role(current_user, d.defaclrole, 'USAGE')
+  LOOP
+    statement := format('ALTER DEFAULT PRIVILEGES FOR ROLE %I', owned.role)
+      || CASE WHEN owned.schema IS NULL THEN '' ELSE format(' IN SCHEMA %I', owned.schema) END;
+    IF cardinality(owned.grantees) > 0 THEN
+      EXECUTE format('%s REVOKE ALL ON %s FROM %s', statement, owned.objects,
+        array_to_string(owned.grantees, ', '));
+    END IF;
+    IF owned.schema IS NULL THEN
+      EXECUTE format('%s GRANT ALL ON %s TO %I', statement, owned.objects, owned.role);
+      IF owned.kind = 'f' THEN
+        EXECUTE statement || ' GRANT EXECUTE ON FUNCTIONS TO PUBLIC';
+      ELSIF owned.kind = 'T' THEN
+        EXECUTE statement || ' GRANT USAGE ON TYPES TO PUBLIC';
+      END IF;
     END IF;
   END LOOP;
 

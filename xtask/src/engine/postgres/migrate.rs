@@ -4,13 +4,17 @@ use anyhow::{Context, Result};
 use sqlx::{Connection, PgConnection};
 
 use super::{Postgres, connect};
+use crate::interrupt::Interrupted;
+use crate::values::failure::Failure;
 use crate::values::plan::{Migration, MigrationRan};
 
 pub fn migrate(
-    postgres: &Postgres,
+    postgres: &mut Postgres,
     pending: &[Migration],
     ran: &mut dyn FnMut(MigrationRan),
 ) -> Result<()> {
+    require_lock(postgres)?;
+    let postgres = &*postgres;
     // A session as the application gets it: its limits and settings apply to migrations.
     let (mut session, pid) = postgres.runtime.block_on(open(postgres))?;
     let work = crate::engine::migrate::run(&mut session, &postgres.bookkeeping, pending, ran);
@@ -28,6 +32,25 @@ pub fn migrate(
             .block_on(async { Ok(session.close().await?) });
     }
     done
+}
+
+/// A dump takes its time, and a session that says nothing may be cut by what
+/// lies between here and the server; then its lock is somebody else's to take.
+fn require_lock(postgres: &mut Postgres) -> Result<()> {
+    let Some(lock) = postgres.lock.as_mut() else {
+        return Ok(());
+    };
+    let asked = async { Ok(sqlx::query("SELECT 1").execute(lock).await?) };
+    postgres.runtime.block_on(asked).map_err(|error| {
+        if error.is::<Interrupted>() {
+            return error;
+        }
+        error.context(
+            Failure::refused("sqlx's advisory lock was lost while the backup was taken")
+                .hint("run the command again"),
+        )
+    })?;
+    Ok(())
 }
 
 async fn open(postgres: &Postgres) -> Result<(PgConnection, i32)> {

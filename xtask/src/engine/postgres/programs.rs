@@ -25,7 +25,7 @@ pub fn find(name: &str, server_major: u32, at_least: u32) -> Result<Program> {
     let needed = server_major.max(at_least);
     let best = found
         .iter()
-        .filter(|program| program.major >= needed)
+        .filter(|program| program.major >= needed && understands(program.major, server_major))
         .min_by_key(|p| p.major);
     if let Some(best) = best {
         return Ok(best.clone());
@@ -37,13 +37,21 @@ pub fn find(name: &str, server_major: u32, at_least: u32) -> Result<Program> {
     Err(match found.iter().max_by_key(|program| program.major) {
         None => Failure::refused(format!("`{name}` was not found")).hint(install),
         Some(newest) => Failure::refused(format!(
-            "`{}` is version {}, and version {needed} or newer is needed (the server is {server_major})",
+            "`{}` is version {}, which does not fit: the server is {server_major}, and version \
+             {needed} is needed",
             newest.path.display(),
             newest.major
         ))
         .hint(install),
     }
     .into())
+}
+
+/// From 17 on, `pg_restore` begins with a setting that older servers do not
+/// know, and the older `pg_restore` cannot read what the newer `pg_dump` wrote:
+/// such a backup could be taken and never be restored.
+fn understands(program_major: u32, server_major: u32) -> bool {
+    server_major >= 17 || program_major < 17
 }
 
 /// For a backup: the `pg_dump` of the server, and a `pg_restore` that reads what it writes.

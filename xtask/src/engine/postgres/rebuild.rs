@@ -40,8 +40,10 @@ pub fn restore(
     staging: &Path,
     progress: &dyn Progress,
 ) -> Result<Restored> {
-    let properties = properties_for(&target, dump);
-    postgres.runtime.block_on(drop_abandoned(&mut target))?;
+    let properties = properties_of(dump)?;
+    postgres
+        .runtime
+        .block_on(drop_abandoned(postgres, &mut target))?;
     let beside = postgres
         .runtime
         .block_on(free_name(&mut target, "restore"))?;
@@ -125,10 +127,11 @@ async fn swap_in(
     .await
 }
 
-/// The backup's own. One without (it cannot be, from this version on) takes those of today.
-fn properties_for(target: &Target, dump: &VerifiedDump) -> DatabaseProperties {
-    let then = dump.manifest().database.properties.clone();
-    then.or_else(|| target.now.clone()).unwrap_or_default()
+fn properties_of(dump: &VerifiedDump) -> Result<DatabaseProperties> {
+    let properties = dump.manifest().database.properties.clone();
+    properties.ok_or_else(|| {
+        Failure::untrusted("the manifest does not say how to create the database").into()
+    })
 }
 
 /// A name such as `shop_restore_20260123143052` that no database has, cut so
@@ -201,25 +204,44 @@ async fn drop_database(maintenance: &mut Connected, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Databases that carry our mark and that nobody is connected to: left by a crash.
-async fn drop_abandoned(target: &mut Target) -> Result<()> {
-    let abandoned: Vec<String> = sqlx::query_scalar(
-        "SELECT d.datname::text FROM pg_database d \
-         WHERE shobj_description(d.oid, 'pg_database') = $1 \
-           AND d.datname ~ '_restore_[0-9]{14}$' \
+/// Drops what a crash left: databases that carry our mark and that nobody is
+/// in, and those that were created and not yet marked, which are still empty.
+async fn drop_abandoned(postgres: &Postgres, target: &mut Target) -> Result<()> {
+    let found: Vec<(String, bool)> = sqlx::query_as(
+        "SELECT d.datname::text, c.comment IS NOT NULL \
+         FROM pg_database d, \
+           LATERAL (SELECT shobj_description(d.oid, 'pg_database') AS comment) c \
+         WHERE d.datname ~ '_restore_[0-9]{14}$' \
+           AND (c.comment = $1 OR (c.comment IS NULL \
+             AND starts_with($2, regexp_replace(d.datname, '_restore_[0-9]{14}$', '')))) \
            AND pg_has_role(current_user, d.datdba, 'USAGE') \
            AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)",
     )
     .bind(BEING_BUILT)
+    .bind(&target.database)
     .fetch_all(&mut target.maintenance.session)
     .await
     .context("cannot look for half-restored databases")?;
-    for name in abandoned {
+    for (name, is_marked) in found {
+        if !is_marked && !is_empty(postgres, &name).await? {
+            continue;
+        }
         drop_database(&mut target.maintenance, &name)
             .await
             .with_context(|| format!("cannot drop the half-restored database `{name}`"))?;
     }
     Ok(())
+}
+
+async fn is_empty(postgres: &Postgres, database: &str) -> Result<bool> {
+    let mut connected = connect::connect_to(&postgres.url, Some(database)).await?;
+    let objects: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_class WHERE oid >= 16384")
+        .fetch_one(&mut connected.session)
+        .await
+        .with_context(|| format!("cannot look into the database `{database}`"))?;
+    let closed = connected.session.close().await;
+    closed.with_context(|| format!("cannot leave the database `{database}`"))?;
+    Ok(objects == 0)
 }
 
 fn fill_and_compare(
@@ -296,7 +318,6 @@ async fn compare(postgres: &Postgres, dump: &VerifiedDump, beside: &str) -> Resu
             "the restored database is not what the manifest says: {}",
             differences.join("; ")
         ))
-        .hint("the live database was left as it was; `cargo xtask db list` shows other backups")
         .into());
     }
     session

@@ -51,6 +51,7 @@ pub fn prepare(postgres: &Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
             programs::find("psql", major, 0)?;
             way.description = "in one transaction that first drops what you own there".into();
             way.warnings.extend(toc.left_out());
+            way.warnings.extend(properties_kept(&target, dump)?);
             let changed = in_place::changed_tables_of_others(postgres, dump);
             way.obstacles = postgres.runtime.block_on(changed)?;
         }
@@ -103,6 +104,27 @@ fn decide(postgres: &Postgres, target: &Target, dump: &VerifiedDump) -> Result<W
         ))
         .into()),
     }
+}
+
+/// In place the database itself stays. What of it cannot follow the backup is said.
+fn properties_kept(target: &Target, dump: &VerifiedDump) -> Result<Option<String>> {
+    let (Some(now), Some(then)) = (&target.now, &dump.manifest().database.properties) else {
+        return Ok(None);
+    };
+    if now.encoding != then.encoding {
+        return Err(Failure::refused(format!(
+            "the backup has the encoding {}, and the database {} has {}",
+            then.encoding, target.database, now.encoding
+        ))
+        .hint("restore as an administrator, into a database with the backup's encoding")
+        .into());
+    }
+    let same = now.settings == then.settings
+        && now.grants == then.grants
+        && now.comment == then.comment
+        && now.connection_limit == then.connection_limit;
+    Ok((!same)
+        .then(|| "the database's own settings, grants and comment stay as they are now".into()))
 }
 
 async fn refuse_prepared_transactions(target: &mut Target) -> Result<()> {

@@ -11,6 +11,7 @@ use super::target::{self, Target};
 use crate::engine::Kept;
 use crate::values::database_url::PostgresUrl;
 use crate::values::failure::Failure;
+use crate::values::words::shell_quoted;
 
 /// The server waits about five seconds for other sessions before a rename gives up.
 const TRIES: u32 = 4;
@@ -26,7 +27,8 @@ pub async fn swap(
     comment: &str,
     guard: PgConnection,
 ) -> Result<Option<Kept>> {
-    let (live, beside) = (quoted(&target.database), quoted(beside));
+    let oid = oid_of(target, beside).await?;
+    let (live, name, beside) = (quoted(&target.database), beside, quoted(beside));
     let mut guard = Some(guard);
     let mut statements = Vec::new();
     if let Some(kept) = kept.map(quoted) {
@@ -45,7 +47,17 @@ pub async fn swap(
         let names = (target.database.as_str(), comment, statements.as_slice());
         match rename(session, &mut killer, names, &mut guard).await {
             Ok(()) => break,
-            Err(error) if is_in_use(&error) && attempt < TRIES => attempt += 1,
+            // The answer may have been lost, and not the swap.
+            Err(error) if error.as_database_error().is_none() => {
+                return after_lost_answer(url, target, oid, error)
+                    .await
+                    .map(|()| kept_as(url, &maintenance, kept));
+            }
+            Err(error) if is_in_use(&error) && attempt < TRIES => {
+                // Entered again: marked and empty of sessions would mean abandoned.
+                guard = Some(connect::connect_to(url, Some(name)).await?.session);
+                attempt += 1;
+            }
             Err(error) if is_in_use(&error) => {
                 return Err(still_in_use(&mut killer, &target.database).await?);
             }
@@ -54,13 +66,58 @@ pub async fn swap(
     }
     // Only the helper session; the swap is committed.
     let _ = killer.close().await;
-    Ok(kept.map(|kept| Kept {
+    Ok(kept_as(url, &maintenance, kept))
+}
+
+/// The answer to a COMMIT did not come. A new session knows whether the name
+/// now leads to the database that was built.
+async fn after_lost_answer(
+    url: &PostgresUrl,
+    target: &mut Target,
+    oid: i64,
+    error: sqlx::Error,
+) -> Result<()> {
+    let unknown = || {
+        Failure::after_change(format!(
+            "whether the restored database took the place of `{}` cannot be asked",
+            target.database
+        ))
+        .hint("look at the database: cargo xtask db status")
+    };
+    let maintenance = target.maintenance.database.clone();
+    let mut anew = connect::connect_to(url, Some(&maintenance))
+        .await
+        .with_context(unknown)?;
+    let found: Option<i64> =
+        sqlx::query_scalar("SELECT oid::bigint FROM pg_database WHERE datname = $1")
+            .bind(&target.database)
+            .fetch_optional(&mut anew.session)
+            .await
+            .with_context(unknown)?;
+    target.maintenance = anew;
+    if found == Some(oid) {
+        return Ok(());
+    }
+    Err(error).context("cannot swap the restored database in")
+}
+
+fn kept_as(url: &PostgresUrl, maintenance: &str, kept: Option<&str>) -> Option<Kept> {
+    kept.map(|kept| Kept {
         name: kept.to_owned(),
         remove_command: format!(
-            "psql --dbname='{maintenance}' --command='DROP DATABASE {}'",
-            quoted(kept)
+            "psql --dbname={} --command={}",
+            shell_quoted(&url.without_password(maintenance)),
+            shell_quoted(&format!("DROP DATABASE {}", quoted(kept)))
         ),
-    }))
+    })
+}
+
+async fn oid_of(target: &mut Target, database: &str) -> Result<i64> {
+    sqlx::query_scalar("SELECT oid::bigint FROM pg_database WHERE datname = $1")
+        .bind(database)
+        .fetch_one(&mut target.maintenance.session)
+        .await
+        .with_context(|| format!("cannot look for the restored database `{database}`"))
 }
 
 /// All in one transaction. The comment comes first: it locks the new database
@@ -93,7 +150,8 @@ async fn rename(
     }
     .await;
     if swapped.is_err() {
-        session.execute("ROLLBACK").await?;
+        // On a connection that is gone there is nothing left to roll back.
+        let _ = session.execute("ROLLBACK").await;
     }
     swapped
 }

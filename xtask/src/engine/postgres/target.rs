@@ -109,9 +109,10 @@ pub async fn sessions(session: &mut PgConnection, database: &str) -> Result<Vec<
            coalesce(usename::text, 'none'), coalesce(nullif(application_name, ''), 'unknown'), \
            coalesce(host(client_addr), 'local'), coalesce(state, 'unknown')) \
          FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend' \
-           AND pid <> pg_backend_pid() AND application_name <> 'xtask-db' ORDER BY pid",
+           AND pid <> pg_backend_pid() AND application_name <> $2 ORDER BY pid",
     )
     .bind(database)
+    .bind(connect::session_name())
     .fetch_all(session)
     .await
     .context("cannot ask for the other sessions")

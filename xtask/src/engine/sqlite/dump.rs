@@ -37,7 +37,7 @@ pub fn dump(
     // Packing and checking read the same file at once; both are the time of a backup.
     let (checked, packed) = std::thread::scope(|scope| {
         let packing = scope.spawn(|| pack(&copied, sink, progress, sqlite.interrupt()));
-        let checked = check(&copied, &sqlite.bookkeeping.table);
+        let checked = check(&copied, &sqlite.bookkeeping.table, sqlite.interrupt());
         (checked, packing.join())
     });
     packed.map_err(|_| Failure::unexpected("the packing thread panicked"))??;
@@ -108,16 +108,18 @@ fn pack(
 
 /// What the copy holds; refuses a copy that SQLite itself finds damaged,
 /// because nobody would want to restore it.
-pub(super) fn check(copied: &Path, bookkeeping: &str) -> Result<Contents> {
+pub(super) fn check(copied: &Path, bookkeeping: &str, interrupt: &Interrupt) -> Result<Contents> {
     let connection = inspect::open_unchanging(copied)?;
-    let problems = inspect::integrity_problems(&connection).context("cannot check the copy")?;
-    if !problems.is_empty() {
-        return Err(Failure::untrusted(format!(
-            "SQLite finds the database damaged: {}",
-            problems.join("; ")
-        ))
-        .hint("cargo xtask db restore latest --force")
-        .into());
-    }
-    inspect::contents(&connection, bookkeeping)
+    inspect::interruptibly(&connection, interrupt, |connection| {
+        let problems = inspect::integrity_problems(connection).context("cannot check the copy")?;
+        if problems.is_empty() {
+            return inspect::contents(connection, bookkeeping);
+        }
+        let problems = problems.join("; ");
+        Err(
+            Failure::untrusted(format!("SQLite finds the database damaged: {problems}"))
+                .hint("cargo xtask db restore latest --force")
+                .into(),
+        )
+    })
 }

@@ -1,6 +1,7 @@
 //! What a SQLite file holds. Read-only connections; nothing is created.
 
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -22,13 +23,33 @@ pub fn open_to_read(path: &Path, required: Result<()>) -> Result<Option<Connecti
     if !path.exists() {
         return required.map(|()| None);
     }
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )
-    .with_context(|| format!("cannot open the database `{}`", path.display()))?;
+    let connection = Connection::open_with_flags(path, flags_to_read(path))
+        .with_context(|| format!("cannot open the database `{}`", path.display()))?;
     connection.busy_timeout(BUSY_SLICE)?;
+    connection.pragma_update(None, "query_only", true)?;
     Ok(Some(connection))
+}
+
+/// Read-only, but where that would not do: a journal that a crashed program
+/// left is rolled back by whoever comes next, and a reader that may not write
+/// cannot; and a WAL database that nobody has open gets a `-wal` file that such
+/// a reader cannot take away again. A `-wal` with content is left to its owner:
+/// the last one to close moves it into the database if it may write.
+fn flags_to_read(path: &Path) -> OpenFlags {
+    let side = |suffix: &str| {
+        let mut side = path.as_os_str().to_owned();
+        side.push(suffix);
+        std::fs::metadata(side).map_or(0, |metadata| metadata.len())
+    };
+    let writable = path
+        .metadata()
+        .is_ok_and(|metadata| !metadata.permissions().readonly());
+    let access = if writable && (side("-journal") > 0 || side("-wal") == 0) {
+        OpenFlags::SQLITE_OPEN_READ_WRITE
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+    };
+    access | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }
 
 /// A file that nobody else has open and that will not change: no lock, no `-wal`.
@@ -74,7 +95,7 @@ pub fn contents(connection: &Connection, bookkeeping: &str) -> Result<Contents> 
         tables,
         large_objects: None,
         applied,
-        history_table: None,
+        history_table: Some(bookkeeping.to_owned()),
     })
 }
 
@@ -128,11 +149,27 @@ fn is_missing_table(error: &rusqlite::Error) -> bool {
 }
 
 /// Everything that SQLite finds wrong with the file, the first few lines of it.
+///
+/// An index over a collation or function that only the application knows cannot
+/// be checked here. That is no finding: the copy is exact, page by page.
 pub fn integrity_problems(connection: &Connection) -> Result<Vec<String>> {
     let mut statement = connection.prepare("PRAGMA main.integrity_check(10)")?;
     let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
-    let lines = lines.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(lines.into_iter().filter(|line| line != "ok").collect())
+    match lines.collect::<rusqlite::Result<Vec<_>>>() {
+        Err(error) if is_of_the_application(&error) => Ok(Vec::new()),
+        lines => Ok(lines?.into_iter().filter(|line| line != "ok").collect()),
+    }
+}
+
+fn is_of_the_application(error: &rusqlite::Error) -> bool {
+    let words = error.to_string();
+    [
+        "no such collation sequence",
+        "unknown function",
+        "no such function",
+    ]
+    .iter()
+    .any(|known| words.contains(known))
 }
 
 /// Does `work` again while another process holds a lock, for a bounded time;
@@ -152,6 +189,30 @@ pub fn patiently<T>(interrupt: &Interrupt, mut work: impl FnMut() -> Result<T>) 
             return Err(copy::locked(BUSY_WAIT));
         }
     }
+}
+
+/// Stops a long statement when a signal comes.
+pub fn interruptibly<T>(
+    connection: &Connection,
+    interrupt: &Interrupt,
+    work: impl FnOnce(&Connection) -> Result<T>,
+) -> Result<T> {
+    let handle = connection.get_interrupt_handle();
+    let (done, is_done) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // Ends when `done` is dropped.
+            while is_done.recv_timeout(BUSY_SLICE) == Err(RecvTimeoutError::Timeout) {
+                if interrupt.is_raised() {
+                    handle.interrupt();
+                }
+            }
+        });
+        let worked = work(connection);
+        drop(done);
+        interrupt.check()?;
+        worked
+    })
 }
 
 fn is_busy(error: &anyhow::Error) -> bool {

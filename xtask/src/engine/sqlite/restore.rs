@@ -15,9 +15,11 @@ use super::{Sqlite, copy};
 use crate::durable;
 use crate::engine::pump::{pump, refuse_unreadable};
 use crate::engine::{Kept, RestoreWay, Restored};
+use crate::interrupt::Interrupted;
 use crate::values::failure::Failure;
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
+use crate::values::words::shell_quoted;
 
 /// How long a restore waits for other processes to let go.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,7 +68,29 @@ pub fn restore(
         Some(_) => Some(move_aside(&sqlite.path)?),
         None => None,
     };
-    let source = inspect::open_unchanging(&beside)?;
+    let copied = copy_into_live(sqlite, dump, &beside, progress);
+    if let (Err(error), Some(kept)) = (&copied, &kept) {
+        return Err(Failure::after_change(format!(
+            "the damaged file was moved to `{}`, and the backup did not take its place: {error:#}",
+            kept.name
+        ))
+        .hint("free what stood in the way, then run the command again")
+        .into());
+    }
+    copied?;
+    Ok(Restored {
+        kept,
+        warnings: Vec::new(),
+    })
+}
+
+fn copy_into_live(
+    sqlite: &Sqlite,
+    dump: &VerifiedDump,
+    beside: &Path,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let source = inspect::open_unchanging(beside)?;
     let mut live = open_live(sqlite)?;
     inspect::patiently(sqlite.interrupt(), || adopt_page_size(&source, &live))?;
     progress.begin("restore", Some(dump.manifest().dump.raw_size_bytes));
@@ -75,10 +99,7 @@ pub fn restore(
     copied?;
     // The restored pages may still be in the WAL. They are committed; this only saves space.
     let _ = live.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    Ok(Restored {
-        kept,
-        warnings: Vec::new(),
-    })
+    Ok(())
 }
 
 fn unpack(
@@ -115,11 +136,21 @@ fn unpack(
 
 /// Refuses when what was unpacked is not what the manifest describes.
 fn compare(sqlite: &Sqlite, dump: &VerifiedDump, beside: &Path) -> Result<()> {
-    let found = check(beside, &sqlite.bookkeeping.table).map_err(|error| {
+    let then = dump.manifest().migrations.table.as_deref();
+    let found = check(
+        beside,
+        then.unwrap_or(&sqlite.bookkeeping.table),
+        sqlite.interrupt(),
+    );
+    let found = found.map_err(|error| {
+        if error.is::<Interrupted>() {
+            return error;
+        }
         Failure::untrusted(format!(
             "the dump cannot be read by SQLite: {}",
             error.root_cause()
         ))
+        .into()
     })?;
     let mut expected = dump.manifest().contents();
     expected.large_objects = None;
@@ -193,7 +224,7 @@ fn move_aside(path: &Path) -> Result<Kept> {
         .with_context(|| format!("cannot move `{}` aside", path.display()))?;
     let name = kept.display().to_string();
     Ok(Kept {
-        remove_command: format!("rm '{name}'"),
+        remove_command: format!("rm {}", shell_quoted(&name)),
         name,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::super::failure::Failure;
 use super::not_a_url;
@@ -46,9 +46,8 @@ pub struct PostgresHost {
 }
 
 /// Known to libpq and not to sqlx; harmless to the one that does not know them.
-const LIBPQ_ONLY: [&str; 17] = [
+const LIBPQ_ONLY: [&str; 16] = [
     "channel_binding",
-    "client_encoding",
     "connect_timeout",
     "fallback_application_name",
     "gssencmode",
@@ -253,6 +252,33 @@ fn parse_port(text: &str) -> Result<Option<u16>, Failure> {
     text.parse()
         .map(Some)
         .map_err(|_| not_a_url("the port is not a number from 0 to 65535"))
+}
+
+impl PostgresUrl {
+    /// A URL for another database of the same server, fit for libpq and for a screen.
+    pub fn without_password(&self, database: &str) -> String {
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let mut url = format!("postgres:///{}", encode(database));
+        let hosts: Vec<_> = self
+            .hosts
+            .iter()
+            .filter_map(|host| host.host.as_deref())
+            .collect();
+        let ports: Vec<_> = self.hosts.iter().filter_map(|host| host.port).collect();
+        let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+        let user = self.user.as_deref().unwrap_or_default();
+        let (hosts, ports) = (hosts.join(","), ports.join(","));
+        let pairs = [("host", hosts.as_str()), ("port", &ports), ("user", user)];
+        let pairs: Vec<_> = pairs
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| format!("{key}={}", encode(value)))
+            .collect();
+        if !pairs.is_empty() {
+            url = format!("{url}?{}", pairs.join("&"));
+        }
+        url
+    }
 }
 
 impl fmt::Display for PostgresUrl {

@@ -189,6 +189,7 @@ fn nobody_to_ask() {
     exit code 3
     --- stderr
     backup    backup_[TIME]_pre-migrate, [AGE] old ([TIME])
+    taken of  SQLite database `[DIR]/project/database/app.db`
     goes into SQLite database `[DIR]/project/database/app.db`
     how       copied into the live file in one transaction; open connections see it
     then      no migration was applied; 2 migrations of this checkout will be pending again

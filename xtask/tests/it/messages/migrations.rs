@@ -218,6 +218,7 @@ fn a_database_that_is_none() {
     exit code 3
     --- stderr
     backup    backup_[TIME]_pre-migrate, [AGE] old ([TIME])
+    taken of  SQLite database `[DIR]/project/database/app.db`
     goes into SQLite database `[DIR]/project/database/app.db`
     how       copied into the live file in one transaction; open connections see it
     then      no migration was applied; 2 migrations of this checkout will be pending again
@@ -236,6 +237,7 @@ fn a_database_that_is_none() {
     exit code 0
     --- stderr
     backup    backup_[TIME]_pre-migrate, [AGE] old ([TIME])
+    taken of  SQLite database `[DIR]/project/database/app.db`
     goes into SQLite database `[DIR]/project/database/app.db`
     how       copied into the live file in one transaction; open connections see it
     then      no migration was applied; 2 migrations of this checkout will be pending again
@@ -244,6 +246,6 @@ fn a_database_that_is_none() {
     warning: no safety backup: no backup was taken of the SQLite database `[DIR]/project/database/app.db`: cannot dump the database `[DIR]/project/database/app.db`: SQLite cannot read the database file: cannot begin to read: file is not a database: Error code 26: file is not a database
     restored `backup_[TIME]_pre-migrate` into the SQLite database `[DIR]/project/database/app.db`
     what it replaced is kept as `[DIR]/project/database/app.db.damaged_[TIME]`; to remove it:
-      rm '[DIR]/project/database/app.db.damaged_[TIME]'
+      rm [DIR]/project/database/app.db.damaged_[TIME]
     ");
 }

@@ -71,6 +71,7 @@ fn a_day() {
     exit code 0
     --- stderr
     backup    backup_[TIME]_pre-migrate, [AGE] old ([TIME])
+    taken of  PostgreSQL database `words_day` on `[SOCKET]` port [PORT]
     goes into PostgreSQL database `words_day` on `[SOCKET]` port [PORT]
     how       built beside, compared, then swapped in by name; the present `words_day` is kept
     then      no migration was applied; 2 migrations of this checkout will be pending again
@@ -82,7 +83,7 @@ fn a_day() {
     restored `backup_[TIME]_pre-migrate` into the PostgreSQL database `words_day` on `[SOCKET]` port [PORT]
     to undo: cargo xtask db restore backup_[TIME]_pre-restore
     what it replaced is kept as `words_day_before_[TIME]`; to remove it:
-      psql --dbname='postgres' --command='DROP DATABASE "words_day_before_[TIME]"'
+      psql --dbname='postgres:///postgres?host=%2Ftmp%2Fxtask%2Ddb%2Dpg%2DMJGP68&port=33619&user=tester' --command='DROP DATABASE "words_day_before_[TIME]"'
     "#);
 }
 
@@ -191,7 +192,7 @@ fn programs_that_do_not_fit() {
     exit code 3
     --- stderr
     error: no backup was taken of the PostgreSQL database `words_programs` on `[SOCKET]` port [PORT]
-    caused by: `[BIN]/pg_dump` is version 9, and version 15 or newer is needed (the server is 15)
+    caused by: `[BIN]/pg_dump` is version 9, which does not fit: the server is 15, and version 15 is needed
 
     hint: install the client programs: `sudo apt-get install postgresql-client-[MAJOR]` or `brew install postgresql@[MAJOR]`, or name their folder with `PG_BIN`
     ");
@@ -202,28 +203,38 @@ fn programs_that_do_not_fit() {
       1 first
       2 second
     error: no backup was taken of the PostgreSQL database `words_programs` on `[SOCKET]` port [PORT]
-    caused by: `[BIN]/pg_dump` is version 9, and version 15 or newer is needed (the server is 15)
+    caused by: `[BIN]/pg_dump` is version 9, which does not fit: the server is 15, and version 15 is needed
 
     hint: install the client programs: `sudo apt-get install postgresql-client-[MAJOR]` or `brew install postgresql@[MAJOR]`, or name their folder with `PG_BIN`
     ");
+}
+
+#[test]
+fn programs_that_fail() {
+    let _steady = steady();
+    let Some(cluster) = Cluster::get_or_skip() else {
+        return;
+    };
+    let database = cluster.create_database("words_broken");
+    let with = |bin: &PgBin| project(&database).env("PG_BIN", bin.path());
     let failing = "echo 'pg_dump: error: the server closed the connection' >&2; exit 1";
     let broken = PgBin::logging(cluster).script(cluster, "pg_dump", failing);
     insta::assert_snapshot!(said(&with(&broken), ["db", "backup"]), @"
     exit code 1
     --- stderr
-    error: no backup was taken of the PostgreSQL database `words_programs` on `[SOCKET]` port [PORT]
-    caused by: cannot dump the database of `postgres://tester@[SOCKET]:[PORT]/words_programs`
+    error: no backup was taken of the PostgreSQL database `words_broken` on `[SOCKET]` port [PORT]
+    caused by: cannot dump the database of `postgres://tester@[SOCKET]:[PORT]/words_broken`
     caused by: `pg_dump` ended with exit status: 1: pg_dump: error: the server closed the connection
     ");
     let silent = PgBin::logging(cluster).script(cluster, "pg_dump", "kill -9 $$");
     insta::assert_snapshot!(said(&with(&silent), ["db", "migrate-safe", "--yes"]), @"
     exit code 1
     --- stderr
-    pending on the PostgreSQL database `words_programs` on `[SOCKET]` port [PORT]:
+    pending on the PostgreSQL database `words_broken` on `[SOCKET]` port [PORT]:
       1 first
       2 second
-    error: no backup was taken of the PostgreSQL database `words_programs` on `[SOCKET]` port [PORT]
-    caused by: cannot dump the database of `postgres://tester@[SOCKET]:[PORT]/words_programs`
+    error: no backup was taken of the PostgreSQL database `words_broken` on `[SOCKET]` port [PORT]
+    caused by: cannot dump the database of `postgres://tester@[SOCKET]:[PORT]/words_broken`
     caused by: `pg_dump` ended with signal: 9 (SIGKILL) and said nothing
     ");
     let half = "case \"$*\" in *--dbname=*) exit 1 ;; esac";
@@ -234,13 +245,14 @@ fn programs_that_do_not_fit() {
     exit code 1
     --- stderr
     backup    backup_[TIME], [AGE] old ([TIME])
-    goes into PostgreSQL database `words_programs` on `[SOCKET]` port [PORT]
-    how       built beside, compared, then swapped in by name; the present `words_programs` is kept
+    taken of  PostgreSQL database `words_broken` on `[SOCKET]` port [PORT]
+    goes into PostgreSQL database `words_broken` on `[SOCKET]` port [PORT]
+    how       built beside, compared, then swapped in by name; the present `words_broken` is kept
     then      no migration was applied; 2 migrations of this checkout will be pending again
     now       0 tables, with as many rows as in the backup
     backed up as backup_[TIME]_pre-restore: 0 tables, 0 rows, [SIZE]; read back and matched
     error: the backup `backup_[TIME]` was not restored
-    caused by: cannot restore the database of `postgres://tester@[SOCKET]:[PORT]/words_programs`
+    caused by: cannot restore the database of `postgres://tester@[SOCKET]:[PORT]/words_broken`
     caused by: cannot restore the dump into a new database
     caused by: `pg_restore` ended with exit status: 1 and said nothing
     ");

@@ -196,6 +196,7 @@ fn restore() {
     exit code 0
     --- stderr
     backup    backup_[TIME]_before-lunch, [AGE] old ([TIME])
+    taken of  SQLite database `[DIR]/project/database/app.db`
     goes into SQLite database `[DIR]/project/database/app.db`
     how       copied into the live file in one transaction; open connections see it
     then      migration 1 was the last one applied; 1 migration of this checkout will be pending again
@@ -212,6 +213,7 @@ fn restore() {
     exit code 0
     --- stderr
     backup    backup_[TIME]_before-lunch, [AGE] old ([TIME])
+    taken of  SQLite database `[DIR]/project/database/app.db`
     goes into SQLite database `[DIR]/project/database/app.db`
     how       the file is missing and will be created
     then      migration 1 was the last one applied; 1 migration of this checkout will be pending again

@@ -100,7 +100,17 @@ fn objects_of_another_role_are_left_alone() {
     let before = admin.psql(oids);
     theirs.psql("INSERT INTO their_notes VALUES (2, 'after');");
     case.query("UPDATE t SET name = 'changed';");
-    case.restore("latest");
+    let refused = case
+        .project
+        .run(["db", "restore", "latest", "--yes"])
+        .expect_code(3);
+    says(
+        &refused,
+        &["table `their_notes` of another role has 2 rows, 1 in the backup"],
+    );
+    case.project
+        .run(["db", "restore", "latest", "--force"])
+        .expect_code(0);
     assert_eq!(case.query(ROWS), EXPECTED);
     assert_eq!(admin.psql(oids), before, "never dropped");
     let notes = "SELECT note FROM their_notes ORDER BY id;";
