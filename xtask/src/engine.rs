@@ -109,6 +109,13 @@ pub trait Engine {
         ran: &mut dyn FnMut(MigrationRan),
     ) -> Result<()>;
 
+    /// Keeps other writers out until the restore is done or the engine is
+    /// dropped, where the engine can: what is written after the safety backup
+    /// would be lost.
+    fn hold_writers(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Decides how to restore; refuses what cannot end well. Reads only.
     fn prepare_restore(&mut self, dump: &VerifiedDump) -> Result<RestoreWay>;
 

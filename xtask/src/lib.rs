@@ -46,7 +46,7 @@
 //! pause may fall into the gap between dump and migration.
 //!
 //! **Backup**: claim the id (a folder `.<id>.partial`, created, never
-//! overwritten) → dump into it → flush → read back from the disk and match →
+//! overwritten) → dump into it (`pg_restore` reads along) → flush → read back from the disk and match →
 //! name the dump without overwriting → flush the folder → manifest last →
 //! flush. The dump is matched before it has a manifest, so a backup that does
 //! not match itself never exists, not even for a moment. A power cut leaves a

@@ -13,7 +13,7 @@ use crate::values::database::{AppliedMigration, DatabaseFacts};
 use crate::values::failure::{Failure, Outcome};
 use crate::values::id::Reason;
 use crate::values::manifest::{Manifest, PendingMigration};
-use crate::values::plan::{MigrationPlan, MigrationRan, describe};
+use crate::values::plan::{Migration, MigrationPlan, MigrationRan, describe};
 use crate::vault::Backup;
 
 #[derive(Serialize)]
@@ -178,7 +178,7 @@ fn explain(
     };
     let what = match &history {
         Ok(history) => {
-            let name = |m: &crate::values::plan::Migration| m.version.to_string();
+            let name = |m: &Migration| m.version.to_string();
             let (committed, not): (Vec<_>, Vec<_>) = plan
                 .pending
                 .iter()
@@ -187,9 +187,9 @@ fn explain(
                 [] => "none".to_owned(),
                 some => some.iter().map(|m| name(m)).collect::<Vec<_>>().join(", "),
             };
-            let partly = not.first().filter(|m| m.no_tx).map(|m| {
+            let partly = not.first().filter(|m| commits_itself(m)).map(|m| {
                 format!(
-                    "; {} runs without a transaction, and a part of it may be in the database",
+                    "; {} does not run in one transaction, and a part of it may be in the database",
                     m.version
                 )
             });
@@ -219,6 +219,15 @@ fn explain(
 
 fn is_interrupted(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<Interrupted>())
+}
+
+/// Without sqlx's transaction, or with a COMMIT of its own that ends it.
+fn commits_itself(migration: &Migration) -> bool {
+    let sql = migration.sql.as_str().to_ascii_uppercase();
+    migration.no_tx
+        || sql
+            .split(|c: char| !c.is_ascii_alphabetic())
+            .any(|word| word == "COMMIT")
 }
 
 fn restore_command(backup: &Backup) -> String {

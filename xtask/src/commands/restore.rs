@@ -59,7 +59,10 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
     confirm(scene, arguments, &dump)?;
 
     let safety = match exists {
-        true => take_safety_backup(scene, &mut *engine, arguments)?,
+        true => {
+            engine.hold_writers()?;
+            take_safety_backup(scene, &mut *engine, arguments)?
+        }
         false => None,
     };
     let staging = scene.vault.staging("restore")?;

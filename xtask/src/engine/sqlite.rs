@@ -17,6 +17,7 @@ use crate::values::verified_dump::VerifiedDump;
 
 mod copy;
 mod dump;
+mod hold;
 mod inspect;
 mod restore;
 
@@ -26,6 +27,7 @@ pub struct Sqlite {
     read_only: bool,
     bookkeeping: Bookkeeping,
     runtime: Runtime,
+    held: Option<hold::Hold>,
 }
 
 impl Sqlite {
@@ -48,6 +50,7 @@ impl Sqlite {
             read_only: url.read_only,
             bookkeeping,
             runtime: Runtime::new(interrupt)?,
+            held: None,
         })
     }
 
@@ -141,6 +144,17 @@ impl Engine for Sqlite {
         self.read(|connection| inspect::history(connection, &self.bookkeeping.table))
     }
 
+    fn settled_history(&mut self) -> Result<Vec<AppliedMigration>> {
+        match inspect::open_to_read(&self.path, self.require_file())? {
+            Some(connection) => {
+                // The interrupted statement may still hold its lock for a moment.
+                connection.busy_timeout(inspect::BUSY_WAIT)?;
+                inspect::history(&connection, &self.bookkeeping.table)
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// SQLite has no lock that outlives a statement and lets others read; the
     /// vault's lock is the one that counts.
     fn lock(&mut self) -> Result<()> {
@@ -205,6 +219,13 @@ impl Engine for Sqlite {
                 }
             })
         })
+    }
+
+    fn hold_writers(&mut self) -> Result<()> {
+        if restore::damage(self).is_none() {
+            self.held = Some(hold::hold(self)?);
+        }
+        Ok(())
     }
 
     fn prepare_restore(&mut self, dump: &VerifiedDump) -> Result<RestoreWay> {

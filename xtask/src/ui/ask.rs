@@ -149,7 +149,8 @@ fn read_word(term: &Term) -> io::Result<Option<String>> {
                 word.push(c);
                 write!(&mut &*term, "{c}")?;
             }
-            _ => {}
+            // A key that is no letter is not part of the word, and is not passed over either.
+            _ => word.push('\u{fffd}'),
         }
     }
 }

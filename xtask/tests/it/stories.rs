@@ -7,6 +7,7 @@ mod postgres;
 mod sqlite;
 mod waits;
 mod way_back;
+mod writers;
 
 use crate::project::Project;
 use crate::setup::{Case, database_digests, says, text, versions};

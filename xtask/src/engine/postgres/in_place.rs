@@ -231,18 +231,20 @@ pub async fn changed_tables_of_others(
             .iter()
             .any(|(schema, name)| *schema == t.schema && *name == t.name)
     });
-    let now = inspect::count_rows(session, &tables, None).await?;
     let then = dump.manifest().contents();
+    let in_backup = |schema: &str, name: &str| {
+        let mut tables = then.tables.iter();
+        tables
+            .find(|t| t.schema == schema && t.name == name)
+            .map(|t| t.rows)
+    };
+    tables.retain(|table| in_backup(&table.schema, &table.name).is_some());
+    let now = inspect::count_rows(session, &tables, None).await?;
     let changed = now.iter().filter_map(|now| {
-        let then = then
-            .tables
-            .iter()
-            .find(|t| t.schema == now.schema && t.name == now.name)?;
-        (then.rows != now.rows).then(|| {
-            format!(
-                "table `{now}` of another role has {} rows, {} in the backup",
-                now.rows, then.rows
-            )
+        let then = in_backup(&now.schema, &now.name)?;
+        (then != now.rows).then(|| {
+            let rows = now.rows;
+            format!("table `{now}` of another role has {rows} rows, {then} in the backup")
         })
     });
     Ok(changed.collect())

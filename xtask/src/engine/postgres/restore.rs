@@ -52,6 +52,11 @@ pub fn prepare(postgres: &Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
             way.description = "in one transaction that first drops what you own there".into();
             way.warnings.extend(toc.left_out());
             way.warnings.extend(properties_kept(&target, dump)?);
+            way.warnings.push(
+                "stop the application first: what it writes between the safety backup and the \
+                 restore is in neither"
+                    .into(),
+            );
             let changed = in_place::changed_tables_of_others(postgres, dump);
             way.obstacles = postgres.runtime.block_on(changed)?;
         }

@@ -23,6 +23,19 @@ pub fn copy(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<()> {
+    copy_if(from, to, patience, progress, interrupt, &|| Ok(()))
+}
+
+/// As [`copy`]; once `to` is locked and before anything is written, `is_right`
+/// has the last word.
+pub fn copy_if(
+    from: &Connection,
+    to: &mut Connection,
+    patience: Duration,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+    is_right: &dyn Fn() -> Result<()>,
+) -> Result<()> {
     let page_bytes: u64 = from
         .query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0))
         .context("cannot read the page size")?
@@ -30,10 +43,16 @@ pub fn copy(
     let backup = Backup::new(from, to).context("cannot begin to copy")?;
     let mut deadline = Instant::now() + patience;
     let mut copied = 0;
+    // A step of no pages takes the locks.
+    let mut pages = 0;
     loop {
         interrupt.check()?;
-        match backup.step(PAGES_A_STEP).context("cannot copy the pages")? {
+        match backup.step(pages).context("cannot copy the pages")? {
             StepResult::Done => return Ok(()),
+            StepResult::More if pages == 0 => {
+                is_right()?;
+                pages = PAGES_A_STEP;
+            }
             StepResult::More => deadline = Instant::now() + patience,
             StepResult::Busy | StepResult::Locked if Instant::now() < deadline => {
                 std::thread::sleep(POLL);

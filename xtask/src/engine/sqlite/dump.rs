@@ -5,10 +5,11 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::hold::Hold;
 use super::inspect::{self, BUSY_SLICE, BUSY_WAIT};
 use super::{Sqlite, copy};
 use crate::engine::pump::pump;
@@ -25,19 +26,14 @@ pub fn dump(
     progress: &dyn Progress,
 ) -> Result<Dumped> {
     let copied = staging.join("copy.db");
-    let source = inspect::patiently(sqlite.interrupt(), || open_source(sqlite))?;
-    let taken_at = Utc::now();
     let estimate = sqlite.prepare_dump()?.raw_size_bytes;
-    progress.begin("copy", Some(estimate));
-    let done = copy_to_new_file(&source, &copied, progress, sqlite.interrupt());
-    progress.end();
-    done?;
-    drop(source);
+    let taken_at = copy_of_one_moment(sqlite, &copied, estimate, progress)?;
 
     // Packing and checking read the same file at once; both are the time of a backup.
+    let interrupt = sqlite.interrupt();
     let (checked, packed) = std::thread::scope(|scope| {
-        let packing = scope.spawn(|| pack(&copied, sink, progress, sqlite.interrupt()));
-        let checked = check(&copied, &sqlite.bookkeeping.table, sqlite.interrupt());
+        let packing = scope.spawn(|| pack(&copied, sink, progress, interrupt));
+        let checked = check(&copied, &sqlite.bookkeeping.table, interrupt);
         (checked, packing.join())
     });
     packed.map_err(|_| Failure::unexpected("the packing thread panicked"))??;
@@ -49,6 +45,44 @@ pub fn dump(
         contents,
         dump_tool: format!("SQLite {}", rusqlite::version()),
     })
+}
+
+/// A read transaction pins one moment for all steps of the copy. A writer in
+/// WAL mode goes on meanwhile; in the other modes it waits.
+fn copy_of_one_moment(
+    sqlite: &Sqlite,
+    copied: &Path,
+    estimate: u64,
+    progress: &dyn Progress,
+) -> Result<DateTime<Utc>> {
+    let opened;
+    let source = match &sqlite.held {
+        Some(Hold::Exclusive(holder)) => holder,
+        _ => {
+            opened = inspect::patiently(sqlite.interrupt(), || open_source(sqlite))?;
+            &opened
+        }
+    };
+    inspect::patiently(sqlite.interrupt(), || begin_to_read(source))?;
+    let taken_at = Utc::now();
+    progress.begin("copy", Some(estimate));
+    let done = copy_to_new_file(source, copied, progress, sqlite.interrupt());
+    progress.end();
+    source
+        .execute_batch("COMMIT")
+        .context("cannot end reading")?;
+    done.map(|()| taken_at)
+}
+
+fn begin_to_read(source: &Connection) -> Result<()> {
+    if source.is_autocommit() {
+        source
+            .execute_batch("BEGIN")
+            .context("cannot begin to read")?;
+    }
+    source
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+        .context("cannot begin to read")
 }
 
 /// Writable when it may be: a journal that a crash left must be played back before reading.
@@ -69,11 +103,6 @@ fn open_source(sqlite: &Sqlite) -> Result<Connection> {
     source.busy_timeout(BUSY_SLICE)?;
     // A backup reads; when to move the WAL into the file is the application's business.
     source.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    // A read transaction pins one moment for all steps of the copy. A writer
-    // in WAL mode goes on meanwhile; in the other modes it waits.
-    source
-        .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema")
-        .context("cannot begin to read")?;
     Ok(source)
 }
 

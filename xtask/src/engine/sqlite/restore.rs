@@ -10,6 +10,7 @@ use chrono::Utc;
 use rusqlite::{Connection, OpenFlags};
 
 use super::dump::check;
+use super::hold::{self, Hold};
 use super::inspect::{self, BUSY_SLICE, BUSY_WAIT};
 use super::{Sqlite, copy};
 use crate::durable;
@@ -42,7 +43,7 @@ pub fn prepare(sqlite: &Sqlite, _dump: &VerifiedDump) -> Result<RestoreWay> {
 }
 
 /// Why the live file cannot take a restore, if it can't.
-fn damage(sqlite: &Sqlite) -> Option<String> {
+pub fn damage(sqlite: &Sqlite) -> Option<String> {
     let looked = inspect::open_to_read(&sqlite.path, Ok(())).and_then(|connection| {
         if let Some(connection) = connection {
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
@@ -56,7 +57,7 @@ fn damage(sqlite: &Sqlite) -> Option<String> {
 }
 
 pub fn restore(
-    sqlite: &Sqlite,
+    sqlite: &mut Sqlite,
     dump: &VerifiedDump,
     staging: &Path,
     progress: &dyn Progress,
@@ -85,16 +86,34 @@ pub fn restore(
 }
 
 fn copy_into_live(
-    sqlite: &Sqlite,
+    sqlite: &mut Sqlite,
     dump: &VerifiedDump,
     beside: &Path,
     progress: &dyn Progress,
 ) -> Result<()> {
     let source = inspect::open_unchanging(beside)?;
-    let mut live = open_live(sqlite)?;
-    inspect::patiently(sqlite.interrupt(), || adopt_page_size(&source, &live))?;
+    let (mut live, watch) = match sqlite.held.take() {
+        Some(Hold::Exclusive(holder)) => (holder, None),
+        Some(Hold::Wal {
+            holder,
+            watch,
+            version,
+        }) => {
+            let live = open_live(sqlite)?;
+            // From here to the first step of the copy others could write; the watch tells.
+            drop(holder);
+            (live, Some((watch, version)))
+        }
+        None => (open_live(sqlite)?, None),
+    };
+    let changes_mode = inspect::patiently(sqlite.interrupt(), || adopt_page_size(&source, &live))?;
+    let is_right = || match &watch {
+        Some((watch, version)) if !changes_mode => hold::require_unchanged(watch, *version),
+        _ => Ok(()),
+    };
     progress.begin("restore", Some(dump.manifest().dump.raw_size_bytes));
-    let copied = copy::copy(&source, &mut live, PATIENCE, progress, sqlite.interrupt());
+    let interrupt = sqlite.interrupt();
+    let copied = copy::copy_if(&source, &mut live, PATIENCE, progress, interrupt, &is_right);
     progress.end();
     copied?;
     // The restored pages may still be in the WAL. They are committed; this only saves space.
@@ -182,8 +201,8 @@ fn open_live(sqlite: &Sqlite) -> Result<Connection> {
 }
 
 /// A page size cannot change in WAL mode. Leaving that mode changes no data,
-/// and the copy brings the mode of the backup with it.
-fn adopt_page_size(source: &Connection, live: &Connection) -> Result<()> {
+/// and the copy brings the mode of the backup with it. Says whether it was left.
+fn adopt_page_size(source: &Connection, live: &Connection) -> Result<bool> {
     let page_size = |connection: &Connection| -> rusqlite::Result<i64> {
         connection.query_row("PRAGMA page_size", [], |row| row.get(0))
     };
@@ -191,13 +210,13 @@ fn adopt_page_size(source: &Connection, live: &Connection) -> Result<()> {
         .query_row("PRAGMA journal_mode", [], |row| row.get(0))
         .context("cannot read the journal mode")?;
     if mode != "wal" || page_size(source)? == page_size(live)? {
-        return Ok(());
+        return Ok(false);
     }
     let mode: String = live
         .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
         .context("cannot leave WAL mode to change the page size")?;
     if mode == "delete" {
-        Ok(())
+        Ok(true)
     } else {
         Err(copy::locked(BUSY_WAIT))
     }

@@ -149,7 +149,7 @@ fn one_without_a_transaction_that_fails() {
     pending on the SQLite database `[DIR]/project/database/app.db`:
       2 second  (without a transaction: a failure leaves the statements before it)
     backed up as backup_[TIME]_pre-migrate: 2 tables, 2 rows, [SIZE]; read back and matched
-    error: the migrations of the SQLite database `[DIR]/project/database/app.db` stopped: committed: none; not committed: 2; 2 runs without a transaction, and a part of it may be in the database
+    error: the migrations of the SQLite database `[DIR]/project/database/app.db` stopped: committed: none; not committed: 2; 2 does not run in one transaction, and a part of it may be in the database
     caused by: migration 2 (second) failed
     caused by: no such function: broken
 
@@ -161,7 +161,7 @@ fn one_without_a_transaction_that_fails() {
     pending on the SQLite database `[DIR]/project/database/app.db`:
       2 second  (without a transaction: a failure leaves the statements before it)
     backed up as backup_[TIME]_pre-migrate: 3 tables, 2 rows, [SIZE]; read back and matched
-    error: the migrations of the SQLite database `[DIR]/project/database/app.db` stopped: committed: none; not committed: 2; 2 runs without a transaction, and a part of it may be in the database
+    error: the migrations of the SQLite database `[DIR]/project/database/app.db` stopped: committed: none; not committed: 2; 2 does not run in one transaction, and a part of it may be in the database
     caused by: migration 2 (second) failed
     caused by: table half already exists
 

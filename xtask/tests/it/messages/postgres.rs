@@ -34,7 +34,11 @@ fn a_day() {
     vault  [DIR]/project/database/backups, 0 backups
     tables      none
     ");
-    insta::assert_snapshot!(said(&project, ["db", "migrate-safe", "--yes"]), @"
+    a_day_goes_on(&project, &database);
+}
+
+fn a_day_goes_on(project: &Project, database: &Database) {
+    insta::assert_snapshot!(said(project, ["db", "migrate-safe", "--yes"]), @"
     exit code 0
     --- stderr
     pending on the PostgreSQL database `words_day` on `[SOCKET]` port [PORT]:
@@ -45,7 +49,7 @@ fn a_day() {
     applied 2 second in [N] ms
     2 applied; the way back is `cargo xtask db restore backup_[TIME]_pre-migrate`
     ");
-    insta::assert_snapshot!(said(&project, ["db", "status"]), @"
+    insta::assert_snapshot!(said(project, ["db", "status"]), @"
     exit code 0
     --- stdout
     database    PostgreSQL database `words_day` on `[SOCKET]` port [PORT]
@@ -61,13 +65,13 @@ fn a_day() {
      second               0
     ");
     database.psql("INSERT INTO first VALUES (1), (2)");
-    insta::assert_snapshot!(said(&project, ["db", "list"]), @"
+    insta::assert_snapshot!(said(project, ["db", "list"]), @"
     exit code 0
     --- stdout
-     id                                    reason       database                  age   size  tables  rows  migration
+     id                                    reason       database  age  size  tables  rows  migration
      backup_[TIME]_pre-migrate  pre-migrate  words_day (PostgreSQL)  [AGE]  [SIZE]  0     0  none
     ");
-    insta::assert_snapshot!(said(&project, ["db", "restore", "latest", "--yes"]), @r#"
+    insta::assert_snapshot!(said(project, ["db", "restore", "latest", "--yes"]), @r#"
     exit code 0
     --- stderr
     backup    backup_[TIME]_pre-migrate, [AGE] old ([TIME])
@@ -83,7 +87,7 @@ fn a_day() {
     restored `backup_[TIME]_pre-migrate` into the PostgreSQL database `words_day` on `[SOCKET]` port [PORT]
     to undo: cargo xtask db restore backup_[TIME]_pre-restore
     what it replaced is kept as `words_day_before_[TIME]`; to remove it:
-      psql --dbname='postgres:///postgres?host=%2Ftmp%2Fxtask%2Ddb%2Dpg%2DMJGP68&port=33619&user=tester' --command='DROP DATABASE "words_day_before_[TIME]"'
+      psql --dbname='postgres:///postgres?host=%2Ftmp%2Fxtask%2Ddb%2Dpg%2DbByXFD&port=34967&user=tester' --command='DROP DATABASE "words_day_before_[TIME]"'
     "#);
 }
 

@@ -27,7 +27,7 @@ fn list() {
     insta::assert_snapshot!(said(&project, ["db", "list"]), @"
     exit code 0
     --- stdout
-     id                                     reason       database         age   size  tables  rows  migration
+     id                                     reason       database  age  size  tables  rows  migration
      backup_[TIME]_before-lunch  manual       app.db (SQLite)  [AGE]  [SIZE]  2     2  1
      backup_[TIME]_pre-migrate   pre-migrate  app.db (SQLite)  [AGE]  [SIZE]  0     0  none
     --- stderr

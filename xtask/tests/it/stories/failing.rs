@@ -116,7 +116,7 @@ fn a_migration_without_a_transaction_fails_part_way() {
             &failed,
             &[
                 "committed: none; not committed: 2",
-                "2 runs without a transaction, and a part of it may be in the database",
+                "2 does not run in one transaction, and a part of it may be in the database",
             ],
         );
         assert_eq!(case.query("SELECT count(*) FROM half;"), ["0"], "the part");
