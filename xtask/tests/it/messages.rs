@@ -36,6 +36,7 @@ const UNSTEADY: &[(&str, &str)] = &[
     (r"\bpid \d+\b", "pid [PID]"),
     (r"\bport \d{4,5}\b", "port [PORT]"),
     (r":\d{5}/", ":[PORT]/"),
+    (r"host=%2F[^&']+&port=\d+", "host=[SOCKET]&port=[PORT]"),
     (r"/tmp/xtask-db-pg-\w+", "[SOCKET]"),
     (r"(/[^\s/`]+)+/xtask-db-bin-\w+", "[BIN]"),
     (r"/\S+/bin/pg_", "[BIN]/pg_"),

@@ -188,6 +188,8 @@ fn what_cannot_be_read_is_wrong_usage() {
         "postgres://[::1/shop",
         "postgres://host/shop?sslmode=sometimes",
         "postgres://host/shop?service=live",
+        "postgres://host/shop?sslmod=require",
+        "postgres://one,two/shop?target_session_attrs=read-write",
     ] {
         let output = Project::new().run(["db", "status", "--database-url", url]);
         assert_eq!(output.code, 2, "{url}\n{output}");
@@ -196,6 +198,21 @@ fn what_cannot_be_read_is_wrong_usage() {
             output.stderr.starts_with("error: ") && says_what_to_do,
             "{url}\n{output}"
         );
+    }
+}
+
+/// What a missing secret looks like in CI. The default would be another database.
+#[test]
+fn an_empty_variable_is_wrong_usage() {
+    for empty in ["", "  "] {
+        let project = Project::new().database_url(empty);
+        let output = project.run(["db", "migrate-safe", "--yes"]);
+        assert_eq!(output.code, 2, "{output}");
+        assert!(
+            output.stderr.contains("`DATABASE_URL` is set, and empty"),
+            "{output}"
+        );
+        assert!(!project.sqlite_path().exists() && project.vault_files().is_empty());
     }
 }
 

@@ -177,6 +177,7 @@ async fn create(
     session
         .execute(AssertSqlSafe(sql))
         .await
+        .map_err(|error| missing(error.into()))
         .with_context(|| format!("cannot create the database `{name}` to restore into"))?;
     let guard = connect::connect_to(&postgres.url, Some(name))
         .await?
@@ -277,10 +278,25 @@ fn fill_and_compare(
     compared
 }
 
+/// A role or tablespace is the server's and not the backup's: it must be there before.
+fn missing(error: anyhow::Error) -> anyhow::Error {
+    let said = error.root_cause().to_string();
+    let is_missing = ["role \"", "tablespace \""]
+        .iter()
+        .any(|what| said.contains(what))
+        && said.contains("does not exist");
+    if !is_missing {
+        return error;
+    }
+    let failure = Failure::refused("the server lacks a role or tablespace that the backup needs");
+    error.context(failure.hint("create it first, a role with: createuser --no-login NAME"))
+}
+
 /// pg_restore speaks of its input file when the dump itself is at fault.
 fn explain(error: anyhow::Error) -> anyhow::Error {
     let step = "cannot restore the dump into a new database";
-    if error.to_string().contains("input file") {
+    let error = missing(error);
+    if error.root_cause().to_string().contains("input file") {
         error.context(Failure::untrusted(step))
     } else {
         error.context(step)

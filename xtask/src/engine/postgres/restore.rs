@@ -40,6 +40,8 @@ pub fn prepare(postgres: &Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
     };
     match decide(postgres, &target, dump)? {
         Way::Rebuild if now => {
+            let slots = target::slots(&mut target.maintenance.session, &database);
+            way.warnings.extend(postgres.runtime.block_on(slots)?);
             way.description = format!(
                 "built beside, compared, then swapped in by name; the present `{database}` is kept"
             );

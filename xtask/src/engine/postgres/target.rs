@@ -117,3 +117,20 @@ pub async fn sessions(session: &mut PgConnection, database: &str) -> Result<Vec<
     .await
     .context("cannot ask for the other sessions")
 }
+
+/// Logical replication slots belong to the database that will be kept aside.
+pub async fn slots(session: &mut PgConnection, database: &str) -> Result<Vec<String>> {
+    let slots: Vec<String> = sqlx::query_scalar(
+        "SELECT slot_name::text FROM pg_replication_slots WHERE database = $1 ORDER BY 1",
+    )
+    .bind(database)
+    .fetch_all(session)
+    .await
+    .context("cannot ask for replication slots")?;
+    let line = |slot: String| {
+        format!(
+            "the replication slot `{slot}` stays with the kept database and holds back WAL: drop it and make it anew"
+        )
+    };
+    Ok(slots.into_iter().map(line).collect())
+}

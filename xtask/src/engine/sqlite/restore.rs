@@ -106,10 +106,18 @@ fn copy_into_live(
         }
         None => (open_live(sqlite)?, None),
     };
-    let changes_mode = inspect::patiently(sqlite.interrupt(), || adopt_page_size(&source, &live))?;
+    let watch = match watch {
+        // Leaving WAL mode needs the file for one connection alone.
+        Some((watch, version)) if page_size(&source)? != page_size(&live)? => {
+            hold::require_unchanged(&watch, version)?;
+            None
+        }
+        watch => watch,
+    };
+    inspect::patiently(sqlite.interrupt(), || adopt_page_size(&source, &live))?;
     let is_right = || match &watch {
-        Some((watch, version)) if !changes_mode => hold::require_unchanged(watch, *version),
-        _ => Ok(()),
+        Some((watch, version)) => hold::require_unchanged(watch, *version),
+        None => Ok(()),
     };
     progress.begin("restore", Some(dump.manifest().dump.raw_size_bytes));
     let interrupt = sqlite.interrupt();
@@ -200,23 +208,26 @@ fn open_live(sqlite: &Sqlite) -> Result<Connection> {
     Ok(live)
 }
 
+fn page_size(connection: &Connection) -> Result<i64> {
+    connection
+        .query_row("PRAGMA page_size", [], |row| row.get(0))
+        .context("cannot read the page size")
+}
+
 /// A page size cannot change in WAL mode. Leaving that mode changes no data,
-/// and the copy brings the mode of the backup with it. Says whether it was left.
-fn adopt_page_size(source: &Connection, live: &Connection) -> Result<bool> {
-    let page_size = |connection: &Connection| -> rusqlite::Result<i64> {
-        connection.query_row("PRAGMA page_size", [], |row| row.get(0))
-    };
+/// and the copy brings the mode of the backup with it.
+fn adopt_page_size(source: &Connection, live: &Connection) -> Result<()> {
     let mode: String = live
         .query_row("PRAGMA journal_mode", [], |row| row.get(0))
         .context("cannot read the journal mode")?;
     if mode != "wal" || page_size(source)? == page_size(live)? {
-        return Ok(false);
+        return Ok(());
     }
     let mode: String = live
         .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
         .context("cannot leave WAL mode to change the page size")?;
     if mode == "delete" {
-        Ok(true)
+        Ok(())
     } else {
         Err(copy::locked(BUSY_WAIT))
     }

@@ -162,6 +162,13 @@ impl PostgresUrl {
                     "sqlx does not read the parameter `{key}`; `PGPASSFILE` and `PGPASSWORD` work"
                 )));
             }
+            // Each session goes to the first host that answers, and a backup of a
+            // standby with a migration of its primary would be two databases.
+            "target_session_attrs" if value != "any" => {
+                return Err(not_a_url(
+                    "`target_session_attrs` is not supported: name the primary's host alone",
+                ));
+            }
             key if LIBPQ_ONLY.contains(&key) => self.libpq.push((key.into(), value)),
             key => {
                 if let Some(name) = key
@@ -169,6 +176,9 @@ impl PostgresUrl {
                     .and_then(|k| k.strip_suffix(']'))
                 {
                     self.add_options(&format!("-c {name}={}", escape_option(&value)));
+                } else if key.starts_with("ssl") {
+                    // A mistyped one would switch the encryption off without a word.
+                    return Err(not_a_url(&format!("there is no parameter `{key}`")));
                 }
                 // Anything else belongs to some other client (`pgbouncer`, `schema`,
                 // `connection_limit`, …); sqlx passes over it, and libpq would refuse it.

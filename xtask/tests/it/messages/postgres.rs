@@ -87,7 +87,7 @@ fn a_day_goes_on(project: &Project, database: &Database) {
     restored `backup_[TIME]_pre-migrate` into the PostgreSQL database `words_day` on `[SOCKET]` port [PORT]
     to undo: cargo xtask db restore backup_[TIME]_pre-restore
     what it replaced is kept as `words_day_before_[TIME]`; to remove it:
-      psql --dbname='postgres:///postgres?host=%2Ftmp%2Fxtask%2Ddb%2Dpg%2DbByXFD&port=34967&user=tester' --command='DROP DATABASE "words_day_before_[TIME]"'
+      psql --dbname='postgres:///postgres?host=[SOCKET]&port=[PORT]&user=tester' --command='DROP DATABASE "words_day_before_[TIME]"'
     "#);
 }
 
