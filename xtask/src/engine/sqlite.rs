@@ -19,6 +19,7 @@ mod copy;
 mod dump;
 mod hold;
 mod inspect;
+mod migrate;
 mod restore;
 
 pub struct Sqlite {
@@ -91,24 +92,6 @@ impl Sqlite {
                 .into(),
         )
     }
-}
-
-/// Another process held the write lock before anything of ours was written.
-fn is_locked_out(error: &anyhow::Error) -> bool {
-    const SQLITE_BUSY: i32 = 5;
-    let busy = error
-        .chain()
-        .filter_map(|cause| {
-            cause
-                .downcast_ref::<sqlx::Error>()?
-                .as_database_error()?
-                .code()
-        })
-        .any(|code| {
-            code.parse()
-                .is_ok_and(|code: i32| code & 0xff == SQLITE_BUSY)
-        });
-    busy && error.downcast_ref::<Failure>().is_none()
 }
 
 impl Engine for Sqlite {
@@ -192,33 +175,7 @@ impl Engine for Sqlite {
         pending: &[Migration],
         ran: &mut dyn FnMut(MigrationRan),
     ) -> Result<()> {
-        use sqlx::{ConnectOptions, Connection};
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&self.path);
-        self.runtime.block_on(async {
-            let mut connection = options
-                .connect()
-                .await
-                .with_context(|| format!("cannot open the database `{}`", self.path.display()))?;
-            // Who holds the write lock now would make the first migration fail,
-            // and a failed migration looks worse than a refusal.
-            sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK")
-                .execute(&mut connection)
-                .await
-                .map_err(|error| match is_locked_out(&anyhow::Error::new(error)) {
-                    true => copy::locked(inspect::BUSY_WAIT),
-                    false => anyhow::anyhow!("cannot begin to write to the database"),
-                })?;
-            let done = super::migrate::run(&mut connection, &self.bookkeeping, pending, ran).await;
-            // The migrations are committed or rolled back; a close that fails changes neither.
-            let _ = connection.close().await;
-            done.map_err(|error| {
-                if is_locked_out(&error) {
-                    copy::locked(inspect::BUSY_WAIT)
-                } else {
-                    error
-                }
-            })
-        })
+        migrate::migrate(self, pending, ran)
     }
 
     fn hold_writers(&mut self) -> Result<()> {
