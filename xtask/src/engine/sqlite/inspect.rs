@@ -1,4 +1,4 @@
-//! What a SQLite file holds. Read-only connections; nothing is created.
+//! What a SQLite file holds. Connections that may only ask; nothing is created.
 
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
