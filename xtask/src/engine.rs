@@ -31,6 +31,8 @@ pub struct Dumped {
     pub contents: Contents,
     /// The program or library that wrote the dump, with its version.
     pub dump_tool: String,
+    /// What the dump does not hold; one line each.
+    pub warnings: Vec<String>,
 }
 
 /// What a dump needs; found before anything is written.

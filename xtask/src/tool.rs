@@ -98,6 +98,7 @@ pub struct Running {
 /// Which of the standard streams are pipes; the others lead nowhere.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Pipes {
+    None,
     Stdin,
     Stdout,
     Both,
@@ -112,8 +113,8 @@ impl Running {
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let pipe_if = |piped| if piped { Stdio::piped() } else { Stdio::null() };
         command
-            .stdin(pipe_if(pipes != Pipes::Stdout))
-            .stdout(pipe_if(pipes != Pipes::Stdin))
+            .stdin(pipe_if(matches!(pipes, Pipes::Stdin | Pipes::Both)))
+            .stdout(pipe_if(matches!(pipes, Pipes::Stdout | Pipes::Both)))
             .stderr(Stdio::piped());
         let mut child = command
             .spawn()

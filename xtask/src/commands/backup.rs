@@ -87,6 +87,9 @@ fn take_of(
     let mut draft = scene.vault.draft(began, label.as_ref(), facts.engine)?;
     let staging = draft.workplace()?;
     let dumped = engine.dump(&mut draft, &staging, &progress)?;
+    for warning in &dumped.warnings {
+        scene.ui.insist(format!("warning: {warning}"));
+    }
     let staged = draft.finish()?;
     let manifest = describe(scene, reason, label, dumped, &staged)?;
     let read_back = scene

@@ -18,6 +18,7 @@ use crate::values::verified_dump::VerifiedDump;
 
 mod connect;
 mod dump;
+mod fill;
 mod in_place;
 mod inspect;
 mod lock;
@@ -25,6 +26,7 @@ mod migrate;
 mod programs;
 mod properties;
 mod rebuild;
+mod replay;
 mod restore;
 mod script;
 mod swap;

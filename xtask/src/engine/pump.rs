@@ -42,3 +42,9 @@ pub fn refuse_unreadable<T>(pumped: Result<T>) -> Result<Result<T>> {
         pumped => Ok(pumped),
     }
 }
+
+/// Whether bytes could not be passed on because the reader has gone.
+pub fn nobody_reads(error: &anyhow::Error) -> bool {
+    let io = error.root_cause().downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}

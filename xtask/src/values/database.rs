@@ -114,6 +114,10 @@ pub struct DatabaseProperties {
     pub grants: Option<Vec<Grant>>,
     /// `ALTER DATABASE … SET` and `ALTER ROLE … IN DATABASE … SET`.
     pub settings: Vec<Setting>,
+    /// The schemas in which the session of the backup found unqualified names,
+    /// in their order; functions may need them while a dump is restored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search_path: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

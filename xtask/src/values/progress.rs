@@ -9,3 +9,12 @@ pub trait Progress: Sync {
     /// The step is over, well or badly.
     fn end(&self);
 }
+
+/// For a step that is too short to be shown.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, _: u64) {}
+    fn end(&self) {}
+}

@@ -5,6 +5,7 @@ mod compat;
 mod contract;
 mod damage;
 mod exec;
+mod hard_to_restore;
 mod harness;
 mod interrupt;
 mod json;

@@ -11,8 +11,8 @@ use sqlx::{Executor, PgConnection};
 use xshell::cmd;
 
 use super::Postgres;
-use super::connect::{self, Libpq};
-use super::{inspect, programs};
+use super::connect::{self, Connected, Libpq};
+use super::{inspect, programs, target};
 use crate::engine::Dumped;
 use crate::engine::pump::pump;
 use crate::tool::{self, Pipes, Program, Running};
@@ -30,6 +30,7 @@ struct Snapshot {
     facts: DatabaseFacts,
     taken_at: chrono::DateTime<Utc>,
     estimate: u64,
+    warnings: Vec<String>,
     libpq: Libpq,
     pg_dump: Program,
     pg_restore: Program,
@@ -78,6 +79,7 @@ pub fn dump(
         facts: snapshot.facts,
         contents,
         dump_tool: snapshot.pg_dump.version,
+        warnings: snapshot.warnings,
     })
 }
 
@@ -141,6 +143,7 @@ async fn take_snapshot(postgres: &Postgres, staging: &Path) -> Result<Snapshot> 
         ],
         staging,
     )?;
+    let warnings = left_out(&mut connected).await?;
     let mut session = connected.session;
     session
         .execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -157,10 +160,28 @@ async fn take_snapshot(postgres: &Postgres, staging: &Path) -> Result<Snapshot> 
         facts,
         taken_at,
         estimate,
+        warnings,
         libpq,
         pg_dump,
         pg_restore,
     })
+}
+
+/// What `pg_dump` leaves out and only mentions on stderr.
+async fn left_out(connected: &mut Connected) -> Result<Vec<String>> {
+    let is_superuser: bool =
+        sqlx::query_scalar("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+            .fetch_one(&mut connected.session)
+            .await
+            .context("cannot ask what the role may do")?;
+    if is_superuser {
+        return Ok(Vec::new());
+    }
+    let names = target::subscriptions(&mut connected.session, &connected.database).await?;
+    let line = |name| {
+        format!("the subscription `{name}` is not in the dump: only a superuser's backup has those")
+    };
+    Ok(names.into_iter().map(line).collect())
 }
 
 async fn count(postgres: &Postgres, snapshot: &str) -> Result<Contents> {

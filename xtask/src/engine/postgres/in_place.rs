@@ -1,23 +1,22 @@
 //! Restore without the right to create databases: one transaction that drops
 //! what the role owns, puts the backup's objects there, compares, and commits.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::path::Path;
-use std::process::ChildStdout;
-use std::sync::mpsc;
+use std::process::ChildStdin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use sqlx::{Connection, Executor};
-use xshell::cmd;
 
 use super::connect::{self, Libpq};
+use super::replay::{self, Answers, Names, Replay};
 use super::target::{self, Target};
 use super::toc::Toc;
-use super::{Postgres, inspect, programs, script};
+use super::{Postgres, fill, inspect, programs, script};
 use crate::engine::Restored;
-use crate::engine::pump::{pump, refuse_unreadable};
-use crate::tool::{self, Pipes, Program, Running};
+use crate::engine::pump::refuse_unreadable;
+use crate::tool::Program;
 use crate::values::failure::{Failure, Outcome};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
@@ -31,14 +30,6 @@ const SETTINGS: [&str; 4] = [
     "client_min_messages=error",
 ];
 
-/// `pg_restore --single-transaction` ends its script with this. It is held
-/// back: the transaction is ours to commit, once it was compared.
-const COMMIT: &[u8] = b"\nCOMMIT;\n";
-/// How long the first answer of `psql` may take.
-const ANSWER: Duration = Duration::from_secs(20);
-
-const TAIL_BYTES: usize = 16 * 1024;
-
 pub fn restore(
     postgres: &mut Postgres,
     target: Target,
@@ -49,64 +40,93 @@ pub fn restore(
 ) -> Result<Restored> {
     let major = target.maintenance.server_major;
     let pg_restore = programs::find_pg_restore(dump, major)?;
+    let psql = replay::find_psql(major, &pg_restore)?;
     let list = toc.write_list(postgres, staging)?;
-    postgres
-        .runtime
-        .block_on(end_sessions(postgres, &target.database))?;
-
-    let mut psql = start_psql(postgres, &target, staging)?;
-    let mut script = psql.take_stdin()?;
-    let number = transaction_number(psql.take_stdout()?);
-
-    progress.begin("restore", Some(dump.manifest().dump.raw_size_bytes));
-    // The number is known before anything is committed: whatever happens after,
-    // the server can be asked.
-    let begun = script::write_beginning(&mut script).and_then(|()| {
-        number
-            .recv_timeout(ANSWER)
-            .context("`psql` does not answer")
-    });
-    let written = begun.and_then(|number| {
-        script::write_drops(toc, &mut script)?;
-        write_script(postgres, &pg_restore, dump, &list, &mut script, progress)?;
-        Ok(number)
-    });
-    progress.end();
-    // Without its COMMIT the transaction is rolled back when the input ends.
-    let done = written.and_then(|number| {
-        script.write_all(b"COMMIT;\n").context("cannot commit")?;
-        Ok(number)
-    });
-    drop(script);
-    let said = psql
-        .wait()
-        .context("the restore was rolled back; the database is as it was")
-        .map_err(|error| explain(postgres, &target.database, error));
-    conclude(postgres, refuse_unreadable(done)?, said)?;
-    let warnings = match postgres.runtime.block_on(analyze(postgres)) {
-        Ok(()) => Vec::new(),
-        Err(error) => vec![format!(
-            "no statistics were gathered ({error}); run ANALYZE"
-        )],
+    let (options, database) = (&target.maintenance.options, &target.database);
+    let attempt = Attempt {
+        replay: Replay {
+            postgres,
+            pg_restore: &pg_restore,
+            dump,
+            list: Some(&list),
+            in_our_transaction: true,
+            server_major: major,
+        },
+        toc,
+        psql,
+        libpq: Libpq::new(&postgres.url, options, database, &SETTINGS, staging)?,
+        database,
     };
+    let mut warnings = match attempt.run(Names::Hidden, progress) {
+        // Rolled back; see `fill.rs` for what a second try can mend.
+        Err(error) if fill::may_lack_names(&error) => attempt.run(Names::InReach, progress)?,
+        ended => ended?,
+    };
+    if let Err(error) = postgres.runtime.block_on(analyze(postgres)) {
+        warnings.push(format!(
+            "no statistics were gathered ({error}); run ANALYZE"
+        ));
+    }
     Ok(Restored {
         kept: None,
         warnings,
     })
 }
 
-fn start_psql(postgres: &Postgres, target: &Target, staging: &Path) -> Result<Running> {
-    let (options, database) = (&target.maintenance.options, &target.database);
-    let libpq = Libpq::new(&postgres.url, options, database, &SETTINGS, staging)?;
-    let psql = programs::find("psql", target.maintenance.server_major, 0)?;
-    let shell = tool::shell()?;
-    let (path, dbname) = (&psql.path, &libpq.dbname);
-    let command = libpq.prepare(cmd!(
-        shell,
-        "{path} --no-psqlrc --quiet --tuples-only --no-align --no-password
-            --set=ON_ERROR_STOP=1 --set=VERBOSITY=verbose --dbname={dbname} --file=-"
-    ));
-    Running::start(command, Pipes::Both, postgres.interrupt())
+/// One transaction, from its BEGIN to the answer to its COMMIT.
+struct Attempt<'a> {
+    replay: Replay<'a>,
+    toc: &'a Toc,
+    psql: Program,
+    libpq: Libpq,
+    database: &'a str,
+}
+
+impl Attempt<'_> {
+    fn run(&self, names: Names, progress: &dyn Progress) -> Result<Vec<String>> {
+        let (postgres, dump) = (self.replay.postgres, self.replay.dump);
+        let ended = end_sessions(postgres, self.database);
+        postgres.runtime.block_on(ended)?;
+        let mut psql = replay::start_psql(postgres, &self.psql, &self.libpq)?;
+        let mut script = psql.take_stdin()?;
+        let answers = Answers::read(psql.take_stdout()?);
+
+        progress.begin("restore", Some(dump.manifest().dump.raw_size_bytes));
+        let written = self.write(names, &answers, &mut script, progress);
+        progress.end();
+        // Without its COMMIT the transaction is rolled back when the input ends.
+        let done = written.and_then(|number| {
+            script.write_all(b"COMMIT;\n").context("cannot commit")?;
+            Ok(number)
+        });
+        drop(script);
+        let said = psql
+            .wait()
+            .context("the restore was rolled back; the database is as it was")
+            .map_err(|error| explain(postgres, self.database, error));
+        conclude(postgres, refuse_unreadable(done)?, said)?;
+        Ok(answers.warnings())
+    }
+
+    /// All but the COMMIT. The number of the transaction is known before
+    /// anything is committed: whatever happens after, the server can be asked.
+    fn write(
+        &self,
+        names: Names,
+        answers: &Answers,
+        script: &mut ChildStdin,
+        progress: &dyn Progress,
+    ) -> Result<i64> {
+        script::write_beginning(script)?;
+        let number = answers.first()?;
+        let number = number.parse().context("`psql` does not answer")?;
+        script::write_drops(self.toc, script)?;
+        self.replay.write(names, script, progress)?;
+        script
+            .write_all(script::compare_statement(self.replay.dump).as_bytes())
+            .context("cannot compare the restore")?;
+        Ok(number)
+    }
 }
 
 /// The truth is the server's, also when a signal came or the connection was
@@ -132,23 +152,6 @@ fn conclude(postgres: &Postgres, done: Result<i64>, said: Result<()>) -> Result<
     postgres.interrupt().check()?;
     said?;
     Err(error)
-}
-
-/// Reads all that psql answers; hands on the number of the restore's transaction.
-fn transaction_number(answers: ChildStdout) -> mpsc::Receiver<i64> {
-    let (send, receive) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(answers).lines().map_while(Result::ok) {
-            let number = line
-                .strip_prefix(script::TRANSACTION)
-                .and_then(|number| number.trim().parse().ok());
-            if let Some(number) = number {
-                // Nobody waits any more when the restore was given up.
-                let _ = send.send(number);
-            }
-        }
-    });
-    receive
 }
 
 /// Asks the server, and not the exit code of a program, whether it is done.
@@ -248,82 +251,6 @@ pub async fn changed_tables_of_others(
         })
     });
     Ok(changed.collect())
-}
-
-fn write_script(
-    postgres: &Postgres,
-    pg_restore: &Program,
-    dump: &VerifiedDump,
-    list: &Path,
-    script: &mut dyn Write,
-    progress: &dyn Progress,
-) -> Result<()> {
-    let shell = tool::shell()?;
-    let path = &pg_restore.path;
-    let command = cmd!(
-        shell,
-        "{path} --single-transaction --exit-on-error --use-list={list} --file=-"
-    );
-    let mut running = Running::start(
-        command.quiet().env("LC_ALL", "C"),
-        Pipes::Both,
-        postgres.interrupt(),
-    )?;
-    let (mut stdin, mut stdout) = (running.take_stdin()?, running.take_stdout()?);
-    let (fed, tail) = std::thread::scope(|scope| {
-        let feeding = scope.spawn(move || -> Result<()> {
-            let mut unpacked = dump.unpack().context("cannot read the dump")?;
-            pump(&mut unpacked, &mut stdin, progress, postgres.interrupt())?;
-            drop(stdin);
-            unpacked
-                .finish()
-                .map_err(|error| Failure::untrusted(error.to_string()).into())
-        });
-        let tail = pump_all_but_tail(&mut stdout, script);
-        drop(stdout);
-        (feeding.join(), tail)
-    });
-    let fed = fed.map_err(|_| Failure::unexpected("the reading thread panicked"))?;
-    let fed = refuse_unreadable(fed)?;
-    let tail = tail?;
-    running.wait().map_err(|error| {
-        // It has only the dump to read.
-        error.context(Failure::untrusted("`pg_restore` cannot read the dump"))
-    })?;
-    fed?;
-    let Some(at) = tail
-        .windows(COMMIT.len())
-        .rposition(|window| window == COMMIT)
-    else {
-        bail!("`pg_restore` wrote a script without a COMMIT at its end");
-    };
-    script
-        .write_all(&tail[..=at])
-        .context("cannot end the restore")?;
-    script
-        .write_all(script::compare_statement(dump).as_bytes())
-        .context("cannot compare the restore")
-}
-
-/// Passes everything on but the last bytes, which it returns.
-fn pump_all_but_tail(from: &mut dyn Read, to: &mut dyn Write) -> Result<Vec<u8>> {
-    let mut held = Vec::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = from
-            .read(&mut buffer)
-            .context("cannot read what `pg_restore` wrote")?;
-        if read == 0 {
-            return Ok(held);
-        }
-        held.extend_from_slice(&buffer[..read]);
-        if held.len() > TAIL_BYTES {
-            let ready = held.len() - TAIL_BYTES;
-            to.write_all(&held[..ready])
-                .context("cannot pass the restore on to `psql`")?;
-            held.drain(..ready);
-        }
-    }
 }
 
 /// The other sessions that this role may end; the rest meet the lock timeout.

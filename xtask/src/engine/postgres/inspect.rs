@@ -12,7 +12,15 @@ const TABLES_A_QUESTION: usize = 100;
 
 pub async fn facts(connected: &mut Connected) -> Result<DatabaseFacts> {
     let database = connected.database.clone();
-    facts_of(connected, &database).await
+    let mut facts = facts_of(connected, &database).await?;
+    if let Some(properties) = &mut facts.properties {
+        properties.search_path =
+            sqlx::query_scalar("SELECT pg_catalog.current_schemas(false)::text[]")
+                .fetch_one(&mut connected.session)
+                .await
+                .context("cannot ask for the search path")?;
+    }
+    Ok(facts)
 }
 
 /// Of a database that may be another one than the session's.

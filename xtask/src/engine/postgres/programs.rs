@@ -25,7 +25,7 @@ pub fn find(name: &str, server_major: u32, at_least: u32) -> Result<Program> {
     let needed = server_major.max(at_least);
     let best = found
         .iter()
-        .filter(|program| program.major >= needed && understands(program.major, server_major))
+        .filter(|program| program.major >= needed)
         .min_by_key(|p| p.major);
     if let Some(best) = best {
         return Ok(best.clone());
@@ -45,13 +45,6 @@ pub fn find(name: &str, server_major: u32, at_least: u32) -> Result<Program> {
         .hint(install),
     }
     .into())
-}
-
-/// From 17 on, `pg_restore` begins with a setting that older servers do not
-/// know, and the older `pg_restore` cannot read what the newer `pg_dump` wrote:
-/// such a backup could be taken and never be restored.
-fn understands(program_major: u32, server_major: u32) -> bool {
-    server_major >= 17 || program_major < 17
 }
 
 /// For a backup: the `pg_dump` of the server, and a `pg_restore` that reads what it writes.

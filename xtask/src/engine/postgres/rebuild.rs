@@ -1,19 +1,16 @@
 //! Restore by building a new database, comparing it, and swapping names.
 
 use std::path::Path;
-use std::process::ChildStdin;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use xshell::cmd;
 
-use super::connect::{self, Connected, Libpq, literal, quoted};
-use super::target::Target;
-use super::{Postgres, inspect, programs, properties, swap};
-use crate::engine::pump::{pump, refuse_unreadable};
+use super::connect::{self, Connected, literal, quoted};
+use super::fill::{self, Filling};
+use super::target::{self, Target};
+use super::{Postgres, inspect, properties, swap};
 use crate::engine::{Kept, Restored};
-use crate::tool::{self, Pipes, Running};
 use crate::values::database::DatabaseProperties;
 use crate::values::failure::Failure;
 use crate::values::progress::Progress;
@@ -22,16 +19,12 @@ use crate::values::verified_dump::VerifiedDump;
 /// PostgreSQL cuts longer names without a word.
 const MAX_NAME_BYTES: usize = 63;
 
+/// From this version on, `DROP DATABASE` can end the sessions that are in it.
+const HAS_FORCE: u32 = 13;
+
 /// The comment of a database that is being built. It is how the next run knows
 /// that a database was made by this tool and abandoned by a crash.
 const BEING_BUILT: &str = "xtask-db: being restored; may be dropped when no session uses it";
-
-/// Nothing here waits for the disk: the swap's own commit flushes all before it.
-const SETTINGS: [&str; 3] = [
-    "default_transaction_read_only=off",
-    "synchronous_commit=off",
-    "statement_timeout=0",
-];
 
 pub fn restore(
     postgres: &mut Postgres,
@@ -69,7 +62,7 @@ pub fn restore(
         Ok(Restored { kept, warnings })
     });
     if swapped.is_err() {
-        let dropped = drop_database(&mut target.maintenance, &beside);
+        let dropped = drop_database(postgres, &mut target.maintenance, &beside);
         if let Err(error) = postgres.runtime.block_on_to_the_end(dropped) {
             return swapped.context(format!(
                 "the half-restored database `{beside}` could not be dropped ({error}); \
@@ -92,15 +85,34 @@ fn build(
     progress: &dyn Progress,
 ) -> Result<(PgConnection, Vec<String>)> {
     let runtime = &postgres.runtime;
-    let guard = runtime.block_on(create(
+    let filling = Filling {
         postgres,
-        &mut target.maintenance,
+        dump,
         beside,
-        properties,
-    ))?;
-    fill_and_compare(postgres, target, dump, beside, staging, progress)?;
-    let session = &mut target.maintenance.session;
-    let warnings = runtime.block_on(properties::apply(session, beside, properties))?;
+        staging,
+        progress,
+    };
+    let maintenance = &mut target.maintenance;
+    let mut guard = runtime.block_on(create(postgres, maintenance, beside, properties))?;
+    let mut warnings = match filling.as_dumped(maintenance) {
+        Ok(()) => Vec::new(),
+        Err(error) if fill::may_lack_names(&error) => {
+            runtime.block_on(async {
+                guard.close().await?;
+                drop_database(postgres, maintenance, beside).await
+            })?;
+            guard = runtime.block_on(create(postgres, maintenance, beside, properties))?;
+            filling.with_names_in_reach(maintenance, error)?
+        }
+        Err(error) => return Err(error),
+    };
+    progress.begin("compare", None);
+    let compared = runtime.block_on(compare(postgres, dump, beside));
+    progress.end();
+    compared?;
+    let session = &mut maintenance.session;
+    warnings.extend(runtime.block_on(properties::apply(session, beside, properties))?);
+    warnings.extend(runtime.block_on(async { Ok(analyze(postgres, beside).await) })?);
     Ok((guard, warnings))
 }
 
@@ -177,7 +189,7 @@ async fn create(
     session
         .execute(AssertSqlSafe(sql))
         .await
-        .map_err(|error| missing(error.into()))
+        .map_err(|error| fill::missing(error.into()))
         .with_context(|| format!("cannot create the database `{name}` to restore into"))?;
     let guard = connect::connect_to(&postgres.url, Some(name))
         .await?
@@ -194,8 +206,12 @@ async fn create(
     Ok(guard)
 }
 
-async fn drop_database(maintenance: &mut Connected, name: &str) -> Result<()> {
-    let force = if maintenance.server_major >= 13 {
+async fn drop_database(postgres: &Postgres, maintenance: &mut Connected, name: &str) -> Result<()> {
+    let subscriptions = target::subscriptions(&mut maintenance.session, name).await?;
+    if !subscriptions.is_empty() {
+        drop_subscriptions(postgres, name, &subscriptions).await?;
+    }
+    let force = if maintenance.server_major >= HAS_FORCE {
         " WITH (FORCE)"
     } else {
         ""
@@ -205,8 +221,26 @@ async fn drop_database(maintenance: &mut Connected, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Drops what a crash left: databases that carry our mark and that nobody is
-/// in, and those that were created and not yet marked, which are still empty.
+/// They came with the dump, disabled and connected to nothing. The slot is the live database's.
+async fn drop_subscriptions(postgres: &Postgres, database: &str, names: &[String]) -> Result<()> {
+    let mut connected = connect::connect_to(&postgres.url, Some(database)).await?;
+    for name in names {
+        let name = quoted(name);
+        for what in [
+            format!("ALTER SUBSCRIPTION {name} DISABLE"),
+            format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)"),
+            format!("DROP SUBSCRIPTION {name}"),
+        ] {
+            connected.session.execute(AssertSqlSafe(what)).await?;
+        }
+    }
+    connected.session.close().await?;
+    Ok(())
+}
+
+/// Drops what a crash left: databases that carry our mark and that no run of
+/// this tool is in (a `pg_restore` that outlived its run may be), and those
+/// that were created and not yet marked, which are still empty.
 async fn drop_abandoned(postgres: &Postgres, target: &mut Target) -> Result<()> {
     let found: Vec<(String, bool)> = sqlx::query_as(
         "SELECT d.datname::text, c.comment IS NOT NULL \
@@ -216,10 +250,12 @@ async fn drop_abandoned(postgres: &Postgres, target: &mut Target) -> Result<()> 
            AND (c.comment = $1 OR (c.comment IS NULL \
              AND starts_with($2, regexp_replace(d.datname, '_restore_[0-9]{14}$', '')))) \
            AND pg_has_role(current_user, d.datdba, 'USAGE') \
-           AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)",
+           AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid \
+             AND (c.comment IS NULL OR NOT $3 OR a.application_name LIKE 'xtask-db %'))",
     )
     .bind(BEING_BUILT)
     .bind(&target.database)
+    .bind(target.maintenance.server_major >= HAS_FORCE)
     .fetch_all(&mut target.maintenance.session)
     .await
     .context("cannot look for half-restored databases")?;
@@ -227,7 +263,7 @@ async fn drop_abandoned(postgres: &Postgres, target: &mut Target) -> Result<()> 
         if !is_marked && !is_empty(postgres, &name).await? {
             continue;
         }
-        drop_database(&mut target.maintenance, &name)
+        drop_database(postgres, &mut target.maintenance, &name)
             .await
             .with_context(|| format!("cannot drop the half-restored database `{name}`"))?;
     }
@@ -245,80 +281,7 @@ async fn is_empty(postgres: &Postgres, database: &str) -> Result<bool> {
     Ok(objects == 0)
 }
 
-fn fill_and_compare(
-    postgres: &Postgres,
-    target: &Target,
-    dump: &VerifiedDump,
-    beside: &str,
-    staging: &Path,
-    progress: &dyn Progress,
-) -> Result<()> {
-    let program = programs::find_pg_restore(dump, target.maintenance.server_major)?;
-    let options = &target.maintenance.options;
-    let libpq = Libpq::new(&postgres.url, options, beside, &SETTINGS, staging)?;
-    let shell = tool::shell()?;
-    let (path, dbname) = (&program.path, &libpq.dbname);
-    let command = libpq.prepare(cmd!(
-        shell,
-        "{path} --exit-on-error --no-password --dbname={dbname}"
-    ));
-    let mut running = Running::start(command, Pipes::Stdin, postgres.interrupt())?;
-    let stdin = running.take_stdin()?;
-    progress.begin("restore", Some(dump.manifest().dump.raw_size_bytes));
-    let fed = feed(postgres, dump, stdin, progress);
-    progress.end();
-    postgres.interrupt().check()?;
-    let fed = refuse_unreadable(fed)?;
-    // pg_restore says why it stopped reading; that we could not write any more says nothing.
-    running.wait().map_err(explain)?;
-    fed?;
-    progress.begin("compare", None);
-    let compared = postgres.runtime.block_on(compare(postgres, dump, beside));
-    progress.end();
-    compared
-}
-
-/// A role or tablespace is the server's and not the backup's: it must be there before.
-fn missing(error: anyhow::Error) -> anyhow::Error {
-    let said = error.root_cause().to_string();
-    let is_missing = ["role \"", "tablespace \""]
-        .iter()
-        .any(|what| said.contains(what))
-        && said.contains("does not exist");
-    if !is_missing {
-        return error;
-    }
-    let failure = Failure::refused("the server lacks a role or tablespace that the backup needs");
-    error.context(failure.hint("create it first, a role with: createuser --no-login NAME"))
-}
-
-/// pg_restore speaks of its input file when the dump itself is at fault.
-fn explain(error: anyhow::Error) -> anyhow::Error {
-    let step = "cannot restore the dump into a new database";
-    let error = missing(error);
-    if error.root_cause().to_string().contains("input file") {
-        error.context(Failure::untrusted(step))
-    } else {
-        error.context(step)
-    }
-}
-
-fn feed(
-    postgres: &Postgres,
-    dump: &VerifiedDump,
-    mut stdin: ChildStdin,
-    progress: &dyn Progress,
-) -> Result<()> {
-    let mut unpacked = dump.unpack().context("cannot read the dump")?;
-    pump(&mut unpacked, &mut stdin, progress, postgres.interrupt())?;
-    drop(stdin);
-    unpacked
-        .finish()
-        .map_err(|error| Failure::untrusted(error.to_string()).into())
-}
-
-/// What was built against what the manifest says was dumped; then statistics,
-/// so that the first queries are planned as before.
+/// What was built against what the manifest says was dumped.
 async fn compare(postgres: &Postgres, dump: &VerifiedDump, beside: &str) -> Result<()> {
     let mut connected = connect::connect_to(&postgres.url, Some(beside)).await?;
     let session = &mut connected.session;
@@ -336,16 +299,25 @@ async fn compare(postgres: &Postgres, dump: &VerifiedDump, beside: &str) -> Resu
         ))
         .into());
     }
-    session
-        .execute("SET default_transaction_read_only = off")
-        .await?;
-    session
-        .execute("ANALYZE")
-        .await
-        .context("cannot gather statistics")?;
-    connected
-        .session
-        .close()
-        .await
-        .context("cannot end the comparison")
+    let closed = connected.session.close().await;
+    closed.context("cannot end the comparison")
+}
+
+/// Statistics, so that the first queries are planned as before. Without them
+/// the database is slower and as right: an index whose function does not find
+/// its names, or a limit of connections, is no reason to refuse it.
+async fn analyze(postgres: &Postgres, beside: &str) -> Option<String> {
+    let analyze = async {
+        let mut connected = connect::connect_to(&postgres.url, Some(beside)).await?;
+        let session = &mut connected.session;
+        session
+            .execute("SET default_transaction_read_only = off")
+            .await?;
+        session.execute("ANALYZE").await?;
+        anyhow::Ok(connected.session.close().await?)
+    };
+    let error = analyze.await.err()?;
+    Some(format!(
+        "no statistics were gathered ({error:#}); run ANALYZE"
+    ))
 }

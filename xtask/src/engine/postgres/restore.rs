@@ -42,6 +42,10 @@ pub fn prepare(postgres: &Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
         Way::Rebuild if now => {
             let slots = target::slots(&mut target.maintenance.session, &database);
             way.warnings.extend(postgres.runtime.block_on(slots)?);
+            let subscriptions = target::subscriptions(&mut target.maintenance.session, &database);
+            let subscriptions = postgres.runtime.block_on(subscriptions)?;
+            way.warnings
+                .extend(subscriptions.iter().map(|name| subscription(name)));
             way.description = format!(
                 "built beside, compared, then swapped in by name; the present `{database}` is kept"
             );
@@ -111,6 +115,14 @@ fn decide(postgres: &Postgres, target: &Target, dump: &VerifiedDump) -> Result<W
         ))
         .into()),
     }
+}
+
+fn subscription(name: &str) -> String {
+    format!(
+        "the subscription `{name}` comes back disabled, and the kept database holds its slot: \
+         end it there (ALTER SUBSCRIPTION … SET (slot_name = NONE); DROP SUBSCRIPTION …), then \
+         ALTER SUBSCRIPTION … ENABLE here"
+    )
 }
 
 /// In place the database itself stays. What of it cannot follow the backup is said.

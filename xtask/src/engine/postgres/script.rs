@@ -5,19 +5,17 @@ use std::io::Write;
 use anyhow::{Context, Result};
 
 use super::connect::literal;
+use super::replay::ANSWER;
 use super::toc::Toc;
 use crate::values::verified_dump::VerifiedDump;
 
 const DROP_OWNED: &str = include_str!("in_place.sql");
 
-/// Before the number of the restore's transaction.
-pub const TRANSACTION: &str = "xtask-db transaction ";
-
 /// Begins the transaction and asks for its number.
 pub fn write_beginning(script: &mut dyn Write) -> Result<()> {
     writeln!(
         script,
-        "BEGIN;\nSELECT '{TRANSACTION}' || pg_catalog.txid_current();"
+        "BEGIN;\nSELECT '{ANSWER}' || pg_catalog.txid_current();"
     )
     .and_then(|()| script.flush())
     .context("cannot begin the restore")

@@ -134,3 +134,15 @@ pub async fn slots(session: &mut PgConnection, database: &str) -> Result<Vec<Str
     };
     Ok(slots.into_iter().map(line).collect())
 }
+
+/// Subscriptions hold a database back: it cannot be dropped while it has one.
+pub async fn subscriptions(session: &mut PgConnection, database: &str) -> Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT s.subname::text FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid \
+         WHERE d.datname = $1 ORDER BY 1",
+    )
+    .bind(database)
+    .fetch_all(session)
+    .await
+    .context("cannot ask for subscriptions")
+}

@@ -44,6 +44,7 @@ pub fn dump(
         facts: sqlite.facts()?,
         contents,
         dump_tool: format!("SQLite {}", rusqlite::version()),
+        warnings: Vec::new(),
     })
 }
 
