@@ -12,6 +12,7 @@ mod json;
 mod locks;
 mod messages;
 mod order;
+mod parallel;
 mod pg_bin;
 mod project;
 mod pty;
