@@ -3,16 +3,17 @@
 //! It never touches a server that was there before: own data folder, own socket folder, own port.
 //! It ends with the test process, whichever way that ends (see [`WATCHDOG`]).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
-use crate::exec;
+use crate::{exec, servers};
 
 pub const SUPERUSER: &str = "tester";
 
@@ -41,18 +42,28 @@ impl Cluster {
     /// The shared server, started by the first caller, or [a skip](exec::skip) where no PostgreSQL
     /// is installed.
     pub fn get_or_skip() -> Option<&'static Self> {
-        let cluster = Self::shared();
-        if cluster.is_none() {
+        static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
+        let shared = SHARED.get_or_init(|| servers::programs().map(Self::start));
+        if shared.is_none() {
             exec::skip("no PostgreSQL server programs found");
         }
-        cluster
+        shared.as_ref()
     }
 
-    fn shared() -> Option<&'static Self> {
-        static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
-        SHARED
-            .get_or_init(|| find_server_programs().map(Self::start))
-            .as_ref()
+    /// A shared server of this version, whatever the others are.
+    pub fn of_major_or_skip(major: u32) -> Option<&'static Self> {
+        static SHARED: Mutex<BTreeMap<u32, Option<&'static Cluster>>> = Mutex::new(BTreeMap::new());
+        let mut shared = SHARED.lock().expect("no server fails to start");
+        let start = || {
+            let cluster = Self::start(servers::programs_of(major)?);
+            Some(&*Box::leak(Box::new(cluster)))
+        };
+        let cluster = *shared.entry(major).or_insert_with(start);
+        drop(shared);
+        if cluster.is_none() {
+            exec::skip(&format!("no server programs of PostgreSQL {major} found"));
+        }
+        cluster
     }
 
     /// The folder of `initdb`, `pg_dump`, `psql` and the others, all of the server's version.
@@ -322,30 +333,6 @@ fn unprivileged_user() -> Option<(u32, u32)> {
     let found = ids("postgres").or_else(|| ids("nobody"));
     assert!(found.is_some(), "no user `postgres` or `nobody` to run as");
     found
-}
-
-fn find_server_programs() -> Option<PathBuf> {
-    let named = std::env::var_os("PG_BIN").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    named
-        .into_iter()
-        .chain(versioned_folders())
-        .chain(std::env::split_paths(&path))
-        .find(|folder| folder.join("initdb").is_file())
-}
-
-/// `/usr/lib/postgresql/N/bin`, the highest version first.
-fn versioned_folders() -> Vec<PathBuf> {
-    let mut versions: Vec<u32> = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    versions.sort_unstable_by(|a, b| b.cmp(a));
-    versions
-        .iter()
-        .map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")))
-        .collect()
 }
 
 fn free_port() -> u16 {

@@ -17,6 +17,7 @@ mod pg_bin;
 mod project;
 mod pty;
 mod secrets;
+mod servers;
 mod setup;
 mod stories;
 mod terminal;

@@ -1,11 +1,12 @@
 //! The contracts on PostgreSQL: for a superuser, and for the owner of a database who may not create
 //! another one.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use crate::cluster::{Cluster, Database, PASSWORD};
 use crate::exec;
 use crate::project::{Project, shared_data};
 
-/// A database of the shared server; `LIMITED` is the owner without `CREATEDB`.
-struct Postgres<const LIMITED: bool> {
+/// A database of the server of version `MAJOR`, or of the shared one, which is 0; `LIMITED` is the
+/// owner without `CREATEDB`.
+struct Postgres<const LIMITED: bool, const MAJOR: u32 = 0> {
     project: Project,
     database: Database,
 }
@@ -52,6 +54,8 @@ mod owner {
         partitions columns references views inheritance names large_objects
     );
 }
+
+mod versions;
 
 const CHINOOK_CHANGE: &str = "
     DROP TABLE playlist_track;
@@ -138,16 +142,16 @@ fn the_old_database_is_kept() {
 }
 
 /// Owners of things in the scripts; roles belong to the whole server, so they are made once.
-fn create_roles(cluster: &'static Cluster) {
-    static ONCE: OnceLock<()> = OnceLock::new();
-    ONCE.get_or_init(|| {
+fn create_roles(cluster: &'static Cluster, major: u32) {
+    static DONE: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+    if DONE.lock().expect("roles can be made").insert(major) {
         let roles = ["contract_owner", "contract_reader", "contract_writer"];
         for role in roles {
             cluster
                 .database("postgres")
                 .psql(&format!("CREATE ROLE {role};"));
         }
-    });
+    }
 }
 
 /// A session that may write even where the database says read-only.
@@ -160,7 +164,7 @@ impl Superuser {
     }
 }
 
-impl<const LIMITED: bool> Subject for Postgres<LIMITED> {
+impl<const LIMITED: bool, const MAJOR: u32> Subject for Postgres<LIMITED, MAJOR> {
     const ENGINE: &'static str = "postgresql";
 
     fn chinook() -> Option<String> {
@@ -169,8 +173,11 @@ impl<const LIMITED: bool> Subject for Postgres<LIMITED> {
     }
 
     fn start() -> Option<Self> {
-        let cluster = Cluster::get_or_skip()?;
-        create_roles(cluster);
+        let cluster = match MAJOR {
+            0 => Cluster::get_or_skip()?,
+            major => Cluster::of_major_or_skip(major)?,
+        };
+        create_roles(cluster, MAJOR);
         let mut database = cluster.create_database("contract");
         if LIMITED {
             let role = format!("{}_owner", database.name());
@@ -181,7 +188,10 @@ impl<const LIMITED: bool> Subject for Postgres<LIMITED> {
             ));
             database = database.as_role(&role, PASSWORD);
         }
-        let project = Project::new().database_url(&database.url());
+        let mut project = Project::new().database_url(&database.url());
+        if MAJOR != 0 {
+            project = project.env("PG_BIN", cluster.bin());
+        }
         Some(Self { project, database })
     }
 
