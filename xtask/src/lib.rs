@@ -47,11 +47,14 @@
 //!
 //! **Backup**: claim the id (a folder `.<id>.partial`, created, never
 //! overwritten) → dump into it (`pg_restore` reads along) → flush → read back from the disk and match →
-//! name the dump without overwriting → flush the folder → manifest last →
-//! flush. The dump is matched before it has a manifest, so a backup that does
-//! not match itself never exists, not even for a moment. A power cut leaves a
-//! staging folder (removed and named by the next backup) or an orphan (named
-//! by `db list`).
+//! manifest into it, flushed and read back as well → name the dump without
+//! overwriting → flush the folder → name the manifest → flush. The dump is
+//! matched before it has a manifest, so a backup that does not match itself
+//! never exists, not even for a moment. A power cut leaves a staging folder
+//! (removed and named by the next backup) or an orphan (named by `db list`).
+//!
+//! The manifest's last field is the SHA-256 of all lines before it: a restore
+//! compares rows with what it says, so a flipped byte in it must be seen too.
 //!
 //! **Restore, PostgreSQL**: a new database with the encoding, locale and owner
 //! of the backup → `pg_restore` → compare rows, large objects and history with

@@ -1,4 +1,8 @@
 //! The JSON beside a dump. A backup exists when its manifest exists.
+//!
+//! What a restore compares with stands in the manifest, so it says itself
+//! whether it is as it was written: its last field is the SHA-256 of all lines
+//! before that field. A shell can tell, too; see the README.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -13,6 +17,9 @@ pub const FORMAT: u64 = 1;
 
 /// A manifest is a few KiB; 5,000 tables make half a MiB. More is damage or an attack.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The field that ends a manifest.
+const SEAL: &str = "manifest_sha256";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -97,6 +104,8 @@ pub enum BadManifest {
     Newer(u64),
     #[error("it has no format number")]
     NoFormat,
+    #[error("its own SHA-256 does not match: it was damaged or edited")]
+    Changed,
     #[error("it names the dump file `{0}`, which is not this backup's")]
     DumpName(String),
     #[error("it is larger than {MAX_BYTES} bytes")]
@@ -116,7 +125,9 @@ impl Manifest {
             Some(newer) if newer > FORMAT => return Err(BadManifest::Newer(newer)),
             Some(_) => {}
         }
-        let manifest: Manifest = serde_json::from_slice(bytes)?;
+        refuse_changed(bytes)?;
+        let mut manifest: Manifest = serde_json::from_slice(bytes)?;
+        manifest.other.remove(SEAL);
         if manifest.dump.file != dump_file_name(&manifest.id, manifest.database.engine) {
             return Err(BadManifest::DumpName(manifest.dump.file));
         }
@@ -125,7 +136,10 @@ impl Manifest {
 
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = serde_json::to_vec_pretty(self)?;
-        bytes.push(b'\n');
+        bytes.truncate(bytes.len() - b"\n}".len());
+        bytes.extend(b",\n");
+        let ending = ending(&bytes);
+        bytes.extend(ending.as_bytes());
         Ok(bytes)
     }
 
@@ -144,6 +158,22 @@ impl Manifest {
             applied: self.migrations.applied.clone(),
             history_table: self.migrations.table.clone(),
         }
+    }
+}
+
+/// What follows the lines that it is the digest of.
+fn ending(lines: &[u8]) -> String {
+    format!("  \"{SEAL}\": \"{}\"\n}}\n", Sha256::of(lines))
+}
+
+/// Every byte counts: what is not digested must be exactly what was written.
+fn refuse_changed(bytes: &[u8]) -> Result<(), BadManifest> {
+    let at = bytes.len().checked_sub(ending(&[]).len());
+    let (lines, found) = bytes.split_at(at.ok_or(BadManifest::Changed)?);
+    if found == ending(lines).as_bytes() {
+        Ok(())
+    } else {
+        Err(BadManifest::Changed)
     }
 }
 

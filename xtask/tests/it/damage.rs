@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::exec::Output;
-use crate::setup::{Case, database_digests, says, sha256, text};
+use crate::setup::{Case, database_digests, says, sealed, sha256, text};
 
 /// A database that has moved on since its two backups; `newest` is the one that gets damaged.
 struct Scene {
@@ -79,13 +79,13 @@ impl Scene {
     }
 }
 
-/// Changes one value of a manifest.
+/// Changes one value of a manifest, as somebody who knows how to seal one would.
 fn edit(manifest: &Path, pointer: &str, value: impl Into<Value>) {
     let bytes = fs::read(manifest).expect("read the manifest");
     let mut document: Value = serde_json::from_slice(&bytes).expect("a manifest");
     let place = document.pointer_mut(pointer);
     *place.unwrap_or_else(|| panic!("no {pointer} in the manifest")) = value.into();
-    fs::write(manifest, document.to_string()).expect("write the manifest");
+    fs::write(manifest, sealed(document)).expect("write the manifest");
 }
 
 fn read(path: &Path) -> Vec<u8> {

@@ -13,6 +13,9 @@ use crate::project::{Project, sqlite_rows};
 /// that is empty or cut off, so that `--strict` counts it as wrong.
 const CHECK_ALL: &str = r#"for m in *.json; do awk -F'"' '$2 == "file" {f = $4} $2 == "sha256" {s = $4} END {print s "  " f}' "$m"; done | sha256sum --check --strict"#;
 
+/// All manifests against themselves: a line for each one that is not as it was written.
+const CHECK_MANIFESTS: &str = r#"for m in *.json; do [ "$(sed '/^  "manifest_sha256"/,$d' "$m" | sha256sum | cut -c1-64)" = "$(awk -F'"' '$2 == "manifest_sha256" {s = $4} END {print s}' "$m")" ] || echo "$m was changed"; done"#;
+
 const REVENUE: &str = "SELECT sum(revenue_cents) FROM customer_revenue;";
 
 fn is_missing(program: &str) -> bool {
@@ -183,6 +186,28 @@ fn the_same_line_finds_every_damage() {
         edit(&manifest_of(&dumps[0]), |bytes| bytes.truncate(60))
     });
     assert_found(2, |dumps| edit(&manifest_of(&dumps[1]), Vec::clear));
+}
+
+#[test]
+fn another_line_finds_a_changed_manifest() {
+    if is_missing("sha256sum") {
+        return;
+    }
+    let readme = fs::read_to_string(crate::project::workspace_root().join("README.md"));
+    let readme = readme.expect("read the README");
+    for line in [CHECK_ALL, CHECK_MANIFESTS] {
+        assert!(readme.contains(line), "the README has another line: {line}");
+    }
+    let (project, dumps) = filled_vault();
+    let check = || exec::run(&mut shell(&project.vault(), CHECK_MANIFESTS), None).stdout;
+    assert_eq!(check(), "");
+    let manifest = manifest_of(&dumps[1]);
+    edit(&manifest, |bytes| {
+        let text = String::from_utf8_lossy(bytes).replace("\"rows\": 10", "\"rows\": 11");
+        *bytes = text.into_bytes();
+    });
+    let name = manifest.file_name().expect("a name").display().to_string();
+    assert_eq!(check(), format!("{name} was changed\n"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{Scene, edit, read};
-use crate::setup::{says, text};
+use crate::setup::{says, sealed, text};
 
 impl Scene {
     /// `list` names the file and the reason, and nothing takes an older backup for the latest one.
@@ -114,7 +114,7 @@ fn unknown_fields_survive() {
     document["from_the_future"] = added.clone();
     document["dump"]["encryption"] = json!("none");
     document["database"]["flavour"] = json!("vanilla");
-    fs::write(scene.manifest(), document.to_string()).expect("write the manifest");
+    fs::write(scene.manifest(), sealed(document)).expect("write the manifest");
     scene.run(&["verify"]).expect_code(0);
     let listed = scene.case.project.json(["db", "list"]);
     let shown = &listed["backups"][0]["manifest"];
