@@ -1,5 +1,7 @@
 //! What is in the vault, newest first.
 
+use std::error::Error;
+use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 
@@ -128,15 +130,20 @@ impl Vault {
         })
     }
 
-    fn read_manifest(&self, id: &BackupId) -> Result<Manifest, Box<dyn std::error::Error>> {
+    fn read_manifest(&self, id: &BackupId) -> Result<Manifest, Box<dyn Error + Send + Sync>> {
         let file = self.open_regular(&manifest_file_name(id))?;
-        let mut bytes = Vec::new();
-        file.take(manifest::MAX_BYTES + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > manifest::MAX_BYTES {
-            return Err(BadManifest::TooLarge.into());
-        }
-        Ok(Manifest::parse(&bytes)?)
+        manifest_in(file)
     }
+}
+
+/// Reads no more than a manifest can have.
+pub(super) fn manifest_in(file: File) -> Result<Manifest, Box<dyn Error + Send + Sync>> {
+    let mut bytes = Vec::new();
+    file.take(manifest::MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > manifest::MAX_BYTES {
+        return Err(BadManifest::TooLarge.into());
+    }
+    Ok(Manifest::parse(&bytes)?)
 }
 
 impl Listing {

@@ -1,7 +1,8 @@
 //! The publish order, so that a power cut leaves too much and never a lie.
 //!
-//! claim the id → stage the dump → flush → read it back and match → name it
-//! without overwriting → flush the folder → manifest last.
+//! claim the id → stage the dump → flush → read it back and match → stage the
+//! manifest, flush, read it back → name the dump without overwriting → flush
+//! the folder → name the manifest → flush the folder.
 //! The dump is matched *before* it gets a manifest: a backup that does not
 //! match its own manifest never exists, not even for a moment.
 
@@ -11,6 +12,7 @@ use std::io::{self, ErrorKind, Write};
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 
+use super::find::manifest_in;
 use super::staging::Staging;
 use super::{Backup, Vault};
 use crate::durable;
@@ -137,14 +139,7 @@ impl Vault {
         let dump_path = self.folder.join(&manifest.dump.file);
         let manifest_path = self.folder.join(manifest_file_name(&manifest.id));
 
-        let json = manifest.to_json().with_context(context)?;
-        let mut staged =
-            durable::create_private_file(&staging.file(MANIFEST)).with_context(context)?;
-        staged
-            .write_all(&json)
-            .and_then(|()| staged.sync_all())
-            .with_context(context)?;
-
+        stage_manifest(&staging, &manifest).with_context(context)?;
         durable::rename_without_overwriting(&staging.file(DUMP), &dump_path)
             .with_context(context)?;
         let named = durable::flush_folder(&self.folder).and_then(|()| {
@@ -171,6 +166,23 @@ impl Vault {
             dump,
         ))
     }
+}
+
+/// On disk, and as the next one will read it: within its limits, and the same.
+fn stage_manifest(staging: &Staging, manifest: &Manifest) -> Result<()> {
+    let path = staging.file(MANIFEST);
+    let mut staged = durable::create_private_file(&path)?;
+    staged
+        .write_all(&manifest.to_json()?)
+        .and_then(|()| staged.sync_all())?;
+    durable::forget_cached(&staged);
+    let found = manifest_in(File::open(&path)?);
+    let found = found.map_err(|problem| anyhow::anyhow!("its manifest is of no use: {problem}"))?;
+    anyhow::ensure!(
+        found == *manifest,
+        "its manifest does not read back as it was written"
+    );
+    Ok(())
 }
 
 impl Draft {
