@@ -41,6 +41,8 @@ impl Vault {
     /// private one in which files can be made.
     pub fn prepare(&self) -> Result<()> {
         let folder = self.folder.display();
+        let missing = self.folder.ancestors().take_while(|path| !path.exists());
+        let created: Vec<_> = missing.filter_map(Path::parent).collect();
         if let Some(parent) = self.folder.parent() {
             std::fs::create_dir_all(parent)
                 .with_context(|| format!("cannot create the folder of the vault `{folder}`"))?;
@@ -55,6 +57,11 @@ impl Vault {
                 );
             }
             Err(error) => return Err(error).context(format!("cannot create the vault `{folder}`")),
+        }
+        // A backup survives no power cut in a folder that does not.
+        for parent in created {
+            durable::flush_folder(parent)
+                .with_context(|| format!("cannot flush `{}` to disk", parent.display()))?;
         }
         self.make_private()?;
         self.probe().map_err(|error| {
@@ -95,11 +102,9 @@ impl Vault {
         std::fs::set_permissions(&self.folder, Permissions::from_mode(0o700)).with_context(context)
     }
 
+    /// The file has no name, where the system can do that: a crash leaves nothing.
     fn probe(&self) -> io::Result<()> {
-        tempfile::Builder::new()
-            .prefix(".probe")
-            .tempfile_in(&self.folder)
-            .map(drop)
+        tempfile::tempfile_in(&self.folder).map(drop)
     }
 
     /// Refuses when the file system of the vault has less than that free.
