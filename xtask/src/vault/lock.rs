@@ -4,7 +4,7 @@
 //! The text in the file is for people.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,10 @@ use super::Vault;
 use crate::interrupt::Interrupt;
 use crate::values::failure::Failure;
 use crate::values::manifest::RanOn;
+use crate::values::words::shell_quoted;
 
 const FILE_NAME: &str = ".lock";
+const MAX_HOLDER_BYTES: u64 = 1000;
 const POLL: Duration = Duration::from_millis(50);
 
 /// Held until dropped.
@@ -105,24 +107,41 @@ impl Vault {
     }
 
     fn open_lock_file(&self) -> Result<File> {
-        OpenOptions::new()
+        use rustix::fs::OFlags;
+        let path = self.folder.join(FILE_NAME);
+        let opened = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-            .open(self.folder.join(FILE_NAME))
-            .with_context(|| {
-                format!(
-                    "cannot open the lock of the vault `{}`",
-                    self.folder.display()
-                )
-            })
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+            .open(&path);
+        // What it is says more than why it could not be opened.
+        if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+            let path = path.display().to_string();
+            let quoted = shell_quoted(&path);
+            return Err(Failure::refused(format!(
+                "the lock of the vault, `{path}`, is not a regular file"
+            ))
+            .hint(format!("move it away: mv {quoted} {quoted}.old"))
+            .into());
+        }
+        opened.with_context(|| {
+            format!(
+                "cannot open the lock of the vault `{}`",
+                self.folder.display()
+            )
+        })
     }
 
+    /// For people, and no more than a person would read.
     fn holder(&self) -> String {
-        let holder = std::fs::read_to_string(self.folder.join(FILE_NAME)).unwrap_or_default();
+        let mut holder = String::new();
+        if let Ok(file) = self.open_regular(FILE_NAME) {
+            // What cannot be read cannot be said.
+            let _ = file.take(MAX_HOLDER_BYTES).read_to_string(&mut holder);
+        }
         match holder.trim() {
             "" => "another process".to_owned(),
             holder => holder.to_owned(),
