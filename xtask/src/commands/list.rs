@@ -69,7 +69,9 @@ pub fn table(backups: &[Backup]) -> Table {
     let mut table = Table::new(&header).right(4).right(5).right(6);
     for backup in backups {
         let manifest = &backup.manifest;
-        let rows: u64 = manifest.tables.iter().map(|table| table.rows).sum();
+        // A manifest may say anything, also what no database could hold.
+        let rows = manifest.tables.iter().map(|table| table.rows);
+        let rows = rows.fold(0, u64::saturating_add);
         let applied = manifest.migrations.applied.iter().map(|m| m.version).max();
         table.row(&[
             manifest.id.to_string(),
