@@ -1,7 +1,10 @@
 //! Backups that something happened to: never trusted, never restored, and said so with a way on.
 
+mod bytes;
 mod contents;
+mod forged;
 mod listing;
+mod places;
 
 use std::fs::{self, File};
 use std::path::Path;
