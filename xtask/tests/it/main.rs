@@ -9,6 +9,7 @@ mod hard_to_restore;
 mod harness;
 mod interrupt;
 mod json;
+mod lock_waits;
 mod locks;
 mod messages;
 mod order;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -11,6 +12,10 @@ use sqlx::{ConnectOptions, Executor, PgConnection};
 use crate::durable;
 use crate::values::database_url::{PostgresHost, PostgresUrl};
 use crate::values::failure::Failure;
+
+/// How long a server that does not answer is asked again: one that crashed takes a while to come back.
+const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
 
 /// A session and what the server said of itself.
 pub struct Connected {
@@ -74,11 +79,14 @@ async fn open(options: PgConnectOptions) -> Result<Connected, sqlx::Error> {
     .await?;
     // Our own questions must not be cut short by limits that are meant for the
     // application, nor wait for ever for a table that a schema change has locked.
+    // What `PGOPTIONS` or the URL says of that wait is meant for this run.
     session
         .execute(
             "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN \
              ('statement_timeout', 'idle_session_timeout', 'transaction_timeout', \
-              'idle_in_transaction_session_timeout'); SET lock_timeout = '60s'",
+              'idle_in_transaction_session_timeout'); \
+             SELECT set_config(name, '60s', false) FROM pg_settings \
+             WHERE name = 'lock_timeout' AND source <> 'client'",
         )
         .await?;
     let server_major = (number / 10_000).unsigned_abs();
@@ -90,6 +98,63 @@ async fn open(options: PgConnectOptions) -> Result<Connected, sqlx::Error> {
         server_version,
         server_major,
     })
+}
+
+/// As [`connect_to`], for a question that must be answered: again and again, for a bounded time,
+/// while the server is away or coming back.
+pub async fn connect_patiently(url: &PostgresUrl, database: Option<&str>) -> Result<Connected> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let connecting = tokio::time::timeout(PATIENCE, connect_to(url, database));
+        match connecting.await.context("the server does not answer")? {
+            Err(error) if Instant::now() < deadline && may_come_back(&error) => {
+                tokio::time::sleep(POLL).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn may_come_back(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    causes.any(|error: &sqlx::Error| match code(error) {
+        // It shuts down, or it starts.
+        Some(code) => code.starts_with("57P"),
+        None => true,
+    })
+}
+
+/// What [`end_session`] needs.
+pub async fn pid_of(session: &mut PgConnection) -> Result<i32> {
+    sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(session)
+        .await
+        .context("cannot ask for the session's pid")
+}
+
+/// Ends a session of this run that we no longer hear from, and waits until the
+/// server has let go of it: what it was told is then done or not done, and stays so.
+pub async fn end_session(session: &mut PgConnection, pid: i32) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found: Option<bool> = sqlx::query_scalar(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE pid = $1 AND application_name = $2",
+        )
+        .bind(pid)
+        .bind(session_name())
+        .fetch_optional(&mut *session)
+        .await
+        .context("cannot end the session that is gone")?;
+        if found.is_none() {
+            return Ok(());
+        }
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "the server does not let go of the session with pid {pid}"
+        );
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 pub fn is_missing_database(error: &anyhow::Error) -> bool {

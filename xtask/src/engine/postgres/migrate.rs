@@ -3,10 +3,22 @@
 use anyhow::{Context, Result};
 use sqlx::{Connection, PgConnection};
 
-use super::{Postgres, connect};
+use super::{Postgres, connect, target};
 use crate::interrupt::Interrupted;
 use crate::values::failure::Failure;
 use crate::values::plan::{Migration, MigrationRan};
+
+/// How long a migration waits for a table that somebody uses, when nobody has
+/// set `lock_timeout`: meanwhile all others who want that table queue behind it.
+const LOCK_WAIT: &str = "60s";
+
+struct Session {
+    session: PgConnection,
+    pid: i32,
+    /// Somebody has said how long to wait for a lock: the user for this run, or
+    /// an administrator for the role, the database or the server.
+    limits_lock_waits: bool,
+}
 
 pub fn migrate(
     postgres: &mut Postgres,
@@ -16,22 +28,86 @@ pub fn migrate(
     require_lock(postgres)?;
     let postgres = &*postgres;
     // A session as the application gets it: its limits and settings apply to migrations.
-    let (mut session, pid) = postgres.runtime.block_on(open(postgres))?;
-    let work = crate::engine::migrate::run(&mut session, &postgres.bookkeeping, pending, ran);
-    let done = postgres.runtime.block_on(work);
-    if postgres.interrupt().is_raised() {
-        // The server goes on with a statement whose client went away; a
-        // `-- no-transaction` one would even be committed after we have reported.
-        postgres
+    let mut to = postgres.runtime.block_on(open(postgres))?;
+    let done = run(postgres, &mut to, pending, ran);
+    if done.is_err() {
+        // The server goes on with a statement whose client went away, and a COMMIT
+        // whose answer was lost may still be on its way: what the history says
+        // afterwards is the truth only when the session is gone. When even that
+        // cannot be asked, the history will say so; there is nothing better to do.
+        let _ = postgres
             .runtime
-            .block_on_to_the_end(end_session(postgres, pid));
+            .block_on_to_the_end(end_session(postgres, to.pid));
     } else {
         // The migrations are committed or rolled back; a close that fails changes neither.
         let _ = postgres
             .runtime
-            .block_on(async { Ok(session.close().await?) });
+            .block_on(async { Ok(to.session.close().await?) });
     }
-    done
+    done.map_err(|error| name_holders(postgres, error))
+}
+
+/// An index that is built beside the writers waits for them in a lock, and
+/// giving that up leaves a broken index: what runs without a transaction waits
+/// as long as it takes, the rest a bounded time.
+fn run(
+    postgres: &Postgres,
+    to: &mut Session,
+    pending: &[Migration],
+    ran: &mut dyn FnMut(MigrationRan),
+) -> Result<()> {
+    let mut some_ran = false;
+    for some in pending.chunk_by(|one, next| one.no_tx == next.no_tx) {
+        if !to.limits_lock_waits {
+            let patience = if some[0].no_tx { "0" } else { LOCK_WAIT };
+            let limit = limit_lock_waits(&mut to.session, patience);
+            postgres.runtime.block_on(limit).map_err(|error| {
+                if some_ran {
+                    error.context(Failure::after_change("the next migration was not begun"))
+                } else {
+                    error
+                }
+            })?;
+        }
+        let session = &mut to.session;
+        let work = crate::engine::migrate::run(session, &postgres.bookkeeping, some, ran);
+        postgres.runtime.block_on(work)?;
+        some_ran = true;
+    }
+    Ok(())
+}
+
+async fn limit_lock_waits(session: &mut PgConnection, patience: &str) -> Result<()> {
+    sqlx::query("SELECT set_config('lock_timeout', $1, false)")
+        .bind(patience)
+        .execute(session)
+        .await
+        .context("cannot limit how long a migration waits for a lock")?;
+    Ok(())
+}
+
+/// Who may have held the lock that a migration waited for in vain.
+fn name_holders(postgres: &Postgres, error: anyhow::Error) -> anyhow::Error {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    let is_timeout = |error: &sqlx::Error| {
+        let code = error.as_database_error().and_then(|error| error.code());
+        code.is_some_and(|code| code == "55P03")
+    };
+    if !causes.any(is_timeout) {
+        return error;
+    }
+    let asked = postgres.runtime.block_on_to_the_end(async {
+        let mut connected = connect::connect(&postgres.url).await?;
+        target::sessions(&mut connected.session, &connected.database).await
+    });
+    let who = match asked {
+        Ok(sessions) if sessions.is_empty() => "a session that has just ended".to_owned(),
+        Ok(sessions) => sessions.join("; "),
+        Err(error) => format!("who that is cannot be asked ({error})"),
+    };
+    error.context(Failure::after_change(format!(
+        "another session holds a lock and did not let go of it in time: {who}"
+    )))
 }
 
 /// A dump takes its time, and a session that says nothing may be cut by what
@@ -53,37 +129,26 @@ fn require_lock(postgres: &mut Postgres) -> Result<()> {
     Ok(())
 }
 
-async fn open(postgres: &Postgres) -> Result<(PgConnection, i32)> {
-    let mut connected = connect::connect(&postgres.url).await?;
-    let session = &mut connected.session;
+async fn open(postgres: &Postgres) -> Result<Session> {
+    let mut session = connect::connect(&postgres.url).await?.session;
     sqlx::query("RESET ALL")
-        .execute(&mut *session)
+        .execute(&mut session)
         .await
         .context("cannot reset the session")?;
-    let pid = sqlx::query_scalar("SELECT pg_backend_pid()")
-        .fetch_one(session)
-        .await
-        .context("cannot ask for the session's pid")?;
-    Ok((connected.session, pid))
+    let limits_lock_waits = sqlx::query_scalar(
+        "SELECT source <> 'default' FROM pg_settings WHERE name = 'lock_timeout'",
+    )
+    .fetch_one(&mut session)
+    .await
+    .context("cannot ask how long a migration may wait for a lock")?;
+    Ok(Session {
+        pid: connect::pid_of(&mut session).await?,
+        session,
+        limits_lock_waits,
+    })
 }
 
-/// Ends the interrupted session and waits until it is gone. When even that
-/// cannot be done, the history that is read afterwards still tells the truth
-/// of that moment, so there is nothing better to do with an error.
-async fn end_session(postgres: &Postgres, pid: i32) {
-    let Ok(mut other) = connect::connect(&postgres.url).await else {
-        return;
-    };
-    for _ in 0..100 {
-        let ended = sqlx::query_scalar::<_, bool>(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1",
-        )
-        .bind(pid)
-        .fetch_optional(&mut other.session)
-        .await;
-        if !matches!(ended, Ok(Some(_))) {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+async fn end_session(postgres: &Postgres, pid: i32) -> Result<()> {
+    let mut other = connect::connect_patiently(&postgres.url, None).await?;
+    connect::end_session(&mut other.session, pid).await
 }
