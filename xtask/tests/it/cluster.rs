@@ -76,6 +76,10 @@ impl Cluster {
         &self.folder
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// A new empty database with `name` and a number, so that no two tests share one.
     pub fn create_database(&'static self, name: &str) -> Database {
         self.create_database_with(name, "")
@@ -181,12 +185,20 @@ impl Database {
         )
     }
 
+    /// Through whatever listens there and leads to the server.
+    pub fn url_through(&self, port: u16) -> String {
+        self.url_with("127.0.0.1", port)
+    }
+
     fn url_at(&self, host: &str) -> String {
+        self.url_with(host, self.cluster.port)
+    }
+
+    fn url_with(&self, host: &str, port: u16) -> String {
         format!(
-            "postgres://{}:{}@{host}:{}/{}",
+            "postgres://{}:{}@{host}:{port}/{}",
             encode(&self.user),
             encode(&self.password),
-            self.cluster.port,
             encode(&self.name)
         )
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity, PgSslMode};
 use sqlx::{ConnectOptions, Executor, PgConnection};
 
 use crate::durable;
@@ -122,6 +122,15 @@ fn may_come_back(error: &anyhow::Error) -> bool {
         Some(code) => code.starts_with("57P"),
         None => true,
     })
+}
+
+/// Whether the server has said no. Of a session that is gone nobody knows what
+/// became of the last thing that it was told.
+pub fn is_answer(error: &sqlx::Error) -> bool {
+    let answer = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    answer.is_some_and(|answer| !matches!(answer.severity(), PgSeverity::Fatal | PgSeverity::Panic))
 }
 
 /// What [`end_session`] needs.

@@ -28,6 +28,7 @@ pub async fn swap(
     guard: PgConnection,
 ) -> Result<Option<Kept>> {
     let oid = oid_of(target, beside).await?;
+    let pid = connect::pid_of(&mut target.maintenance.session).await?;
     let (live, name, beside) = (quoted(&target.database), beside, quoted(beside));
     let mut guard = Some(guard);
     let mut statements = Vec::new();
@@ -48,8 +49,8 @@ pub async fn swap(
         match rename(session, &mut killer, names, &mut guard).await {
             Ok(()) => break,
             // The answer may have been lost, and not the swap.
-            Err(error) if error.as_database_error().is_none() => {
-                return after_lost_answer(url, target, oid, error)
+            Err(error) if !connect::is_answer(&error) => {
+                return after_lost_answer(url, target, (oid, pid), error)
                     .await
                     .map(|()| kept_as(url, &maintenance, kept));
             }
@@ -69,12 +70,13 @@ pub async fn swap(
     Ok(kept_as(url, &maintenance, kept))
 }
 
-/// The answer to a COMMIT did not come. A new session knows whether the name
-/// now leads to the database that was built.
+/// The answer to a COMMIT did not come. Once the session that sent it is gone,
+/// a new one knows whether the name leads to the database that was built; asked
+/// earlier, it could say no to a COMMIT that is still being carried out.
 async fn after_lost_answer(
     url: &PostgresUrl,
     target: &mut Target,
-    oid: i64,
+    (oid, pid): (i64, i32),
     error: sqlx::Error,
 ) -> Result<()> {
     let unknown = || {
@@ -85,7 +87,10 @@ async fn after_lost_answer(
         .hint("look at the database: cargo xtask db status")
     };
     let maintenance = target.maintenance.database.clone();
-    let mut anew = connect::connect_to(url, Some(&maintenance))
+    let mut anew = connect::connect_patiently(url, Some(&maintenance))
+        .await
+        .with_context(unknown)?;
+    connect::end_session(&mut anew.session, pid)
         .await
         .with_context(unknown)?;
     let found: Option<i64> =
