@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 
 use super::{Scene, refuse_url};
 use crate::interrupt::Interrupted;
@@ -12,6 +12,9 @@ use crate::values::database::DatabaseFacts;
 use crate::values::failure::{Failure, Outcome};
 use crate::values::id::{BackupId, Reason};
 use crate::vault::{Backup, Listing, NotFound, Problem};
+
+/// How far the clocks of machines that share a vault may be apart.
+const SKEW: TimeDelta = TimeDelta::minutes(1);
 
 /// Whether a backup is of the database that the run is about.
 pub type IsOurs<'a> = &'a dyn Fn(&Backup) -> bool;
@@ -66,9 +69,8 @@ fn trusted_latest<'a>(
     listing: &'a Listing,
     is_ours: IsOurs,
 ) -> Result<&'a Backup, Failure> {
-    let newest = latest(listing, is_ours);
-    refuse_unreadable_newer(listing, newest)?;
-    newest.ok_or_else(|| {
+    refuse_doubtful_latest(listing, is_ours)?;
+    latest(listing, is_ours).ok_or_else(|| {
         Failure::untrusted(format!(
             "the vault `{}` has no backup of `{}`",
             scene.vault.folder().display(),
@@ -76,6 +78,40 @@ fn trusted_latest<'a>(
         ))
         .hint("`cargo xtask db list` shows what is there; `cargo xtask db backup` takes one")
     })
+}
+
+/// Refuses when another backup than the one that [`latest`] finds may be meant.
+pub fn refuse_doubtful_latest(listing: &Listing, is_ours: IsOurs) -> Result<(), Failure> {
+    let newest = latest(listing, is_ours);
+    refuse_unreadable_newer(listing, newest)?;
+    newest.map_or(Ok(()), |newest| refuse_future(listing, is_ours, newest))
+}
+
+/// After a clock was set back, what was taken since looks older than what was
+/// taken before. Which of the two is meant is for a person to say.
+fn refuse_future(listing: &Listing, is_ours: IsOurs, newest: &Backup) -> Result<(), Failure> {
+    let now = Utc::now();
+    let is_future = |backup: &Backup| backup.manifest.created_at > now + SKEW;
+    if !is_future(newest) {
+        return Ok(());
+    }
+    let mut others = listing.backups.iter().filter(|other| {
+        other.id() != newest.id() && is_ours(other) && other.manifest.reason != Reason::PreRestore
+    });
+    // The newest of the present, or else the next one of the future.
+    let next = others.clone().find(|other| !is_future(other));
+    let Some(other) = next.or_else(|| others.next()) else {
+        return Ok(());
+    };
+    let age = ui::age(newest.manifest.created_at, now);
+    let (newest, other) = (newest.id(), other.id());
+    Err(Failure::refused(format!(
+        "the backup `{newest}` is dated {age}: by the clock, which one is the latest cannot be told"
+    ))
+    .hint(format!(
+        "`cargo xtask db list` shows all; the one that is meant may be this: \
+         cargo xtask db restore {newest}\nor this: cargo xtask db restore {other}"
+    )))
 }
 
 /// A manifest that cannot be read may have been the newest backup's. To take

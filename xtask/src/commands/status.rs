@@ -40,7 +40,8 @@ pub fn run(scene: &Scene) -> Result<()> {
     let available = migrations::read_if_any(&scene.settings.source)?;
     let plan = migrations::plan(available, contents.applied.clone(), None);
     let listing = scene.vault.list()?;
-    let newest = choose::latest(&listing, &choose::ours(&listing, &facts));
+    let is_ours = choose::ours(&listing, &facts);
+    let newest = choose::latest(&listing, &is_ours);
 
     let problem = plan.as_ref().err().map(ToString::to_string);
     scene.ui.emit(&Document {
@@ -86,6 +87,11 @@ pub fn run(scene: &Scene) -> Result<()> {
         ),
         None => "latest      no backup of this database\n".into(),
     })?;
+    if let Err(doubt) = choose::refuse_doubtful_latest(&listing, &is_ours) {
+        scene.ui.say(format!(
+            "note: `db restore latest` will be refused: {doubt}"
+        ));
+    }
     let vault = scene.vault.folder().display();
     let backups = ui::count(listing.backups.len() as u64, "backup");
     scene.ui.show(format!("vault       {vault}, {backups}\n"))?;
