@@ -99,7 +99,14 @@ impl Vault {
             ))
             .into());
         }
-        std::fs::set_permissions(&self.folder, Permissions::from_mode(0o700)).with_context(context)
+        match std::fs::set_permissions(&self.folder, Permissions::from_mode(0o700)) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(Failure::refused(
+                format!("`{folder}` may be read by others, and belongs to somebody else"),
+            )
+            .hint("give backups a folder of their own with `--backups`")
+            .into()),
+            done => done.with_context(context),
+        }
     }
 
     /// The file has no name, where the system can do that: a crash leaves nothing.
