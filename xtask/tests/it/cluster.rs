@@ -66,6 +66,16 @@ impl Cluster {
         cluster
     }
 
+    /// A second server, for tests that look at what a restore leaves: every restore clears away
+    /// what cut ones have left anywhere on its server.
+    pub fn quiet_or_skip() -> Option<&'static Self> {
+        static QUIET: OnceLock<Option<Cluster>> = OnceLock::new();
+        Self::get_or_skip()?;
+        QUIET
+            .get_or_init(|| servers::programs().map(Self::start))
+            .as_ref()
+    }
+
     /// The folder of `initdb`, `pg_dump`, `psql` and the others, all of the server's version.
     pub fn bin(&self) -> &Path {
         &self.bin
@@ -329,7 +339,7 @@ fn unprivileged(program: &Path, folder: &Path, owner: Option<(u32, u32)>) -> Com
 }
 
 /// PostgreSQL refuses to run as root; somebody else must be found then.
-fn unprivileged_user() -> Option<(u32, u32)> {
+pub fn unprivileged_user() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }

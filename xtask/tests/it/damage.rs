@@ -11,6 +11,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+pub use bytes::number;
+
 use crate::exec::Output;
 use crate::setup::{Case, database_digests, says, sealed, sha256, text};
 

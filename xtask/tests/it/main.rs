@@ -1,5 +1,6 @@
 //! The integration tests: one binary, so that they share one PostgreSQL server and one link step.
 
+mod clock;
 mod cluster;
 mod compat;
 mod contract;
@@ -16,6 +17,7 @@ mod messages;
 mod order;
 mod parallel;
 mod pg_bin;
+mod power_cut;
 mod project;
 mod proxy;
 mod pty;
@@ -26,4 +28,5 @@ mod stories;
 mod terminal;
 mod tidy;
 mod urls;
+mod vault_folder;
 mod without_tool;
