@@ -194,7 +194,9 @@ fn sources() -> Vec<(String, PathBuf)> {
 }
 
 fn tests() -> Vec<PathBuf> {
-    rust_files(&workspace_root().join("xtask/tests"))
+    let package = workspace_root().join("xtask");
+    let folders = ["tests", "benches"].map(|folder| rust_files(&package.join(folder)));
+    folders.concat()
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
