@@ -87,6 +87,12 @@ pub trait Engine {
         self.history()
     }
 
+    /// What earlier runs left beside the database: kept on purpose, or by a
+    /// crash. One line each. Reads only.
+    fn left_beside(&mut self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Refuses when something else migrates this database; held until the engine is dropped.
     fn lock(&mut self) -> Result<()>;
 

@@ -17,6 +17,9 @@ mod cluster;
 #[path = "../../tests/it/exec.rs"]
 #[allow(dead_code)]
 mod exec;
+#[path = "../../tests/it/servers.rs"]
+#[allow(dead_code)]
+mod servers;
 
 mod clean_build;
 mod everyday;

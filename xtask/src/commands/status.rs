@@ -23,6 +23,7 @@ struct Document<'a> {
     latest: Option<Latest<'a>>,
     backups: usize,
     vault: String,
+    left_beside: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -42,6 +43,7 @@ pub fn run(scene: &Scene) -> Result<()> {
     let listing = scene.vault.list()?;
     let is_ours = choose::ours(&listing, &facts);
     let newest = choose::latest(&listing, &is_ours);
+    let left_beside = engine.left_beside()?;
 
     let problem = plan.as_ref().err().map(ToString::to_string);
     scene.ui.emit(&Document {
@@ -61,6 +63,7 @@ pub fn run(scene: &Scene) -> Result<()> {
         }),
         backups: listing.backups.len(),
         vault: scene.vault.folder().display().to_string(),
+        left_beside: &left_beside,
     })?;
 
     let version = &facts.server_version;
@@ -95,6 +98,9 @@ pub fn run(scene: &Scene) -> Result<()> {
     let vault = scene.vault.folder().display();
     let backups = ui::count(listing.backups.len() as u64, "backup");
     scene.ui.show(format!("vault       {vault}, {backups}\n"))?;
+    for line in &left_beside {
+        scene.ui.show(format!("beside      {line}\n"))?;
+    }
     show_tables(scene, &contents)
 }
 

@@ -21,6 +21,7 @@ mod dump;
 mod fill;
 mod in_place;
 mod inspect;
+mod left_beside;
 mod lock;
 mod migrate;
 mod programs;
@@ -98,6 +99,10 @@ impl Engine for Postgres {
             let read = tokio::time::timeout(Duration::from_secs(10), read).await;
             read.context("the database does not answer")?
         })
+    }
+
+    fn left_beside(&mut self) -> Result<Vec<String>> {
+        self.runtime.block_on(left_beside::lines(&self.url))
     }
 
     fn lock(&mut self) -> Result<()> {

@@ -3,28 +3,17 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::connect::{self, Connected, literal, quoted};
 use super::fill::{self, Filling};
-use super::target::{self, Target};
-use super::{Postgres, inspect, properties, swap};
+use super::target::Target;
+use super::{Postgres, inspect, left_beside, properties, swap};
 use crate::engine::{Kept, Restored};
 use crate::values::database::DatabaseProperties;
 use crate::values::failure::Failure;
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
-
-/// PostgreSQL cuts longer names without a word.
-const MAX_NAME_BYTES: usize = 63;
-
-/// From this version on, `DROP DATABASE` can end the sessions that are in it.
-const HAS_FORCE: u32 = 13;
-
-/// The comment of a database that is being built. It is how the next run knows
-/// that a database was made by this tool and abandoned by a crash.
-const BEING_BUILT: &str = "xtask-db: being restored; may be dropped when no session uses it";
 
 pub fn restore(
     postgres: &mut Postgres,
@@ -34,12 +23,12 @@ pub fn restore(
     progress: &dyn Progress,
 ) -> Result<Restored> {
     let properties = properties_of(dump)?;
-    postgres
+    let dropped = postgres
         .runtime
-        .block_on(drop_abandoned(postgres, &mut target))?;
+        .block_on(left_beside::drop_abandoned(postgres, &mut target))?;
     let beside = postgres
         .runtime
-        .block_on(free_name(&mut target, "restore"))?;
+        .block_on(left_beside::free_name(&mut target, "restore"))?;
     let built = build(
         postgres,
         &mut target,
@@ -49,20 +38,24 @@ pub fn restore(
         staging,
         progress,
     );
-    let swapped = built.and_then(|(guard, warnings)| {
-        // Our own session in the database is one that a rename would wait for.
-        if let Some(lock) = postgres.lock.take() {
-            postgres
-                .runtime
-                .block_on(async { Ok(lock.close().await?) })?;
-        }
-        let swap = swap_in(postgres, &mut target, &beside, guard, &properties);
-        // Bounded, and half of it must not be left to a signal.
-        let kept = postgres.runtime.block_on_to_the_end(swap)?;
-        Ok(Restored { kept, warnings })
-    });
+    let swapped =
+        built.and_then(|(guard, mut warnings)| {
+            // Our own session in the database is one that a rename would wait for.
+            if let Some(lock) = postgres.lock.take() {
+                postgres
+                    .runtime
+                    .block_on(async { Ok(lock.close().await?) })?;
+            }
+            let swap = swap_in(postgres, &mut target, &beside, guard, &properties);
+            // Bounded, and half of it must not be left to a signal.
+            let kept = postgres.runtime.block_on_to_the_end(swap)?;
+            warnings.extend(dropped.iter().map(|name| {
+                format!("removed `{name}`, which a restore that was cut short had left")
+            }));
+            Ok(Restored { kept, warnings })
+        });
     if swapped.is_err() {
-        let dropped = drop_database(postgres, &mut target.maintenance, &beside);
+        let dropped = left_beside::drop_database(postgres, &mut target.maintenance, &beside);
         if let Err(error) = postgres.runtime.block_on_to_the_end(dropped) {
             return swapped.context(format!(
                 "the half-restored database `{beside}` could not be dropped ({error}); \
@@ -99,7 +92,7 @@ fn build(
         Err(error) if fill::may_lack_names(&error) => {
             runtime.block_on(async {
                 guard.close().await?;
-                drop_database(postgres, maintenance, beside).await
+                left_beside::drop_database(postgres, maintenance, beside).await
             })?;
             guard = runtime.block_on(create(postgres, maintenance, beside, properties))?;
             filling.with_names_in_reach(maintenance, error)?
@@ -124,7 +117,7 @@ async fn swap_in(
     properties: &DatabaseProperties,
 ) -> Result<Option<Kept>> {
     let kept = match target.now {
-        Some(_) => Some(free_name(target, "before").await?),
+        Some(_) => Some(left_beside::free_name(target, "before").await?),
         None => None,
     };
     let comment = properties::comment_statement(beside, properties);
@@ -144,32 +137,6 @@ fn properties_of(dump: &VerifiedDump) -> Result<DatabaseProperties> {
     properties.ok_or_else(|| {
         Failure::untrusted("the manifest does not say how to create the database").into()
     })
-}
-
-/// A name such as `shop_restore_20260123143052` that no database has, cut so
-/// that its ending is whole. Two restores in one second get two names.
-async fn free_name(target: &mut Target, purpose: &str) -> Result<String> {
-    let taken: Vec<String> = sqlx::query_scalar("SELECT datname::text FROM pg_database")
-        .fetch_all(&mut target.maintenance.session)
-        .await
-        .context("cannot list the databases")?;
-    let mut at = Utc::now();
-    loop {
-        let name = name_beside(&target.database, purpose, at);
-        if !taken.contains(&name) {
-            return Ok(name);
-        }
-        at += TimeDelta::seconds(1);
-    }
-}
-
-fn name_beside(database: &str, purpose: &str, at: DateTime<Utc>) -> String {
-    let ending = format!("_{purpose}_{}", at.format("%Y%m%d%H%M%S"));
-    let mut end = database.len().min(MAX_NAME_BYTES - ending.len());
-    while !database.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{ending}", &database[..end])
 }
 
 /// Created, entered, then marked: a database that carries the mark and that
@@ -197,88 +164,13 @@ async fn create(
     let mark = format!(
         "COMMENT ON DATABASE {} IS {}",
         quoted(name),
-        literal(BEING_BUILT)
+        literal(left_beside::BEING_BUILT)
     );
     session
         .execute(AssertSqlSafe(mark))
         .await
         .with_context(|| format!("cannot mark the database `{name}`"))?;
     Ok(guard)
-}
-
-async fn drop_database(postgres: &Postgres, maintenance: &mut Connected, name: &str) -> Result<()> {
-    let subscriptions = target::subscriptions(&mut maintenance.session, name).await?;
-    if !subscriptions.is_empty() {
-        drop_subscriptions(postgres, name, &subscriptions).await?;
-    }
-    let force = if maintenance.server_major >= HAS_FORCE {
-        " WITH (FORCE)"
-    } else {
-        ""
-    };
-    let sql = format!("DROP DATABASE IF EXISTS {}{force}", quoted(name));
-    maintenance.session.execute(AssertSqlSafe(sql)).await?;
-    Ok(())
-}
-
-/// They came with the dump, disabled and connected to nothing. The slot is the live database's.
-async fn drop_subscriptions(postgres: &Postgres, database: &str, names: &[String]) -> Result<()> {
-    let mut connected = connect::connect_to(&postgres.url, Some(database)).await?;
-    for name in names {
-        let name = quoted(name);
-        for what in [
-            format!("ALTER SUBSCRIPTION {name} DISABLE"),
-            format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)"),
-            format!("DROP SUBSCRIPTION {name}"),
-        ] {
-            connected.session.execute(AssertSqlSafe(what)).await?;
-        }
-    }
-    connected.session.close().await?;
-    Ok(())
-}
-
-/// Drops what a crash left: databases that carry our mark and that no run of
-/// this tool is in (a `pg_restore` that outlived its run may be), and those
-/// that were created and not yet marked, which are still empty.
-async fn drop_abandoned(postgres: &Postgres, target: &mut Target) -> Result<()> {
-    let found: Vec<(String, bool)> = sqlx::query_as(
-        "SELECT d.datname::text, c.comment IS NOT NULL \
-         FROM pg_database d, \
-           LATERAL (SELECT shobj_description(d.oid, 'pg_database') AS comment) c \
-         WHERE d.datname ~ '_restore_[0-9]{14}$' \
-           AND (c.comment = $1 OR (c.comment IS NULL \
-             AND starts_with($2, regexp_replace(d.datname, '_restore_[0-9]{14}$', '')))) \
-           AND pg_has_role(current_user, d.datdba, 'USAGE') \
-           AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid \
-             AND (c.comment IS NULL OR NOT $3 OR a.application_name LIKE 'xtask-db %'))",
-    )
-    .bind(BEING_BUILT)
-    .bind(&target.database)
-    .bind(target.maintenance.server_major >= HAS_FORCE)
-    .fetch_all(&mut target.maintenance.session)
-    .await
-    .context("cannot look for half-restored databases")?;
-    for (name, is_marked) in found {
-        if !is_marked && !is_empty(postgres, &name).await? {
-            continue;
-        }
-        drop_database(postgres, &mut target.maintenance, &name)
-            .await
-            .with_context(|| format!("cannot drop the half-restored database `{name}`"))?;
-    }
-    Ok(())
-}
-
-async fn is_empty(postgres: &Postgres, database: &str) -> Result<bool> {
-    let mut connected = connect::connect_to(&postgres.url, Some(database)).await?;
-    let objects: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_class WHERE oid >= 16384")
-        .fetch_one(&mut connected.session)
-        .await
-        .with_context(|| format!("cannot look into the database `{database}`"))?;
-    let closed = connected.session.close().await;
-    closed.with_context(|| format!("cannot leave the database `{database}`"))?;
-    Ok(objects == 0)
 }
 
 /// What was built against what the manifest says was dumped.

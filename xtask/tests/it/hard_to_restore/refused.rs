@@ -109,7 +109,11 @@ fn a_half_restored_database_with_a_subscription_goes_away() {
         "COMMENT ON DATABASE {} IS 'xtask-db: being restored; may be dropped when no session uses it';",
         left.name()
     ));
-    case.restore(&id);
+    let status = case.project.json(["db", "status"]);
+    let named = |list: &serde_json::Value| list.to_string().contains(left.name());
+    assert!(named(&status["left_beside"]), "{status:#}");
+    let restored = case.restore(&id);
+    assert!(named(&restored["warnings"]), "{restored:#}");
     let found = format!(
         "SELECT count(*) FROM pg_database WHERE datname = '{}';",
         left.name()

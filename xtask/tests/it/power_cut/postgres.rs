@@ -108,7 +108,11 @@ fn what_a_cut_restore_left_is_dropped_by_the_next_and_by_nobody_else() {
     there.psql(&format!("COMMENT ON DATABASE {alive} IS '{MARK}';"));
     let runtime = compat::runtime();
     let entered = database.cluster().database(&alive);
-    let session = runtime.block_on(compat::connect(&entered));
+    let mut session = runtime.block_on(compat::connect(&entered));
+    let named = sqlx::raw_sql("SET application_name = 'xtask-db 4711'").execute(&mut session);
+    runtime
+        .block_on(named)
+        .expect("call it a session of the tool");
     let all = beside(&database);
 
     for verb in [

@@ -1,0 +1,164 @@
+//! Databases that a restore makes beside the live one: the half-restored ones
+//! of a crash, and those that were replaced and kept.
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{AssertSqlSafe, Connection, Executor};
+
+use super::Postgres;
+use super::connect::{self, Connected, quoted};
+use super::target::{self, Target};
+use crate::values::database_url::PostgresUrl;
+
+/// PostgreSQL cuts longer names without a word.
+const MAX_NAME_BYTES: usize = 63;
+const TIME_BYTES: usize = 14;
+
+/// From this version on, `DROP DATABASE` can end the sessions that are in it.
+const HAS_FORCE: u32 = 13;
+
+/// The comment of a database that is being built. It is how the next run knows
+/// that a database was made by this tool and abandoned by a crash.
+pub const BEING_BUILT: &str = "xtask-db: being restored; may be dropped when no session uses it";
+
+/// A name such as `shop_restore_20260123143052` that no database has, cut so
+/// that its ending is whole. Two restores in one second get two names.
+pub async fn free_name(target: &mut Target, purpose: &str) -> Result<String> {
+    let taken: Vec<String> = sqlx::query_scalar("SELECT datname::text FROM pg_database")
+        .fetch_all(&mut target.maintenance.session)
+        .await
+        .context("cannot list the databases")?;
+    let mut at = Utc::now();
+    loop {
+        let name = name_beside(&target.database, purpose, at);
+        if !taken.contains(&name) {
+            return Ok(name);
+        }
+        at += TimeDelta::seconds(1);
+    }
+}
+
+fn name_beside(database: &str, purpose: &str, at: DateTime<Utc>) -> String {
+    let time = at.format("%Y%m%d%H%M%S");
+    format!("{}{time}", before_time(database, purpose))
+}
+
+/// `shop_restore_`, from a name that leaves room for the time.
+fn before_time(database: &str, purpose: &str) -> String {
+    let ending = format!("_{purpose}_");
+    let mut end = database
+        .len()
+        .min(MAX_NAME_BYTES - ending.len() - TIME_BYTES);
+    while !database.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{ending}", &database[..end])
+}
+
+/// For a person who wonders what these databases are.
+pub async fn lines(url: &PostgresUrl) -> Result<Vec<String>> {
+    let mut target = target::target(url).await?;
+    let found: Vec<(String, bool, String)> = sqlx::query_as(
+        "SELECT d.datname::text, starts_with(d.datname, $1), \
+           CASE WHEN has_database_privilege(d.oid, 'CONNECT') \
+             THEN pg_size_pretty(pg_database_size(d.oid)) ELSE 'unknown' END \
+         FROM pg_database d \
+         WHERE d.datname ~ '_[0-9]{14}$' \
+           AND left(d.datname, -14) IN ($1, $2) ORDER BY 1",
+    )
+    .bind(before_time(&target.database, "restore"))
+    .bind(before_time(&target.database, "before"))
+    .fetch_all(&mut target.maintenance.session)
+    .await
+    .context("cannot look for databases beside this one")?;
+    let line = |(name, is_half, size): (String, bool, String)| {
+        if is_half {
+            format!(
+                "`{name}`, {size}: being restored, or left by a restore that was cut short; the next restore drops it"
+            )
+        } else {
+            format!("`{name}`, {size}: replaced by a restore and kept")
+        }
+    };
+    Ok(found.into_iter().map(line).collect())
+}
+
+pub async fn drop_database(
+    postgres: &Postgres,
+    maintenance: &mut Connected,
+    name: &str,
+) -> Result<()> {
+    let subscriptions = target::subscriptions(&mut maintenance.session, name).await?;
+    if !subscriptions.is_empty() {
+        drop_subscriptions(postgres, name, &subscriptions).await?;
+    }
+    let force = if maintenance.server_major >= HAS_FORCE {
+        " WITH (FORCE)"
+    } else {
+        ""
+    };
+    let sql = format!("DROP DATABASE IF EXISTS {}{force}", quoted(name));
+    maintenance.session.execute(AssertSqlSafe(sql)).await?;
+    Ok(())
+}
+
+/// They came with the dump, disabled and connected to nothing. The slot is the live database's.
+async fn drop_subscriptions(postgres: &Postgres, database: &str, names: &[String]) -> Result<()> {
+    let mut connected = connect::connect_to(&postgres.url, Some(database)).await?;
+    for name in names {
+        let name = quoted(name);
+        for what in [
+            format!("ALTER SUBSCRIPTION {name} DISABLE"),
+            format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)"),
+            format!("DROP SUBSCRIPTION {name}"),
+        ] {
+            connected.session.execute(AssertSqlSafe(what)).await?;
+        }
+    }
+    connected.session.close().await?;
+    Ok(())
+}
+
+/// Drops what a crash left of a restore of this database: databases that carry our mark and that no run of
+/// this tool is in (a `pg_restore` that outlived its run may be), and those
+/// that were created and not yet marked, which are still empty. Returns their names.
+pub async fn drop_abandoned(postgres: &Postgres, target: &mut Target) -> Result<Vec<String>> {
+    let found: Vec<(String, bool)> = sqlx::query_as(
+        "SELECT d.datname::text, c.comment IS NOT NULL \
+         FROM pg_database d, \
+           LATERAL (SELECT shobj_description(d.oid, 'pg_database') AS comment) c \
+         WHERE d.datname ~ '_[0-9]{14}$' AND left(d.datname, -14) = $2 \
+           AND (c.comment = $1 OR c.comment IS NULL) \
+           AND pg_has_role(current_user, d.datdba, 'USAGE') \
+           AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid \
+             AND (c.comment IS NULL OR NOT $3 OR a.application_name LIKE 'xtask-db %'))",
+    )
+    .bind(BEING_BUILT)
+    .bind(before_time(&target.database, "restore"))
+    .bind(target.maintenance.server_major >= HAS_FORCE)
+    .fetch_all(&mut target.maintenance.session)
+    .await
+    .context("cannot look for half-restored databases")?;
+    let mut dropped = Vec::new();
+    for (name, is_marked) in found {
+        if !is_marked && !is_empty(postgres, &name).await? {
+            continue;
+        }
+        drop_database(postgres, &mut target.maintenance, &name)
+            .await
+            .with_context(|| format!("cannot drop the half-restored database `{name}`"))?;
+        dropped.push(name);
+    }
+    Ok(dropped)
+}
+
+async fn is_empty(postgres: &Postgres, database: &str) -> Result<bool> {
+    let mut connected = connect::connect_to(&postgres.url, Some(database)).await?;
+    let objects: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_class WHERE oid >= 16384")
+        .fetch_one(&mut connected.session)
+        .await
+        .with_context(|| format!("cannot look into the database `{database}`"))?;
+    let closed = connected.session.close().await;
+    closed.with_context(|| format!("cannot leave the database `{database}`"))?;
+    Ok(objects == 0)
+}
