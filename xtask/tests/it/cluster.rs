@@ -15,6 +15,10 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::{exec, servers};
 
+mod own;
+
+pub use own::children;
+
 pub const SUPERUSER: &str = "tester";
 
 /// Distinctive, so that a search for it finds every leak, and full of what URLs, passfiles and
@@ -34,6 +38,8 @@ pub struct Cluster {
     bin: PathBuf,
     folder: PathBuf,
     port: u16,
+    owner: Option<(u32, u32)>,
+    settings: &'static str,
     next_database: AtomicU32,
     _watchdog: ChildStdin,
 }
@@ -43,7 +49,7 @@ impl Cluster {
     /// is installed.
     pub fn get_or_skip() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
-        let shared = SHARED.get_or_init(|| servers::programs().map(Self::start));
+        let shared = SHARED.get_or_init(|| servers::programs().map(|bin| Self::start(bin, "")));
         if shared.is_none() {
             exec::skip("no PostgreSQL server programs found");
         }
@@ -55,7 +61,7 @@ impl Cluster {
         static SHARED: Mutex<BTreeMap<u32, Option<&'static Cluster>>> = Mutex::new(BTreeMap::new());
         let mut shared = SHARED.lock().expect("no server fails to start");
         let start = || {
-            let cluster = Self::start(servers::programs_of(major)?);
+            let cluster = Self::start(servers::programs_of(major)?, "");
             Some(&*Box::leak(Box::new(cluster)))
         };
         let cluster = *shared.entry(major).or_insert_with(start);
@@ -72,7 +78,7 @@ impl Cluster {
         static QUIET: OnceLock<Option<Cluster>> = OnceLock::new();
         Self::get_or_skip()?;
         QUIET
-            .get_or_init(|| servers::programs().map(Self::start))
+            .get_or_init(|| servers::programs().map(|bin| Self::start(bin, "")))
             .as_ref()
     }
 
@@ -116,7 +122,7 @@ impl Cluster {
         }
     }
 
-    fn start(bin: PathBuf) -> Self {
+    fn start(bin: PathBuf, settings: &'static str) -> Self {
         // A socket's path has room for some 100 bytes, and TMPDIR may be long or private.
         let folder = tempfile::Builder::new()
             .prefix("xtask-db-pg-")
@@ -133,11 +139,13 @@ impl Cluster {
         let watchdog = start_watchdog(&bin, &folder, owner);
         let launcher = Launcher { bin, folder, owner };
         launcher.initdb();
-        let port = launcher.start_server();
+        let port = launcher.start_server(settings);
         Self {
             bin: launcher.bin,
             folder: launcher.folder,
             port,
+            owner,
+            settings,
             next_database: AtomicU32::new(1),
             _watchdog: watchdog,
         }
@@ -280,23 +288,13 @@ impl Launcher {
     }
 
     /// Starts the server and returns its port.
-    fn start_server(&self) -> u16 {
+    fn start_server(&self, settings: &str) -> u16 {
         // Another process can take the free port before the server does; then there is the next.
         const ATTEMPTS: u32 = 5;
         let mut last = None;
         for _ in 0..ATTEMPTS {
             let port = free_port();
-            let options = format!(
-                "-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} \
-                 -c fsync=off -c max_connections=100 -c max_prepared_transactions=5",
-                self.folder.display()
-            );
-            let mut command = self.command("pg_ctl");
-            command
-                .args(["start", "--wait", "--silent"])
-                .arg(format!("--log={}/log", self.folder.display()))
-                .arg(format!("--options={options}"));
-            let output = exec::run(&mut command, None);
+            let output = self.start_server_at(port, settings);
             if output.code == 0 {
                 return port;
             }
@@ -304,6 +302,20 @@ impl Launcher {
         }
         let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
         panic!("the PostgreSQL server does not start: {last:?}\n{log}");
+    }
+
+    fn start_server_at(&self, port: u16, settings: &str) -> exec::Output {
+        let options = format!(
+            "-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} \
+             -c fsync=off -c max_connections=100 -c max_prepared_transactions=5 {settings}",
+            self.folder.display()
+        );
+        let mut command = self.command("pg_ctl");
+        command
+            .args(["start", "--wait", "--silent"])
+            .arg(format!("--log={}/log", self.folder.display()))
+            .arg(format!("--options={options}"));
+        exec::run(&mut command, None)
     }
 }
 

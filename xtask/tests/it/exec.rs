@@ -115,6 +115,20 @@ impl Running {
         rustix::process::kill_process(pid, signal).expect("send a signal");
     }
 
+    pub fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
+    /// Sends a signal to the program and to all that it has started.
+    pub fn signal_group(&self, signal: Signal) {
+        // All of them may have ended by themselves in this moment.
+        let _ = rustix::process::kill_process_group(self.pid(), signal);
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("wait for a child").is_some()
+    }
+
     /// Waits for a line on stdout or stderr that starts with `start`; returns the rest of it.
     #[track_caller]
     pub fn wait_for_line(&self, start: &str) -> String {

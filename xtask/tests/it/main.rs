@@ -10,6 +10,7 @@ mod hard_to_restore;
 mod harness;
 mod interrupt;
 mod json;
+mod kill;
 mod lock_waits;
 mod locks;
 mod lost_answers;

@@ -1,0 +1,103 @@
+//! A server of one test's own, which may be killed, started again and given limits.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Cluster, Launcher};
+use crate::{exec, servers};
+
+impl Cluster {
+    /// A server that nobody else uses, or [a skip](exec::skip). `settings` are `-c name=value`.
+    pub fn own_or_skip(settings: &'static str) -> Option<&'static Self> {
+        let Some(bin) = servers::programs() else {
+            exec::skip("no PostgreSQL server programs found");
+            return None;
+        };
+        // It lives as long as this process, as the shared one does, and ends in the same way.
+        Some(Box::leak(Box::new(Self::start(bin, settings))))
+    }
+
+    /// The process that starts all others of the server.
+    pub fn postmaster(&self) -> Pid {
+        let file = self.folder.join("data/postmaster.pid");
+        let text = fs::read_to_string(&file).expect("read the server's pid");
+        let pid = text.lines().next().and_then(|pid| pid.trim().parse().ok());
+        pid.and_then(Pid::from_raw).expect("a pid")
+    }
+
+    /// `kill -9` of every process of the server, or the immediate shutdown of an administrator.
+    pub fn kill(&self, signal: Signal) {
+        let postmaster = self.postmaster();
+        let all = [vec![postmaster], children(postmaster)].concat();
+        match signal {
+            // The first of all: it would start the others anew.
+            Signal::KILL => all.iter().for_each(|pid| {
+                let _ = kill_process(*pid, signal);
+            }),
+            other => kill_process(postmaster, other).expect("signal the server"),
+        }
+        let deadline = Instant::now() + exec::LIMIT;
+        while all.iter().any(|pid| is_running(*pid)) {
+            assert!(Instant::now() < deadline, "the server does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Of a killed one they stay; where nobody waits for the dead, its pid still looks alive.
+        let socket = format!(".s.PGSQL.{}.lock", self.port);
+        for left in ["data/postmaster.pid", &socket] {
+            let _ = fs::remove_file(self.folder.join(left));
+        }
+    }
+
+    /// On the port that it had.
+    pub fn start_again(&self) {
+        let launcher = Launcher {
+            bin: self.bin.clone(),
+            folder: self.folder.clone(),
+            owner: self.owner,
+        };
+        // A session that was just being opened when all others were killed ends a moment later.
+        const ATTEMPTS: u32 = 5;
+        let mut output = launcher.start_server_at(self.port, self.settings);
+        for _ in 1..ATTEMPTS {
+            if output.code == 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+            output = launcher.start_server_at(self.port, self.settings);
+        }
+        let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        let last: Vec<&str> = log.lines().rev().take(20).collect();
+        panic!("the server does not start again: {output}\n{last:#?}");
+    }
+}
+
+/// A zombie has ended; nobody may have waited for it yet.
+fn is_running(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.is_ok_and(|stat| !matches!(fields(&stat).first(), None | Some(&"Z")))
+}
+
+/// The running processes whose parent this one is now.
+pub fn children(parent: Pid) -> Vec<Pid> {
+    let parent = parent.as_raw_nonzero().to_string();
+    let processes = fs::read_dir("/proc").expect("list the processes");
+    let pid = |path: &Path| path.file_name()?.to_str()?.parse().ok();
+    let is_child = |pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        matches!(fields(&stat)[..], [state, its] if state != "Z" && its == parent)
+    };
+    processes
+        .filter_map(|entry| pid(&entry.ok()?.path()))
+        .filter(is_child)
+        .filter_map(Pid::from_raw)
+        .collect()
+}
+
+/// Of `/proc/PID/stat`, after the name of the program, which may hold anything: state, parent, …
+fn fields(stat: &str) -> Vec<&str> {
+    let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+    after.split_whitespace().take(2).collect()
+}
