@@ -3,6 +3,7 @@
 mod clock;
 mod cluster;
 mod compat;
+mod concurrency;
 mod contract;
 mod damage;
 mod exec;
