@@ -171,11 +171,10 @@ fn report(scene: &Scene, backup: &Backup) {
         duration_ms,
         ..
     } = &backup.manifest;
-    let rows: u64 = tables.iter().map(|table| table.rows).sum();
     scene.ui.say(format!(
         "backed up as {id}: {}, {}, {}; read back and matched",
         ui::count(tables.len() as u64, "table"),
-        ui::count(rows, "row"),
+        ui::count(backup.manifest.rows(), "row"),
         ui::size(dump.size_bytes),
     ));
     scene.ui.detail(format!(

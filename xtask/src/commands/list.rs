@@ -69,9 +69,6 @@ pub fn table(backups: &[Backup]) -> Table {
     let mut table = Table::new(&header).right(4).right(5).right(6);
     for backup in backups {
         let manifest = &backup.manifest;
-        // A manifest may say anything, also what no database could hold.
-        let rows = manifest.tables.iter().map(|table| table.rows);
-        let rows = rows.fold(0, u64::saturating_add);
         let applied = manifest.migrations.applied.iter().map(|m| m.version).max();
         table.row(&[
             manifest.id.to_string(),
@@ -80,7 +77,7 @@ pub fn table(backups: &[Backup]) -> Table {
             ui::age(manifest.created_at, now),
             ui::size(manifest.dump.size_bytes),
             manifest.tables.len().to_string(),
-            rows.to_string(),
+            manifest.rows().to_string(),
             applied.map_or_else(|| "none".into(), |version| version.to_string()),
         ]);
     }

@@ -151,6 +151,12 @@ impl Manifest {
         shown
     }
 
+    /// Rows of all tables. The numbers may be anything: the file may have been edited.
+    pub fn rows(&self) -> u64 {
+        let rows = self.tables.iter().map(|table| table.rows);
+        rows.fold(0, u64::saturating_add)
+    }
+
     pub fn contents(&self) -> Contents {
         Contents {
             tables: self.tables.clone(),

@@ -125,3 +125,32 @@ fn unknown_fields_survive() {
     assert_eq!(text(&restored, "/restored"), scene.newest);
     assert_eq!(scene.case.query("SELECT count(*) FROM kept;"), ["3"]);
 }
+
+/// Numbers that no database has: the vault can still be listed, and what is in it still verified.
+#[test]
+fn a_manifest_with_absurd_numbers() {
+    let scene = Scene::sqlite();
+    let most = json!(u64::MAX);
+    for (pointer, value) in [
+        (
+            "/tables",
+            json!([{"schema": "main", "name": "a", "rows": most}, {"schema": "main", "name": "b", "rows": most}]),
+        ),
+        ("/dump/raw_size_bytes", most.clone()),
+        ("/duration_ms", most.clone()),
+        ("/created_at", json!("+262142-12-31T23:59:59Z")),
+        ("/created_at", json!("-262143-01-01T00:00:00Z")),
+    ] {
+        edit(&scene.manifest(), pointer, value);
+        for verb in [
+            &["list"][..],
+            &["list", "--json"],
+            &["status"],
+            &["verify", "--all"],
+            &["backup"],
+        ] {
+            scene.run(verb).expect_code(0);
+        }
+    }
+    scene.good_one_restores();
+}
