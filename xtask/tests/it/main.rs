@@ -16,6 +16,7 @@ mod lock_waits;
 mod locks;
 mod lost_answers;
 mod messages;
+mod odd;
 mod order;
 mod parallel;
 mod pg_bin;

@@ -69,6 +69,11 @@ pub fn open_unchanging(path: &Path) -> Result<Connection> {
 
 /// Rows of all tables and the history, in one read transaction.
 pub fn contents(connection: &Connection, bookkeeping: &str) -> Result<Contents> {
+    // Not even a count begins without the collation of the key that it walks along. No order
+    // is asked for, so any collation will do; and what is checked was checked before.
+    connection
+        .collation_needed(|connection, name| connection.create_collation(name, str::cmp))
+        .context("cannot stand in for the application's collations")?;
     let transaction = connection
         .unchecked_transaction()
         .context("cannot begin to read")?;
@@ -160,22 +165,25 @@ const COMPARE_INDEXES_BYTES: i64 = 64 << 20;
 /// An index over a collation or function that only the application knows cannot
 /// be checked here. That is no finding: the copy is exact, page by page.
 pub fn integrity_problems(connection: &Connection) -> Result<Vec<String>> {
+    match check(connection) {
+        Err(error) if is_of_the_application(&error) => Ok(Vec::new()),
+        lines => Ok(lines?.into_iter().filter(|line| line != "ok").collect()),
+    }
+}
+
+fn check(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let size: i64 = connection.query_row(
         "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
         [],
         |row| row.get(0),
     )?;
-    let check = if size <= COMPARE_INDEXES_BYTES {
+    let mut statement = connection.prepare(if size <= COMPARE_INDEXES_BYTES {
         "PRAGMA main.integrity_check(10)"
     } else {
         "PRAGMA main.quick_check(10)"
-    };
-    let mut statement = connection.prepare(check)?;
-    let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
-    match lines.collect::<rusqlite::Result<Vec<_>>>() {
-        Err(error) if is_of_the_application(&error) => Ok(Vec::new()),
-        lines => Ok(lines?.into_iter().filter(|line| line != "ok").collect()),
-    }
+    })?;
+    let lines = statement.query_map([], |row| row.get(0))?;
+    lines.collect()
 }
 
 fn is_of_the_application(error: &rusqlite::Error) -> bool {
