@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::interrupt::{self, Interrupt, Interrupted};
-use crate::ui::Ui;
+use crate::ui::{self, Ui};
 use crate::values::cause;
 use crate::values::failure::{Failure, Outcome, hint_of};
 
@@ -78,11 +78,16 @@ pub fn report(ui: &Ui, story: impl FnOnce(&Interrupt) -> Result<()>) -> u8 {
 }
 
 /// Prints what clap has to say: help, or wrong usage. A database URL that
-/// stands in the wrong place is not repeated, because it may hold a password.
+/// stands in the wrong place is not repeated, because it may hold a password;
+/// what would steer a terminal is made visible.
 pub fn report_usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
     let is_url = |argument: &&OsString| argument.to_string_lossy().contains("://");
     let urls: Vec<&OsString> = arguments.iter().filter(is_url).collect();
-    if urls.is_empty() {
+    let is_clean = |argument: &OsString| {
+        let argument = argument.to_string_lossy();
+        ui::clean(&argument) == argument
+    };
+    if urls.is_empty() && arguments.iter().all(is_clean) {
         // Nothing can be said when neither stdout nor stderr takes it.
         let _ = error.print();
     } else {
@@ -95,7 +100,7 @@ pub fn report_usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
             }
         }
         // Nothing can be said when stderr takes no more.
-        let _ = write!(std::io::stderr(), "{text}");
+        let _ = write!(std::io::stderr(), "{}", ui::clean(&text));
     }
     if error.use_stderr() {
         Outcome::Usage.exit_code()

@@ -68,7 +68,7 @@ impl Ui {
     pub fn error(&self, lines: &[String], hint: Option<&str>) {
         let red = console::style("error:").red().bold().for_stderr();
         for (i, line) in lines.iter().enumerate() {
-            let line = clean(line);
+            let line = indented(line);
             let line = if i == 0 {
                 format!("{red} {line}")
             } else {
@@ -79,7 +79,7 @@ impl Ui {
         }
         if let Some(hint) = hint {
             let cyan = console::style("hint:").cyan().bold().for_stderr();
-            let _ = writeln!(io::stderr(), "\n{cyan} {}", clean(hint));
+            let _ = writeln!(io::stderr(), "\n{cyan} {}", indented(hint));
         }
     }
 
@@ -121,7 +121,7 @@ impl Ui {
         }
         let mut text = serde_json::to_string_pretty(document).context("cannot write JSON")?;
         text.push('\n');
-        write_stdout(&text)
+        write_stdout(&escaped(&text))
     }
 
     pub fn progress(&self) -> Shown {
@@ -152,13 +152,38 @@ fn eprint_line(line: &str) {
 }
 
 /// Names come from databases and files: what would steer a terminal is made visible.
-fn clean(text: &str) -> String {
-    let visible = |c: char| {
-        if c.is_control() && c != '\n' {
-            '\u{fffd}'
-        } else {
-            c
-        }
-    };
+pub fn clean(text: &str) -> String {
+    let visible = |c| if steers(c) { '\u{fffd}' } else { c };
     text.chars().map(visible).collect()
+}
+
+/// What is said in several lines, a name with line breaks perhaps, never looks like a line of ours.
+fn indented(text: &str) -> String {
+    let text = clean(text);
+    let mut lines = text.split('\n');
+    let mut indented = lines.next().unwrap_or_default().to_owned();
+    for line in lines {
+        indented += if line.starts_with("  ") { "\n" } else { "\n  " };
+        indented += line;
+    }
+    indented
+}
+
+/// The same JSON, with what JSON lets stand and a terminal would obey as `\u…`.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if steers(c) {
+            text += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// Control characters, and those that turn the direction of what follows.
+fn steers(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || (c.is_control() && c != '\n')
 }

@@ -16,6 +16,7 @@ use crate::values::failure::{Failure, hint_of};
 use crate::values::id::Reason;
 use crate::values::plan::Migration;
 use crate::values::verified_dump::VerifiedDump;
+use crate::values::words::on_one_line;
 use crate::vault::{Backup, Listing};
 
 #[derive(Serialize)]
@@ -304,7 +305,7 @@ fn report(
     if let Some(kept) = &restored.kept {
         scene.ui.say(format!(
             "what it replaced is kept as `{}`; to remove it:",
-            kept.name
+            on_one_line(&kept.name)
         ));
         scene.ui.say(format!("  {}", kept.remove_command));
     }

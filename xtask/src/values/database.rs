@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::words::on_one_line;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
@@ -84,14 +86,13 @@ impl DatabaseFacts {
 
 impl fmt::Display for DatabaseFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.path, &self.host) {
-            (Some(path), _) => write!(f, "{} database `{path}`", self.engine),
-            (None, Some(host)) => {
-                write!(f, "{} database `{}` on `{host}`", self.engine, self.name)?;
-                self.port.map_or(Ok(()), |port| write!(f, " port {port}"))
-            }
-            (None, None) => write!(f, "{} database `{}`", self.engine, self.name),
-        }
+        let name = on_one_line(self.path.as_deref().unwrap_or(&self.name));
+        write!(f, "{} database `{name}`", self.engine)?;
+        let (None, Some(host)) = (&self.path, &self.host) else {
+            return Ok(());
+        };
+        write!(f, " on `{}`", on_one_line(host))?;
+        self.port.map_or(Ok(()), |port| write!(f, " port {port}"))
     }
 }
 
@@ -146,10 +147,11 @@ pub struct TableRows {
 
 impl fmt::Display for TableRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = on_one_line(&self.name);
         if matches!(self.schema.as_str(), "main" | "public") {
-            f.write_str(&self.name)
+            f.write_str(&name)
         } else {
-            write!(f, "{}.{}", self.schema, self.name)
+            write!(f, "{}.{name}", on_one_line(&self.schema))
         }
     }
 }

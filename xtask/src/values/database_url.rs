@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use super::database::{DatabaseFacts, EngineKind};
 use super::failure::Failure;
+use super::words::on_one_line;
 
 mod postgres;
 
@@ -125,7 +126,10 @@ impl DatabaseUrl {
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DatabaseUrl::Sqlite(url) => write!(f, "sqlite://{}", url.path.display()),
+            DatabaseUrl::Sqlite(url) => {
+                let path = url.path.display().to_string();
+                write!(f, "sqlite://{}", on_one_line(&path))
+            }
             DatabaseUrl::Postgres(url) => write!(f, "{url}"),
         }
     }

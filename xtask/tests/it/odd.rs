@@ -3,3 +3,4 @@
 //! Names inside of a database are in `contract/*/odd_names.sql`, migration files in `compat/odd.rs`.
 
 mod formats;
+mod screen;

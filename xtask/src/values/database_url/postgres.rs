@@ -5,6 +5,7 @@ use std::fmt;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::super::failure::Failure;
+use super::super::words::on_one_line;
 use super::not_a_url;
 
 /// A password: never shown, also not by `{:?}`.
@@ -295,13 +296,15 @@ impl fmt::Display for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("postgres://")?;
         if let Some(user) = &self.user {
-            write!(f, "{user}@")?;
+            write!(f, "{}@", on_one_line(user))?;
         }
         for (i, host) in self.hosts.iter().enumerate() {
             let comma = if i > 0 { "," } else { "" };
-            write!(f, "{comma}{}", host.host.as_deref().unwrap_or(""))?;
+            let name = on_one_line(host.host.as_deref().unwrap_or(""));
+            write!(f, "{comma}{name}")?;
             host.port.map_or(Ok(()), |port| write!(f, ":{port}"))?;
         }
-        write!(f, "/{}", self.database.as_deref().unwrap_or(""))
+        let database = self.database.as_deref().unwrap_or("");
+        write!(f, "/{}", on_one_line(database))
     }
 }
