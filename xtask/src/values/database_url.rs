@@ -64,6 +64,9 @@ fn parse_sqlite(url: &str) -> Result<SqliteUrl, Failure> {
     let path = percent_decode_str(path)
         .decode_utf8()
         .map_err(|_| not_a_url("its path is not UTF-8 after percent-decoding"))?;
+    if path.contains('\0') {
+        return Err(not_a_url("its path holds a NUL, which ends a path"));
+    }
     if path.is_empty() || path == ":memory:" {
         return Err(in_memory());
     }

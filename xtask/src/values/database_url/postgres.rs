@@ -90,6 +90,11 @@ impl PostgresUrl {
                  percent-encoded (`%2F`, `%40`)",
             ));
         }
+        if !authority.contains('@') && !rest.contains('/') && query.contains('@') {
+            return Err(not_a_url(
+                "a `?` in the password must be percent-encoded (`%3F`), and an `@` behind `?` too (`%40`)",
+            ));
+        }
         let (user_info, hosts) = match authority.rsplit_once('@') {
             Some((user_info, hosts)) => (user_info, hosts),
             None => ("", authority),
@@ -117,7 +122,7 @@ impl PostgresUrl {
         if url
             .password
             .as_ref()
-            .is_some_and(|p| p.expose().contains(['\n', '\r', '\0']))
+            .is_some_and(|p| p.expose().contains(['\n', '\r']))
         {
             return Err(not_a_url(
                 "the password holds a line break, which no passfile can hold",
@@ -219,10 +224,14 @@ fn escape_option(value: &str) -> String {
 }
 
 fn decode(text: &str) -> Result<String, Failure> {
-    percent_decode_str(text)
+    let text = percent_decode_str(text)
         .decode_utf8()
-        .map(|text| text.into_owned())
-        .map_err(|_| not_a_url("it is not UTF-8 after percent-decoding"))
+        .map_err(|_| not_a_url("it is not UTF-8 after percent-decoding"))?;
+    // What follows it would be the next parameter of PostgreSQL's protocol.
+    if text.contains('\0') {
+        return Err(not_a_url("it holds a NUL after percent-decoding"));
+    }
+    Ok(text.into_owned())
 }
 
 fn non_empty(text: String) -> Option<String> {
@@ -245,6 +254,11 @@ fn parse_host(text: &str) -> Result<PostgresHost, Failure> {
             (address, rest.strip_prefix(':'))
         }
         None => match text.rsplit_once(':') {
+            Some((host, _)) if host.contains(':') => {
+                return Err(not_a_url(
+                    "a host holds more than one `:`, and no `[…]` around them",
+                ));
+            }
             Some((host, port)) => (host, Some(port)),
             None => (text, None),
         },
