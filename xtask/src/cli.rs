@@ -94,7 +94,7 @@ pub struct MigrateSafe {
     #[arg(long)]
     pub dry_run: bool,
     /// Run migrations up to this version only
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub target_version: Option<i64>,
     /// Answer the question with `yes`
     #[arg(long, short)]

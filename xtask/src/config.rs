@@ -97,10 +97,10 @@ fn flags(options: &Options, url: &DatabaseUrl) -> String {
     ];
     for (flag, folder) in folders {
         if let Some(folder) = folder {
-            flags.push(format!(
-                "{flag} {}",
-                shell_quoted(&folder.to_string_lossy())
-            ));
+            let folder = folder.to_string_lossy();
+            // Behind a space, clap would take it for a flag.
+            let between = if folder.starts_with('-') { '=' } else { ' ' };
+            flags.push(format!("{flag}{between}{}", shell_quoted(&folder)));
         }
     }
     flags.join(" ")

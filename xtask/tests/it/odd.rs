@@ -5,6 +5,7 @@
 mod databases;
 mod formats;
 mod screen;
+mod words;
 
 use std::path::Path;
 
