@@ -1,7 +1,7 @@
 //! The migrations folder as sqlx sees it; applied × available → plan.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use sqlx::migrate::{ResolveConfig, resolve_blocking_with_config};
@@ -32,6 +32,16 @@ pub fn read(source: &Source) -> Result<Vec<Migration>> {
         .hint("rename or mend the file; sqlx expects `<VERSION>_<DESCRIPTION>.sql`, in UTF-8");
         anyhow::Error::new(error).context(failure)
     })?;
+    // sqlx looks for the end of the SQL behind the NUL for ever, and PostgreSQL ends the session.
+    let holds_nul = |(migration, _): &&(Migration, PathBuf)| migration.sql.as_str().contains('\0');
+    if let Some((_, path)) = found.iter().find(holds_nul) {
+        let path = path.display();
+        return Err(Failure::refused(format!(
+            "the migration `{path}` holds a NUL, which is in no SQL"
+        ))
+        .hint("save the file as UTF-8 text")
+        .into());
+    }
     Ok(found.into_iter().map(|(migration, _)| migration).collect())
 }
 

@@ -2,6 +2,7 @@
 //! writes it.
 
 mod files;
+mod odd;
 mod refused;
 
 use std::path::PathBuf;
