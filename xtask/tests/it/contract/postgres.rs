@@ -35,7 +35,8 @@ contract_tests!(Superuser:
 );
 
 schema_tests!(Superuser, "postgres":
-    partitions columns references views inheritance names large_objects extensions security server
+    partitions columns values references views inheritance names odd_names large_objects extensions
+    security server
 );
 
 /// Where the old database cannot be kept aside, everything happens in one transaction.
@@ -51,7 +52,7 @@ mod owner {
     );
 
     schema_tests!(Owner, "postgres":
-        partitions columns references views inheritance names large_objects
+        partitions columns values references views inheritance names odd_names large_objects
     );
 }
 

@@ -29,7 +29,7 @@ contract_tests!(Sqlite:
     a_flipped_bit_is_refused
 );
 
-schema_tests!(Sqlite, "sqlite": tables search references pages blobs);
+schema_tests!(Sqlite, "sqlite": tables search references pages blobs odd_names);
 
 const CHINOOK_CHANGE: &str = "
     DROP TABLE PlaylistTrack;
