@@ -163,7 +163,11 @@ impl FromStr for BackupId {
     fn from_str(text: &str) -> Result<BackupId, NotAnId> {
         let rest = text.strip_prefix(PREFIX).ok_or(NotAnId)?;
         let (time, label) = rest.split_at_checked(TIME_BYTES).ok_or(NotAnId)?;
-        NaiveDateTime::parse_from_str(time, TIME_FORMAT).map_err(|_| NotAnId)?;
+        let at = NaiveDateTime::parse_from_str(time, TIME_FORMAT).map_err(|_| NotAnId)?;
+        // chrono passes over blanks and a sign in front of a number.
+        if at.format(TIME_FORMAT).to_string() != time {
+            return Err(NotAnId);
+        }
         let label_ok = match label.strip_prefix('_') {
             Some(label) => !label.is_empty() && label.chars().all(is_label_char),
             None => label.is_empty(),
