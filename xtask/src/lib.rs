@@ -29,6 +29,7 @@
 //! | `values` | what the parts tell each other | files, processes, clocks |
 //! | `tool`, `durable`, `interrupt` | the floor: programs, files that survive a power cut, signals | what they are used for |
 //! | `outcome` | from a story's result to exit code and last words | how it came about |
+//! | `parsers` | what property tests and `fuzz/` may reach of the parts above | all else |
 //!
 //! Imports point down: `commands → {engine, vault, migrations, ui, config} →
 //! values → floor`. Parts in braces never import each other; they meet in a
@@ -103,6 +104,8 @@ mod engine;
 mod interrupt;
 mod migrations;
 mod outcome;
+#[doc(hidden)]
+pub mod parsers;
 mod tool;
 mod ui;
 mod values;

@@ -19,6 +19,7 @@ mod messages;
 mod odd;
 mod order;
 mod parallel;
+mod parsers;
 mod pg_bin;
 mod power_cut;
 mod project;

@@ -30,6 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("outcome", &["interrupt", "ui", "values"]),
+    ("parsers", &["migrations", "values"]),
     ("config", &["cli", "values"]),
     (
         "engine",
