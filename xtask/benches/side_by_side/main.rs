@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 
 // The tests' server: started, secured and ended in one place. Not all of it is needed here.
 #[path = "../../tests/it/cluster.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod cluster;
 #[path = "../../tests/it/exec.rs"]
 #[allow(dead_code)]
