@@ -129,6 +129,7 @@ impl Engine for Postgres {
         progress: &dyn Progress,
     ) -> Result<Dumped> {
         dump::dump(self, sink, staging, progress)
+            .map_err(lock::explain_shortage)
             .with_context(|| format!("cannot dump the database of `{}`", self.url))
     }
 

@@ -3,6 +3,7 @@
 //! an owner, whose restore is one transaction.
 
 mod refused;
+mod server;
 
 use crate::setup::Case;
 

@@ -146,7 +146,7 @@ fn the_answer_to_a_migration_is_lost_and_its_history_is_true() {
     }
 }
 
-fn end_session_with_lock(direct: &Case) {
+pub fn end_session_with_lock(direct: &Case) {
     let ended = direct.query(
         "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
            AND database = (SELECT oid FROM pg_database WHERE datname = current_database());",

@@ -217,16 +217,21 @@ pub fn may_lack_names(error: &anyhow::Error) -> bool {
 
 /// A role or tablespace is the server's and not the backup's: it must be there before.
 pub fn missing(error: anyhow::Error) -> anyhow::Error {
-    let said = error.root_cause().to_string();
-    let is_missing = ["role \"", "tablespace \""]
-        .iter()
-        .any(|what| said.contains(what))
-        && said.contains("does not exist");
-    if !is_missing {
+    let said = error.root_cause().to_string().to_lowercase();
+    let lacks = |what: &str| said.contains(what) && said.contains("does not exist");
+    let (what, hint) = if lacks("tablespace \"") {
+        (
+            "a tablespace",
+            "create it first: CREATE TABLESPACE … LOCATION …",
+        )
+    } else if lacks("role \"") {
+        ("a role", "create it first: createuser --no-login NAME")
+    } else {
         return error;
-    }
-    let failure = Failure::refused("the server lacks a role or tablespace that the backup needs");
-    error.context(failure.hint("create it first, a role with: createuser --no-login NAME"))
+    };
+    error.context(
+        Failure::refused(format!("the server lacks {what} that the backup needs")).hint(hint),
+    )
 }
 
 /// pg_restore speaks of its input file when the dump itself is at fault.

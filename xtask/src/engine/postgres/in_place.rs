@@ -7,13 +7,13 @@ use std::process::ChildStdin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use sqlx::{Connection, Executor};
+use sqlx::{Connection, Executor, PgConnection};
 
 use super::connect::{self, Libpq};
 use super::replay::{self, Answers, Names, Replay};
 use super::target::{self, Target};
 use super::toc::Toc;
-use super::{Postgres, fill, inspect, programs, script};
+use super::{Postgres, fill, inspect, lock, programs, script};
 use crate::engine::Restored;
 use crate::engine::pump::refuse_unreadable;
 use crate::tool::Program;
@@ -43,6 +43,7 @@ pub fn restore(
     let psql = replay::find_psql(major, &pg_restore)?;
     let list = toc.write_list(postgres, staging)?;
     let (options, database) = (&target.maintenance.options, &target.database);
+    let mut lock = postgres.lock.take();
     let attempt = Attempt {
         replay: Replay {
             postgres,
@@ -57,9 +58,11 @@ pub fn restore(
         libpq: Libpq::new(&postgres.url, options, database, &SETTINGS, staging)?,
         database,
     };
-    let mut warnings = match attempt.run(Names::Hidden, progress) {
+    let mut warnings = match attempt.run(Names::Hidden, lock.as_mut(), progress) {
         // Rolled back; see `fill.rs` for what a second try can mend.
-        Err(error) if fill::may_lack_names(&error) => attempt.run(Names::InReach, progress)?,
+        Err(error) if fill::may_lack_names(&error) => {
+            attempt.run(Names::InReach, lock.as_mut(), progress)?
+        }
         ended => ended?,
     };
     if let Err(error) = postgres.runtime.block_on(analyze(postgres)) {
@@ -83,7 +86,12 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    fn run(&self, names: Names, progress: &dyn Progress) -> Result<Vec<String>> {
+    fn run(
+        &self,
+        names: Names,
+        lock: Option<&mut PgConnection>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<String>> {
         let (postgres, dump) = (self.replay.postgres, self.replay.dump);
         let ended = end_sessions(postgres, self.database);
         postgres.runtime.block_on(ended)?;
@@ -96,6 +104,7 @@ impl Attempt<'_> {
         progress.end();
         // Without its COMMIT the transaction is rolled back when the input ends.
         let done = written.and_then(|number| {
+            lock::require(&postgres.runtime, lock)?;
             script.write_all(b"COMMIT;\n").context("cannot commit")?;
             Ok(number)
         });
@@ -161,7 +170,7 @@ async fn require_committed(postgres: &Postgres, number: i64) -> Result<()> {
             .hint("look at the database: cargo xtask db status")
     };
     for _ in 0..100 {
-        let mut connected = connect::connect(&postgres.url)
+        let mut connected = connect::connect_patiently(&postgres.url, None)
             .await
             .with_context(unknown)?;
         let status: Option<String> = sqlx::query_scalar("SELECT txid_status($1)")
@@ -197,7 +206,7 @@ fn explain(postgres: &Postgres, database: &str, error: anyhow::Error) -> anyhow:
         );
     }
     if !said.contains("55P03") {
-        return error;
+        return lock::explain_shortage(error);
     }
     let sessions = postgres.runtime.block_on_to_the_end(async {
         let mut connected = connect::connect(&postgres.url).await?;

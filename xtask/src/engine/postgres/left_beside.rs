@@ -119,12 +119,13 @@ async fn drop_subscriptions(postgres: &Postgres, database: &str, names: &[String
     Ok(())
 }
 
-/// Drops what a crash left of a restore of this database: databases that carry our mark and that no run of
-/// this tool is in (a `pg_restore` that outlived its run may be), and those
-/// that were created and not yet marked, which are still empty. Returns their names.
+/// Drops what a crash left of a restore of this database: databases that carry
+/// our mark and that no run of this tool is in (a `pg_restore` that outlived
+/// its run may be), and those that were created and not yet marked: still
+/// empty, or invalid (-2), because dropping them was cut short. Returns their names.
 pub async fn drop_abandoned(postgres: &Postgres, target: &mut Target) -> Result<Vec<String>> {
     let found: Vec<(String, bool)> = sqlx::query_as(
-        "SELECT d.datname::text, c.comment IS NOT NULL \
+        "SELECT d.datname::text, c.comment IS NOT NULL OR d.datconnlimit = -2 \
          FROM pg_database d, \
            LATERAL (SELECT shobj_description(d.oid, 'pg_database') AS comment) c \
          WHERE d.datname ~ '_[0-9]{14}$' AND left(d.datname, -14) = $2 \

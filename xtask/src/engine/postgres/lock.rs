@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use sqlx::PgConnection;
 
 use super::connect;
+use crate::engine::runtime::Runtime;
+use crate::interrupt::Interrupted;
 use crate::values::database_url::PostgresUrl;
 use crate::values::failure::Failure;
 
@@ -62,4 +64,42 @@ async fn holder(session: &mut PgConnection, key: i64) -> Result<String> {
     .await
     .context("cannot ask who holds sqlx's advisory lock")?;
     Ok(found.unwrap_or_else(|| "a session that has just ended".into()))
+}
+
+/// A dump or a restore takes its time, and a session that says nothing may be
+/// cut by what lies between here and the server; then its lock is somebody
+/// else's to take.
+pub fn require(runtime: &Runtime, lock: Option<&mut PgConnection>) -> Result<()> {
+    let Some(lock) = lock else {
+        return Ok(());
+    };
+    let asked = async { Ok(sqlx::query("SELECT 1").execute(lock).await?) };
+    runtime.block_on(asked).map_err(|error| {
+        if error.is::<Interrupted>() {
+            return error;
+        }
+        error.context(
+            Failure::refused("sqlx's advisory lock was lost in the middle of the work")
+                .hint("run the command again"),
+        )
+    })?;
+    Ok(())
+}
+
+/// Each table that is dumped or replaced in one transaction takes a lock in
+/// the server's memory, whose size is a setting.
+pub fn explain_shortage(error: anyhow::Error) -> anyhow::Error {
+    let is_shortage = |cause: &(dyn std::error::Error + 'static)| {
+        let said = cause.to_string();
+        said.contains("53200") || said.contains("out of shared memory")
+    };
+    if !error.chain().any(is_shortage) {
+        return error;
+    }
+    error.context(
+        Failure::refused("the server has not locks enough for all tables in one transaction").hint(
+            "raise `max_locks_per_transaction` and restart the server; a restore by a role with \
+             CREATEDB needs few",
+        ),
+    )
 }

@@ -3,8 +3,7 @@
 use anyhow::{Context, Result};
 use sqlx::{Connection, PgConnection};
 
-use super::{Postgres, connect, target};
-use crate::interrupt::Interrupted;
+use super::{Postgres, connect, lock, target};
 use crate::values::failure::Failure;
 use crate::values::plan::{Migration, MigrationRan};
 
@@ -25,7 +24,7 @@ pub fn migrate(
     pending: &[Migration],
     ran: &mut dyn FnMut(MigrationRan),
 ) -> Result<()> {
-    require_lock(postgres)?;
+    lock::require(&postgres.runtime, postgres.lock.as_mut())?;
     let postgres = &*postgres;
     // A session as the application gets it: its limits and settings apply to migrations.
     let mut to = postgres.runtime.block_on(open(postgres))?;
@@ -108,25 +107,6 @@ fn name_holders(postgres: &Postgres, error: anyhow::Error) -> anyhow::Error {
     error.context(Failure::after_change(format!(
         "another session holds a lock and did not let go of it in time: {who}"
     )))
-}
-
-/// A dump takes its time, and a session that says nothing may be cut by what
-/// lies between here and the server; then its lock is somebody else's to take.
-fn require_lock(postgres: &mut Postgres) -> Result<()> {
-    let Some(lock) = postgres.lock.as_mut() else {
-        return Ok(());
-    };
-    let asked = async { Ok(sqlx::query("SELECT 1").execute(lock).await?) };
-    postgres.runtime.block_on(asked).map_err(|error| {
-        if error.is::<Interrupted>() {
-            return error;
-        }
-        error.context(
-            Failure::refused("sqlx's advisory lock was lost while the backup was taken")
-                .hint("run the command again"),
-        )
-    })?;
-    Ok(())
 }
 
 async fn open(postgres: &Postgres) -> Result<Session> {

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use super::connect::{self, Connected, literal, quoted};
 use super::fill::{self, Filling};
 use super::target::Target;
-use super::{Postgres, inspect, left_beside, properties, swap};
+use super::{Postgres, inspect, left_beside, lock, properties, swap};
 use crate::engine::{Kept, Restored};
 use crate::values::database::DatabaseProperties;
 use crate::values::failure::Failure;
@@ -40,6 +40,7 @@ pub fn restore(
     );
     let swapped =
         built.and_then(|(guard, mut warnings)| {
+            lock::require(&postgres.runtime, postgres.lock.as_mut())?;
             // Our own session in the database is one that a rename would wait for.
             if let Some(lock) = postgres.lock.take() {
                 postgres

@@ -102,8 +102,13 @@ impl Replay<'_> {
         let fed = refuse_unreadable(fed)?;
         let (key, tail) = passed?;
         running.wait().map_err(|error| {
-            // It has only the dump to read.
-            error.context(Failure::untrusted("`pg_restore` cannot read the dump"))
+            let step = "`pg_restore` cannot read the dump";
+            // It has only the dump to read; one that was killed says nothing of it.
+            if error.root_cause().to_string().contains("ended with signal") {
+                error.context(step)
+            } else {
+                error.context(Failure::untrusted(step))
+            }
         })?;
         fed?;
         if !self.in_our_transaction {

@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::hold::Hold;
-use super::inspect::{self, BUSY_SLICE, BUSY_WAIT};
+use super::hold::{self, Hold};
+use super::inspect::{self, BUSY_WAIT};
 use super::{Sqlite, copy};
 use crate::engine::pump::pump;
 use crate::engine::{Dumped, Engine};
@@ -101,7 +101,7 @@ fn open_source(sqlite: &Sqlite) -> Result<Connection> {
             .with_context(|| format!("cannot create the folder `{}`", parent.display()))?;
     }
     let source = Connection::open_with_flags(&sqlite.path, flags).context("cannot open it")?;
-    source.busy_timeout(BUSY_SLICE)?;
+    source.busy_handler(Some(hold::ask_often))?;
     // A backup reads; when to move the WAL into the file is the application's business.
     source.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(source)

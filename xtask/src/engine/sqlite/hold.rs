@@ -76,7 +76,7 @@ fn open(sqlite: &Sqlite) -> Result<Connection> {
 
 /// A writer that never rests leaves the lock free for microseconds only, and
 /// SQLite's own waiting sleeps past them.
-fn ask_often(times: i32) -> bool {
+pub fn ask_often(times: i32) -> bool {
     std::thread::sleep(Duration::from_micros(200));
     times < 500
 }
