@@ -12,7 +12,7 @@ use crate::compat;
 use crate::damage::number;
 use crate::exec;
 use crate::pg_bin::PgBin;
-use crate::setup::{Case, text};
+use crate::setup::{Case, says, text};
 
 /// What the server says to who has waited for the swap; there is another database under the name.
 const RENAMED: &str = "it seems to have just been dropped or renamed";
@@ -195,6 +195,40 @@ fn a_restore_that_is_killed_leaves_the_database_and_is_done_again() {
     assert_eq!(database.psql(ASK), NEW);
     let kept = text(&restored, "/kept_database").replace(database.name(), "");
     assert_eq!(beside(&database), [kept], "what was half built is gone");
+}
+
+/// In the middle of the one transaction: whoever runs `psql` is gone, and so is the transaction.
+#[test]
+fn a_restore_in_place_that_is_killed_is_rolled_back() {
+    let Some((case, admin)) = Case::owner("killed_in_place") else {
+        return;
+    };
+    case.query(FILL);
+    case.backup();
+    case.query(CHANGE);
+    let cluster = admin.cluster();
+    for (program, wanted) in [("psql", "--file=-"), ("pg_restore", "--single-transaction")] {
+        let bin = PgBin::logging(cluster).gated(cluster, program, wanted);
+        let mut command = case.project.command(["db", "restore", "latest", "--yes"]);
+        let running = exec::start(command.env("PG_BIN", bin.path()), None);
+        bin.wait_for(&format!("{program}.waits"));
+        running.signal(rustix::process::Signal::KILL);
+        bin.open(program);
+        running.finish().expect_code(128 + 9);
+        assert_eq!(case.query(ASK), [OLD], "{program}");
+        for verb in ["list", "status", "verify"] {
+            case.project.run(["db", verb]).expect_code(0);
+        }
+    }
+    let again = case
+        .project
+        .run(["db", "restore", "latest", "--yes"])
+        .expect_code(0);
+    says(
+        &again,
+        &["removed what a crashed run left behind: .restore-"],
+    );
+    assert_eq!(case.query(ASK), [NEW]);
 }
 
 /// The server notices a killed client when it next talks to it.
