@@ -78,6 +78,8 @@
 //!   half-way (a full disk, say), the newest backup is the safety copy of the
 //!   state that one wanted to get rid of; `restore latest` must not bring that
 //!   back and report success. The way to undo a restore is the id that it prints.
+//! - `latest` is refused when the newest backup is dated in the future and there
+//!   are others: a clock was set back, and which one is meant is for a person to say.
 //! - The dump is read back before the manifest is written, not after.
 //! - Signals are on the floor (`interrupt`), because tools, engines and the
 //!   prompt all need them; values are in a folder of their own, because engine
