@@ -40,6 +40,8 @@ pub fn copy_if(
         .query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0))
         .context("cannot read the page size")?
         .unsigned_abs();
+    // Two disks are at work, and "disk is full" alone does not say which of them is.
+    let into = to.path().unwrap_or_default().to_owned();
     let backup = Backup::new(from, to).context("cannot begin to copy")?;
     let mut deadline = Instant::now() + patience;
     let mut copied = 0;
@@ -47,7 +49,8 @@ pub fn copy_if(
     let mut pages = 0;
     loop {
         interrupt.check()?;
-        match backup.step(pages).context("cannot copy the pages")? {
+        let stepped = backup.step(pages);
+        match stepped.with_context(|| format!("cannot copy the pages into `{into}`"))? {
             StepResult::Done => return Ok(()),
             StepResult::More if pages == 0 => {
                 is_right()?;
