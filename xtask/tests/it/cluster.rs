@@ -307,17 +307,23 @@ impl Launcher {
     }
 
     fn start_server_at(&self, port: u16, settings: &str) -> exec::Output {
-        let options = format!(
-            "-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} \
-             -c fsync=off -c max_connections=100 -c max_prepared_transactions=5 {settings}",
-            self.folder.display()
-        );
         let mut command = self.command("pg_ctl");
-        command
-            .args(["start", "--wait", "--silent"])
-            .arg(format!("--log={}/log", self.folder.display()))
-            .arg(format!("--options={options}"));
-        exec::run(&mut command, None)
+        exec::run(command.args(self.start_arguments(port, settings)), None)
+    }
+
+    fn start_arguments(&self, port: u16, settings: &str) -> Vec<String> {
+        let folder = self.folder.display();
+        let options = format!(
+            "-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} \
+             -c fsync=off -c max_connections=100 -c max_prepared_transactions=5 {settings}"
+        );
+        vec![
+            "start".to_owned(),
+            "--wait".to_owned(),
+            "--silent".to_owned(),
+            format!("--log={folder}/log"),
+            format!("--options={options}"),
+        ]
     }
 }
 

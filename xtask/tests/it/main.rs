@@ -8,6 +8,7 @@ mod contract;
 mod damage;
 mod exec;
 mod hard_to_restore;
+mod full_disk;
 mod harness;
 mod interrupt;
 mod json;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Cluster, Launcher};
+use super::{Cluster, Launcher, unprivileged};
 use crate::{exec, servers};
 
 impl Cluster {
@@ -51,13 +51,33 @@ impl Cluster {
         }
     }
 
-    /// On the port that it had.
-    pub fn start_again(&self) {
-        let launcher = Launcher {
+    /// As [`Cluster::start_again`]; no file of the server may be larger than this, which it takes
+    /// for a full disk.
+    pub fn start_again_limited(&self, kib: u64) {
+        let launcher = self.launcher();
+        let mut shell = unprivileged(Path::new("/bin/sh"), &self.folder, self.owner);
+        // In blocks of 512 bytes, as POSIX has it.
+        let script = format!("ulimit -S -f {}; exec \"$@\"", kib * 2);
+        shell
+            .args(["-c", &script, "sh"])
+            .arg(self.bin.join("pg_ctl"));
+        shell.arg(format!("--pgdata={}/data", self.folder.display()));
+        shell.args(launcher.start_arguments(self.port, self.settings));
+        let output = exec::run(&mut shell, None);
+        assert_eq!(output.code, 0, "{output}\n{:#?}", self.last_log());
+    }
+
+    fn launcher(&self) -> Launcher {
+        Launcher {
             bin: self.bin.clone(),
             folder: self.folder.clone(),
             owner: self.owner,
-        };
+        }
+    }
+
+    /// On the port that it had.
+    pub fn start_again(&self) {
+        let launcher = self.launcher();
         // A session that was just being opened when all others were killed ends a moment later.
         const ATTEMPTS: u32 = 5;
         let mut output = launcher.start_server_at(self.port, self.settings);
@@ -68,9 +88,15 @@ impl Cluster {
             std::thread::sleep(Duration::from_millis(200));
             output = launcher.start_server_at(self.port, self.settings);
         }
+        panic!(
+            "the server does not start again: {output}\n{:#?}",
+            self.last_log()
+        );
+    }
+
+    fn last_log(&self) -> Vec<String> {
         let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        let last: Vec<&str> = log.lines().rev().take(20).collect();
-        panic!("the server does not start again: {output}\n{last:#?}");
+        log.lines().rev().take(20).map(str::to_owned).collect()
     }
 }
 
