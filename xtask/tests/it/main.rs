@@ -18,6 +18,7 @@ mod locks;
 mod lost_answers;
 mod messages;
 mod odd;
+mod obstacles;
 mod order;
 mod parallel;
 mod parsers;
