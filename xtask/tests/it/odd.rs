@@ -4,6 +4,7 @@
 
 mod databases;
 mod formats;
+mod large;
 mod screen;
 mod words;
 
