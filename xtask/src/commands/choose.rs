@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Scene, refuse_url};
 use crate::interrupt::Interrupted;
@@ -87,11 +87,15 @@ pub fn refuse_doubtful_latest(listing: &Listing, is_ours: IsOurs) -> Result<(), 
     newest.map_or(Ok(()), |newest| refuse_future(listing, is_ours, newest))
 }
 
+pub fn is_future(backup: &Backup, now: DateTime<Utc>) -> bool {
+    backup.manifest.created_at > now + SKEW
+}
+
 /// After a clock was set back, what was taken since looks older than what was
 /// taken before. Which of the two is meant is for a person to say.
 fn refuse_future(listing: &Listing, is_ours: IsOurs, newest: &Backup) -> Result<(), Failure> {
     let now = Utc::now();
-    let is_future = |backup: &Backup| backup.manifest.created_at > now + SKEW;
+    let is_future = |backup: &Backup| is_future(backup, now);
     if !is_future(newest) {
         return Ok(());
     }

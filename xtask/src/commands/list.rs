@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use chrono::Utc;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Scene;
 use crate::ui::{self, Table};
@@ -12,7 +12,8 @@ use crate::vault::{Backup, Problem};
 #[derive(Serialize)]
 struct Document<'a> {
     vault: String,
-    backups: Vec<Entry>,
+    #[serde(serialize_with = "entries")]
+    backups: &'a [Backup],
     problems: &'a [Problem],
 }
 
@@ -24,17 +25,9 @@ struct Entry {
 
 pub fn run(scene: &Scene) -> Result<()> {
     let listing = scene.vault.list()?;
-    let entry = |backup: &'_ Backup| backup.dump_path.display().to_string();
     scene.ui.emit(&Document {
         vault: scene.vault.folder().display().to_string(),
-        backups: listing
-            .backups
-            .iter()
-            .map(|backup| Entry {
-                manifest: backup.manifest.for_show(),
-                path: entry(backup),
-            })
-            .collect(),
+        backups: &listing.backups,
         problems: &listing.problems,
     })?;
     if listing.backups.is_empty() {
@@ -52,6 +45,14 @@ pub fn run(scene: &Scene) -> Result<()> {
             .say(format!("note: `{file}` is left out: {problem}"));
     }
     Ok(())
+}
+
+/// Copied only when they are written, and one by one: a vault may hold thousands.
+fn entries<S: Serializer>(backups: &&[Backup], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(backups.iter().map(|backup| Entry {
+        manifest: backup.manifest.for_show(),
+        path: backup.dump_path.display().to_string(),
+    }))
 }
 
 pub fn table(backups: &[Backup]) -> Table {

@@ -11,6 +11,7 @@ use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, TableRo
 use crate::values::id::BackupId;
 use crate::values::manifest::PendingMigration;
 use crate::values::plan::{MigrationPlan, describe};
+use crate::vault::{Backup, Listing};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -40,7 +41,7 @@ pub fn run(scene: &Scene) -> Result<()> {
     let contents = engine.contents()?;
     let available = migrations::read_if_any(&scene.settings.source)?;
     let plan = migrations::plan(available, contents.applied.clone(), None);
-    let listing = scene.vault.list()?;
+    let (listing, backups) = scene.vault.newest(|listing| newest_here(listing, &facts))?;
     let is_ours = choose::ours(&listing, &facts);
     let newest = choose::latest(&listing, &is_ours);
     let left_beside = engine.left_beside()?;
@@ -61,7 +62,7 @@ pub fn run(scene: &Scene) -> Result<()> {
             created_at: backup.manifest.created_at,
             age_hours: (Utc::now() - backup.manifest.created_at).num_seconds() as f64 / 3600.0,
         }),
-        backups: listing.backups.len(),
+        backups,
         vault: scene.vault.folder().display().to_string(),
         left_beside: &left_beside,
     })?;
@@ -96,12 +97,21 @@ pub fn run(scene: &Scene) -> Result<()> {
         ));
     }
     let vault = scene.vault.folder().display();
-    let backups = ui::count(listing.backups.len() as u64, "backup");
+    let backups = ui::count(backups as u64, "backup");
     scene.ui.show(format!("vault       {vault}, {backups}\n"))?;
     for line in &left_beside {
         scene.ui.show(format!("beside      {line}\n"))?;
     }
     show_tables(scene, &contents)
+}
+
+/// The newest backup, where older ones cannot make it another one. Whether one
+/// of a file that was moved counts, and whether one of the future is meant, is
+/// only known when all were looked at.
+fn newest_here<'a>(listing: &'a Listing, facts: &DatabaseFacts) -> Option<&'a Backup> {
+    choose::latest(listing, &choose::ours(listing, facts)).filter(|backup| {
+        backup.manifest.database.path == facts.path && !choose::is_future(backup, Utc::now())
+    })
 }
 
 fn show_migrations(

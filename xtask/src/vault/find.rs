@@ -1,11 +1,13 @@
 //! What is in the vault, newest first.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use chrono::TimeDelta;
 
 use super::Vault;
 use crate::values::id::BackupId;
@@ -76,40 +78,112 @@ impl Listing {
     }
 }
 
+/// A backup waits for its snapshot after its id was made; none waits that long.
+const LONGEST_WAIT: TimeDelta = TimeDelta::days(1);
+
+/// Fewer manifests than this are read sooner than a thread is started.
+const WORTH_A_THREAD: usize = 32;
+const MAX_THREADS: usize = 16;
+
+/// The files of a vault, by name only.
+#[derive(Default)]
+struct Names {
+    /// What `<id>.json` is called without its ending.
+    manifests: Vec<String>,
+    dumps: Vec<String>,
+}
+
 impl Vault {
     /// Reads all manifests. A folder that does not exist is an empty vault.
     pub fn list(&self) -> Result<Listing> {
-        let context = || format!("cannot read the vault `{}`", self.folder.display());
-        let entries = match std::fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Listing::default()),
-            entries => entries.with_context(context)?,
-        };
+        let names = self.names()?;
+        let mut listing = self.read_all(&names.manifests);
+        listing.add_orphans(names.dumps);
+        listing.sort();
+        Ok(listing)
+    }
+
+    /// Reads manifests, newest first, until `wanted` is among them and no other
+    /// one can be newer. Also returns how many backups there are: as many as
+    /// manifests.
+    ///
+    /// Ids begin with the time, and the moment that a backup holds comes soon
+    /// after it; so a few manifests tell what ten thousand would.
+    pub fn newest(&self, wanted: impl Fn(&Listing) -> Option<&Backup>) -> Result<(Listing, usize)> {
+        let mut stems = self.names()?.manifests;
+        stems.retain(|stem| stem.starts_with("backup_"));
+        stems.sort_unstable_by(|a, b| b.cmp(a));
         let mut listing = Listing::default();
-        let mut dumps = Vec::new();
-        for entry in entries {
-            let name = entry
-                .with_context(context)?
-                .file_name()
-                .to_string_lossy()
-                .into_owned();
-            if let Some(stem) = name.strip_suffix(".json") {
-                match self.read(stem) {
-                    Ok(backup) => listing.backups.push(backup),
-                    Err(problem) => listing.problems.push(Problem {
-                        file: name,
-                        problem,
-                    }),
-                }
-            } else if name.ends_with(".dump.zst") || name.ends_with(".db.zst") {
-                dumps.push(name);
+        let (mut read, mut next) = (0, WORTH_A_THREAD);
+        while read < stems.len() {
+            let until = stems.len().min(read + next);
+            listing.append(self.read_all(&stems[read..until]));
+            listing.sort();
+            (read, next) = (until, next * 2);
+            if let Some(backup) = wanted(&listing)
+                && let Some(unread) = stems.get(read)
+                && is_surely_older(unread, backup)
+            {
+                break;
             }
         }
-        listing.add_orphans(dumps);
+        Ok((listing, stems.len()))
+    }
+
+    fn names(&self) -> Result<Names> {
+        let context = || format!("cannot read the vault `{}`", self.folder.display());
+        let entries = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Names::default()),
+            entries => entries.with_context(context)?,
+        };
+        let mut names = Names::default();
+        for entry in entries {
+            let name = entry.with_context(context)?.file_name();
+            let name = name.to_string_lossy();
+            if let Some(stem) = name.strip_suffix(".json") {
+                names.manifests.push(stem.to_owned());
+            } else if name.ends_with(".dump.zst") || name.ends_with(".db.zst") {
+                names.dumps.push(name.into_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// In no order. On all cores: a large vault is bound by opening its files.
+    fn read_all(&self, stems: &[String]) -> Listing {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = cores.min(MAX_THREADS).min(stems.len() / WORTH_A_THREAD);
+        if threads < 2 {
+            return self.read_some(stems);
+        }
+        std::thread::scope(|scope| {
+            let shares = stems.chunks(stems.len().div_ceil(threads));
+            let readers: Vec<_> = shares
+                .map(|share| scope.spawn(|| self.read_some(share)))
+                .collect();
+            let mut listing = Listing::default();
+            for reader in readers {
+                match reader.join() {
+                    Ok(share) => listing.append(share),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            listing
+        })
+    }
+
+    fn read_some(&self, stems: &[String]) -> Listing {
+        let mut listing = Listing::default();
+        for stem in stems {
+            match self.read(stem) {
+                Ok(backup) => listing.backups.push(backup),
+                Err(problem) => listing.problems.push(Problem {
+                    file: format!("{stem}.json"),
+                    problem,
+                }),
+            }
+        }
         listing
-            .backups
-            .sort_by(|a, b| (b.manifest.created_at, b.id()).cmp(&(a.manifest.created_at, a.id())));
-        listing.problems.sort_by(|a, b| a.file.cmp(&b.file));
-        Ok(listing)
     }
 
     fn read(&self, stem: &str) -> Result<Backup, String> {
@@ -146,23 +220,41 @@ pub(super) fn manifest_in(file: File) -> Result<Manifest, Box<dyn Error + Send +
     Ok(Manifest::parse(&bytes)?)
 }
 
+/// By name alone: whether the backup, if it is one, was taken before the other.
+fn is_surely_older(stem: &str, than: &Backup) -> bool {
+    let horizon = BackupId::new(than.manifest.created_at - LONGEST_WAIT, None, 1);
+    let id: Option<BackupId> = stem.parse().ok();
+    id.is_some_and(|id| id.time() < horizon.time())
+}
+
 impl Listing {
+    fn append(&mut self, mut more: Listing) {
+        self.backups.append(&mut more.backups);
+        self.problems.append(&mut more.problems);
+    }
+
+    fn sort(&mut self) {
+        self.backups
+            .sort_by(|a, b| (b.manifest.created_at, b.id()).cmp(&(a.manifest.created_at, a.id())));
+        self.problems.sort_by(|a, b| a.file.cmp(&b.file));
+    }
+
     fn add_orphans(&mut self, dumps: Vec<String>) {
-        for file in dumps {
-            let stem = file.split_once('.').map_or(file.as_str(), |(stem, _)| stem);
+        let named = self.backups.iter().map(|b| b.manifest.dump.file.as_str());
+        let named: HashSet<&str> = named.collect();
+        let unread = self.problems.iter().map(|p| p.file.as_str());
+        let unread: HashSet<&str> = unread.filter_map(|f| f.strip_suffix(".json")).collect();
+        let is_orphan = |file: &String| {
             let stem = file
                 .strip_suffix(".dump.zst")
-                .or(file.strip_suffix(".db.zst"))
-                .unwrap_or(stem);
-            let has_manifest = self.backups.iter().any(|b| b.manifest.dump.file == file)
-                || self
-                    .problems
-                    .iter()
-                    .any(|p| p.file.strip_suffix(".json") == Some(stem));
-            if !has_manifest {
-                let problem = "an orphan: a dump without a manifest, left by a crash".into();
-                self.problems.push(Problem { file, problem });
-            }
-        }
+                .or(file.strip_suffix(".db.zst"));
+            !named.contains(file.as_str()) && !stem.is_some_and(|stem| unread.contains(stem))
+        };
+        let orphans: Vec<String> = dumps.into_iter().filter(is_orphan).collect();
+        self.problems
+            .extend(orphans.into_iter().map(|file| Problem {
+                file,
+                problem: "an orphan: a dump without a manifest, left by a crash".into(),
+            }));
     }
 }
