@@ -14,6 +14,7 @@ mod interrupt;
 mod json;
 mod kill;
 mod lock_waits;
+mod large_vault;
 mod locks;
 mod lost_answers;
 mod messages;
