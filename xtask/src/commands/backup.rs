@@ -104,11 +104,12 @@ fn take_of(
 /// The previous backup says best how small this one will be; without one,
 /// half of the database is assumed. Staged copies need their whole size.
 fn needed_bytes(scene: &Scene, facts: &DatabaseFacts, estimate: &DumpEstimate) -> Result<u64> {
-    let listing = scene.vault.list()?;
     let is_ours = |backup: &&Backup| choose::is_of(backup, facts);
+    let (listing, _) = scene
+        .vault
+        .newest(|listing| listing.backups.iter().find(is_ours))?;
     let previous = listing.backups.iter().find(is_ours);
-    let previous = previous.map(|backup| backup.manifest.dump.clone());
-    let stored = match previous {
+    let stored = match previous.map(|backup| &backup.manifest.dump) {
         Some(dump) if dump.raw_size_bytes > 0 => {
             let ratio = dump.size_bytes as f64 / dump.raw_size_bytes as f64;
             (estimate.raw_size_bytes as f64 * ratio.min(1.0) * 1.25) as u64
