@@ -26,8 +26,9 @@ pub struct Program {
     pub major: u32,
 }
 
-/// All programs of that name in the folders, in their order, that answer `--version`.
-pub fn find(name: &str, folders: &[PathBuf]) -> Result<Vec<Program>> {
+/// The programs of that name in the folders, in their order, that answer
+/// `--version`; none is asked after one of version `best`.
+pub fn find(name: &str, folders: &[PathBuf], best: u32) -> Result<Vec<Program>> {
     let shell = shell()?;
     let mut found = Vec::new();
     for path in folders
@@ -49,6 +50,9 @@ pub fn find(name: &str, folders: &[PathBuf]) -> Result<Vec<Program>> {
                 version,
                 major,
             });
+            if major == best {
+                break;
+            }
         }
     }
     Ok(found)

@@ -21,8 +21,8 @@ const VERSIONED: [(&str, &str, &str); 5] = [
 /// The program whose major version is the server's or, failing that, the
 /// nearest newer one. `at_least` is the version that wrote a dump to be read.
 pub fn find(name: &str, server_major: u32, at_least: u32) -> Result<Program> {
-    let found = tool::find(name, &folders())?;
     let needed = server_major.max(at_least);
+    let found = tool::find(name, &folders(), needed)?;
     let best = found
         .iter()
         .filter(|program| program.major >= needed)
