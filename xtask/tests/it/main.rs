@@ -6,6 +6,7 @@ mod compat;
 mod concurrency;
 mod contract;
 mod damage;
+mod dependencies;
 mod exec;
 mod full_disk;
 mod hard_to_restore;
