@@ -50,8 +50,14 @@ fn any_text() -> BoxedStrategy<String> {
 
 /// A text with some of its characters replaced, taken out, doubled, or cut off.
 fn mutated(text: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
-    use proptest::prelude::any;
-    let change = (any::<usize>(), 0..5_u8, any::<char>());
+    use proptest::prelude::{any, prop_oneof};
+    // What parsers stumble over, more often than chance would have it.
+    let likely = proptest::sample::select(
+        " \t\n\r\0+-._/\\:@?#%&='\"09aZé\u{a0}\u{2028}"
+            .chars()
+            .collect::<Vec<_>>(),
+    );
+    let change = (any::<usize>(), 0..5_u8, prop_oneof![likely, any::<char>()]);
     (text, proptest::collection::vec(change, 0..6)).prop_map(|(text, changes)| {
         let mut chars: Vec<char> = text.chars().collect();
         for (at, kind, other) in changes {

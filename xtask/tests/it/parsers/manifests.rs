@@ -32,7 +32,10 @@ fn good(id: &str, engine: &str, table: &str, rows: u64) -> Value {
             "file": format!("{id}.{ending}.zst"), "sha256": "00".repeat(32),
             "size_bytes": 10, "raw_size_bytes": 20, "compression": "zstd"
         },
-        "tables": [{"schema": "public", "name": table, "rows": rows}],
+        "tables": [
+            {"schema": "public", "name": table, "rows": rows},
+            {"schema": "other", "name": table, "rows": rows}
+        ],
         "large_objects": 0,
         "migrations": {
             "applied": [{"version": 1, "description": "one", "checksum": "00", "success": true}],
