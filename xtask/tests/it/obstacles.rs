@@ -196,7 +196,7 @@ fn a_backup_that_would_not_fit_is_refused_before_it_begins() {
         .write("migrations/1_more.sql", "CREATE TABLE more (id INTEGER);");
     let path = case.project.sqlite_path();
     let length = path.metadata().expect("look at the database").len();
-    let disk = rustix::fs::statvfs(&case.project.path()).expect("ask for free space");
+    let disk = rustix::fs::statvfs(case.project.path()).expect("ask for free space");
     let file = File::options().write(true).open(&path);
     let file = file.expect("open the database");
     let hole = disk.f_bavail * disk.f_frsize / 3 * 4;
