@@ -90,7 +90,7 @@ fn create_tables(case: &Case, count: u32) {
     };
     let script: String = (0..count)
         .step_by(100)
-        .map(|from| batch(from))
+        .map(batch)
         .collect();
     case.query(&script);
 }
