@@ -151,10 +151,20 @@ fn psql_writer(case: &Case) -> Child {
            amount := random() * 90;
            UPDATE first SET balance = balance - amount WHERE id = payer;
            UPDATE second SET balance = balance + amount WHERE id = payee;
+           INSERT INTO entries VALUES (amount);
            COMMIT;
          END LOOP; END $$;"
     );
     exec::spawn_feeding(&mut psql, &script)
+}
+
+/// The rows that the manifest says were in a table, in the moment of the dump.
+fn counted(case: &Case, id: &str, table: &str) -> String {
+    let text = std::fs::read_to_string(case.manifest(id)).expect("read the manifest");
+    let manifest: serde_json::Value = serde_json::from_str(&text).expect("a manifest");
+    let tables = manifest["tables"].as_array().expect("a list of tables");
+    let found = tables.iter().find(|entry| entry["name"] == table);
+    found.expect("the table")["rows"].to_string()
 }
 
 #[test]
@@ -164,6 +174,7 @@ fn every_backup_of_a_server_is_of_one_moment() {
     };
     create_accounts(&case);
     case.query("CREATE TABLE filler AS SELECT x, md5(x::text) FROM generate_series(1, 20000) x;");
+    case.query("CREATE TABLE entries (amount BIGINT);");
     let mut writers: Vec<Child> = (0..WRITERS).map(|_| psql_writer(&case)).collect();
     let written =
         "SELECT xact_commit > 500 FROM pg_stat_database WHERE datname = current_database();";
@@ -188,6 +199,8 @@ fn every_backup_of_a_server_is_of_one_moment() {
         restore.args(["--exit-on-error", "--dbname", copy.name()]);
         exec::run(restore.arg(unpacked(&case, &id)), None).expect_code(0);
         assert_eq!(copy.psql(SUM), TOTAL.to_string(), "{id}");
+        let entries = copy.psql("SELECT count(*) FROM entries;");
+        assert_eq!(entries, counted(&case, &id, "entries"), "{id}");
         states.push(copy.psql("SELECT balance FROM first ORDER BY id;"));
     }
     states.dedup();

@@ -103,6 +103,9 @@ fn a_vault_without_room_is_refused_before_anything_is_written() {
 /// The restored database needs more room than the live one has: it stays what it is.
 #[test]
 fn a_restore_into_a_full_disk_leaves_the_sqlite_file_as_it_is() {
+    if !exec::installed("sqlite3") {
+        return exec::skip("`sqlite3` is not installed");
+    }
     for mode in ["delete", "wal"] {
         let project = Project::new().database_url("sqlite://database/live/app.db");
         let Some(disk) = Small::over(&project, "database/live", 8 << 10) else {
