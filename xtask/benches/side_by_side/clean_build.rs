@@ -26,7 +26,7 @@ pub fn build(stage: &Stage, report: &mut Report) -> Result<()> {
         }),
         Candidate::new(HELLO, || clean_build(&hello, &[], &target)),
     ];
-    let measured = turns::take(stage.settings.build_rounds, candidates)?;
+    let measured = turns::take_cold(stage.settings.build_rounds, candidates)?;
     report.compare("build", &measured, &[(HELLO, Target::Within(1.4))]);
 
     let release = ["--release", "--package", "xtask-db", "--bin", "xtask"];
