@@ -33,6 +33,9 @@ Exit codes: 0 done; 1 unexpected, database untouched; 2 wrong usage; 3 refused, 
 4 a backup cannot be trusted, database untouched; 5 failed after the first change, follow the hint;
 6 done, but a copy or an alert is missing; 130 interrupted, the last line says what holds";
 
+/// Each of them is a session of the server and a process here.
+const JOBS: std::ops::RangeInclusive<i64> = 1..=64;
+
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every verb")]
 pub struct Options {
@@ -65,6 +68,10 @@ pub enum Verb {
     Backup {
         /// Words at the end of the backup's id: letters, digits, `.`, `_`, `-`
         label: Option<String>,
+        /// PostgreSQL: dump through N sessions at once; the vault's disk must hold the dump
+        /// uncompressed for a while
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(JOBS))]
+        jobs: Option<u8>,
     },
     /// Show the backups in the vault, newest first
     List,
@@ -76,6 +83,18 @@ pub enum Verb {
     MigrateSafe(MigrateSafe),
     /// Put a backup in place of the database, or change nothing
     Restore(Restore),
+}
+
+impl Verb {
+    /// What `--jobs` says, of the verbs that have it.
+    pub fn jobs(&self) -> Option<u8> {
+        match self {
+            Verb::Backup { jobs, .. } => *jobs,
+            Verb::MigrateSafe(arguments) => arguments.jobs,
+            Verb::Restore(arguments) => arguments.jobs,
+            Verb::List | Verb::Status | Verb::Verify(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -96,6 +115,9 @@ pub struct MigrateSafe {
     /// Run migrations up to this version only
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub target_version: Option<i64>,
+    /// PostgreSQL: take the backup through N sessions at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(JOBS))]
+    pub jobs: Option<u8>,
     /// Answer the question with `yes`
     #[arg(long, short)]
     pub yes: bool,
@@ -106,6 +128,10 @@ pub struct Restore {
     /// `latest`, an id, or a part that only one id has [default: ask on a terminal]
     #[arg(value_name = "latest|ID")]
     pub backup: Option<String>,
+    /// PostgreSQL: restore through N sessions at once (unasked: up to 4), and take the safety
+    /// backup through as many (unasked: one)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(JOBS))]
+    pub jobs: Option<u8>,
     /// Answer the question with `yes`
     #[arg(long, short)]
     pub yes: bool,

@@ -7,6 +7,7 @@ use crate::config::{self, Settings};
 use crate::engine::{self, Engine};
 use crate::interrupt::Interrupt;
 use crate::ui::Ui;
+use crate::values::database_url::DatabaseUrl;
 use crate::values::failure::Failure;
 use crate::values::manifest::RanOn;
 use crate::vault::Vault;
@@ -27,6 +28,8 @@ pub struct Scene<'a> {
     pub interrupt: &'a Interrupt,
     pub vault: Vault,
     pub who: RanOn,
+    /// How many sessions dump or restore at once; nothing: as the engine sees fit.
+    pub jobs: Option<u8>,
 }
 
 pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
@@ -39,6 +42,7 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
         interrupt,
         vault,
         who: surroundings::ran_on(),
+        jobs: db.verb.jobs(),
     };
     scene
         .ui
@@ -47,8 +51,13 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
     scene
         .ui
         .detail(format!("vault: {}", scene.settings.vault.display()));
+    if scene.jobs.is_some() && matches!(scene.settings.url, DatabaseUrl::Sqlite(_)) {
+        scene
+            .ui
+            .say("note: `--jobs` changes nothing for SQLite, which is copied as one file");
+    }
     match &db.verb {
-        Verb::Backup { label } => backup::run(&scene, label.as_deref()),
+        Verb::Backup { label, .. } => backup::run(&scene, label.as_deref()),
         Verb::List => list::run(&scene),
         Verb::Status => status::run(&scene),
         Verb::Verify(arguments) => verify::run(&scene, arguments),
@@ -74,6 +83,7 @@ impl Scene<'_> {
             &self.settings.url,
             &self.settings.url_folder,
             self.settings.bookkeeping.clone(),
+            self.jobs,
             self.interrupt.clone(),
         )
     }

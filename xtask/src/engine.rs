@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
 use crate::values::database_url::DatabaseUrl;
+use crate::values::manifest::DumpFormat;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
@@ -31,6 +32,7 @@ pub struct Dumped {
     pub contents: Contents,
     /// The program or library that wrote the dump, with its version.
     pub dump_tool: String,
+    pub format: DumpFormat,
     /// What the dump does not hold; one line each.
     pub warnings: Vec<String>,
 }
@@ -136,11 +138,13 @@ pub trait Engine {
     ) -> Result<Restored>;
 }
 
-/// The engine for a URL. Nothing is connected yet.
+/// The engine for a URL. Nothing is connected yet. `jobs` is how many sessions
+/// dump or restore at once, where an engine can have more than one.
 pub fn open(
     url: &DatabaseUrl,
     folder: &Path,
     bookkeeping: Bookkeeping,
+    jobs: Option<u8>,
     interrupt: Interrupt,
 ) -> Result<Box<dyn Engine>> {
     Ok(match url {
@@ -150,6 +154,7 @@ pub fn open(
         DatabaseUrl::Postgres(url) => Box::new(postgres::Postgres::new(
             url.clone(),
             bookkeeping,
+            jobs,
             interrupt,
         )?),
     })

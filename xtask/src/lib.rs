@@ -51,13 +51,16 @@
 //! manifest into it, flushed and read back as well → name the dump without
 //! overwriting → flush the folder → name the manifest → flush. The dump is
 //! matched before it has a manifest, so a backup that does not match itself
-//! never exists, not even for a moment. A power cut leaves a staging folder
+//! never exists, not even for a moment. PostgreSQL with `--jobs`: several sessions dump into a
+//! folder in it, which is then packed into the one stream, table of contents first, while
+//! `pg_restore` reads it; from there on it is a dump like any other. A power cut leaves a staging folder
 //! (removed and named by the next backup) or an orphan (named by `db list`).
 //!
 //! The manifest's last field is the SHA-256 of all lines before it: a restore
 //! compares rows with what it says, so a flipped byte in it must be seen too.
 //!
-//! **Restore, PostgreSQL**: a new database with the encoding, locale and owner
+//! **Restore, PostgreSQL**: a dump that is a packed folder is unpacked and matched once more, before
+//! anything is begun → a new database with the encoding, locale and owner
 //! of the backup → `pg_restore` → compare rows, large objects and history with
 //! the manifest → `ANALYZE` → settings and grants → both renames in one
 //! transaction, while a second session ends whoever is still connected. The

@@ -9,6 +9,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use xshell::{Cmd, Shell, cmd};
 
 use crate::interrupt::{ChildGuard, Interrupt, Interrupted};
@@ -176,6 +177,12 @@ impl Running {
             bail!("`{}` ended with {status} and said nothing", self.name);
         }
         bail!("`{}` ended with {status}: {}", self.name, lines.join("\n"))
+    }
+
+    /// Unlike one that is killed, a program can end what it has started itself.
+    pub fn ask_to_end(&self) {
+        // It may have ended by itself.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
     }
 
     pub fn kill(&mut self) {

@@ -1,8 +1,8 @@
 //! The local folder of backups.
 //!
 //! A vault knows no database, no network and no terminal. What it holds:
-//! `<id>.dump.zst` or `<id>.db.zst` with `<id>.json` beside it, `.lock`, and,
-//! while something is being written, folders `.<name>.partial`.
+//! `<id>.dump.zst`, `<id>.tar.zst` or `<id>.db.zst` with `<id>.json` beside it,
+//! `.lock`, and, while something is being written, folders `.<name>.partial`.
 
 use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind};

@@ -150,7 +150,7 @@ fn describe(
             version: env!("CARGO_PKG_VERSION").into(),
         },
         dump_tool: dumped.dump_tool,
-        dump: staged.stored_dump(),
+        dump: staged.stored_dump(dumped.format),
         tables: dumped.contents.tables,
         large_objects: dumped.contents.large_objects,
         migrations: MigrationsThen {

@@ -19,6 +19,7 @@ use crate::values::verified_dump::VerifiedDump;
 mod connect;
 mod dump;
 mod fill;
+mod folder;
 mod in_place;
 mod inspect;
 mod left_beside;
@@ -34,18 +35,23 @@ mod swap;
 mod target;
 mod toc;
 
+const MAX_JOBS_UNASKED: usize = 4;
+
 pub struct Postgres {
     url: PostgresUrl,
     bookkeeping: Bookkeeping,
     runtime: Runtime,
     /// Holds sqlx's advisory lock.
     lock: Option<PgConnection>,
+    /// How many sessions dump or restore at once, when somebody said so.
+    jobs: Option<u8>,
 }
 
 impl Postgres {
     pub fn new(
         url: PostgresUrl,
         bookkeeping: Bookkeeping,
+        jobs: Option<u8>,
         interrupt: Interrupt,
     ) -> Result<Postgres> {
         Ok(Postgres {
@@ -53,7 +59,19 @@ impl Postgres {
             bookkeeping,
             runtime: Runtime::new(interrupt)?,
             lock: None,
+            jobs,
         })
+    }
+
+    /// One stream needs no room beside itself: more is what somebody asks for.
+    fn dump_jobs(&self) -> u8 {
+        self.jobs.unwrap_or(1)
+    }
+
+    fn restore_jobs(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.jobs
+            .map_or_else(|| cores().min(MAX_JOBS_UNASKED), usize::from)
     }
 
     fn interrupt(&self) -> &Interrupt {
@@ -117,7 +135,10 @@ impl Engine for Postgres {
             let raw_size_bytes = inspect::size_bytes(&mut connected.session).await?;
             Ok(DumpEstimate {
                 raw_size_bytes,
-                staging_bytes: 0,
+                staging_bytes: match self.dump_jobs() {
+                    1 => 0,
+                    _ => raw_size_bytes,
+                },
             })
         })
     }

@@ -63,8 +63,28 @@ pub struct StoredDump {
     /// Before compression.
     pub raw_size_bytes: u64,
     pub compression: String,
+    /// What is compressed; absent for what all engines can write.
+    #[serde(default, skip_serializing_if = "DumpFormat::is_stream")]
+    pub format: DumpFormat,
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// What a dump is once it has been decompressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DumpFormat {
+    /// One file: the SQLite database, or a dump in PostgreSQL's custom format.
+    #[default]
+    Stream,
+    /// PostgreSQL's directory format, in a tar.
+    Directory,
+}
+
+impl DumpFormat {
+    fn is_stream(&self) -> bool {
+        *self == DumpFormat::Stream
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -128,7 +148,8 @@ impl Manifest {
         refuse_changed(bytes)?;
         let mut manifest: Manifest = serde_json::from_slice(bytes)?;
         manifest.other.remove(SEAL);
-        if manifest.dump.file != dump_file_name(&manifest.id, manifest.database.engine) {
+        let (engine, format) = (manifest.database.engine, manifest.dump.format);
+        if manifest.dump.file != dump_file_name(&manifest.id, engine, format) {
             return Err(BadManifest::DumpName(manifest.dump.file));
         }
         Ok(manifest)
@@ -183,11 +204,20 @@ fn refuse_changed(bytes: &[u8]) -> Result<(), BadManifest> {
     }
 }
 
-pub fn dump_file_name(id: &BackupId, engine: EngineKind) -> String {
-    match engine {
-        EngineKind::Sqlite => format!("{id}.db.zst"),
-        EngineKind::Postgresql => format!("{id}.dump.zst"),
-    }
+const SQLITE_FILE: &str = ".db.zst";
+const CUSTOM_FORMAT: &str = ".dump.zst";
+const DIRECTORY_FORMAT: &str = ".tar.zst";
+
+/// How the name of a dump may end after the backup's id.
+pub const DUMP_ENDINGS: [&str; 3] = [SQLITE_FILE, CUSTOM_FORMAT, DIRECTORY_FORMAT];
+
+pub fn dump_file_name(id: &BackupId, engine: EngineKind, format: DumpFormat) -> String {
+    let ending = match (engine, format) {
+        (EngineKind::Sqlite, _) => SQLITE_FILE,
+        (EngineKind::Postgresql, DumpFormat::Stream) => CUSTOM_FORMAT,
+        (EngineKind::Postgresql, DumpFormat::Directory) => DIRECTORY_FORMAT,
+    };
+    format!("{id}{ending}")
 }
 
 pub fn manifest_file_name(id: &BackupId) -> String {

@@ -142,7 +142,7 @@ impl Vault {
             let name = name.to_string_lossy();
             if let Some(stem) = name.strip_suffix(".json") {
                 names.manifests.push(stem.to_owned());
-            } else if name.ends_with(".dump.zst") || name.ends_with(".db.zst") {
+            } else if manifest::DUMP_ENDINGS.iter().any(|end| name.ends_with(end)) {
                 names.dumps.push(name.into_owned());
             }
         }
@@ -245,9 +245,8 @@ impl Listing {
         let unread = self.problems.iter().map(|p| p.file.as_str());
         let unread: HashSet<&str> = unread.filter_map(|f| f.strip_suffix(".json")).collect();
         let is_orphan = |file: &String| {
-            let stem = file
-                .strip_suffix(".dump.zst")
-                .or(file.strip_suffix(".db.zst"));
+            let mut endings = manifest::DUMP_ENDINGS.iter();
+            let stem = endings.find_map(|ending| file.strip_suffix(ending));
             !named.contains(file.as_str()) && !stem.is_some_and(|stem| unread.contains(stem))
         };
         let orphans: Vec<String> = dumps.into_iter().filter(is_orphan).collect();

@@ -20,7 +20,9 @@ use crate::interrupt::Interrupt;
 use crate::values::codec::{Packed, Packer};
 use crate::values::database::EngineKind;
 use crate::values::id::{BackupId, Label};
-use crate::values::manifest::{Manifest, StoredDump, dump_file_name, manifest_file_name};
+use crate::values::manifest::{
+    DUMP_ENDINGS, DumpFormat, Manifest, StoredDump, dump_file_name, manifest_file_name,
+};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
@@ -91,12 +93,8 @@ impl Vault {
     }
 
     fn is_taken(&self, id: &BackupId) -> io::Result<bool> {
-        let names = [
-            manifest_file_name(id),
-            dump_file_name(id, EngineKind::Sqlite),
-            dump_file_name(id, EngineKind::Postgresql),
-        ];
-        for name in names {
+        let dumps = DUMP_ENDINGS.map(|ending| format!("{id}{ending}"));
+        for name in dumps.into_iter().chain([manifest_file_name(id)]) {
             match self.folder.join(name).symlink_metadata() {
                 Ok(_) => return Ok(true),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -223,13 +221,14 @@ impl Staged {
         &self.id
     }
 
-    pub fn stored_dump(&self) -> StoredDump {
+    pub fn stored_dump(&self, format: DumpFormat) -> StoredDump {
         StoredDump {
-            file: dump_file_name(&self.id, self.engine),
+            file: dump_file_name(&self.id, self.engine, format),
             sha256: self.packed.sha256,
             size_bytes: self.packed.size_bytes,
             raw_size_bytes: self.packed.raw_size_bytes,
             compression: crate::values::codec::NAME.into(),
+            format,
             other: Default::default(),
         }
     }

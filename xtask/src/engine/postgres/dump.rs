@@ -1,5 +1,5 @@
 //! `pg_dump` on an exported snapshot; rows are counted in that same snapshot
-//! while the dump streams.
+//! while it dumps: one session into a stream, or several into a folder.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,12 +12,13 @@ use xshell::cmd;
 
 use super::Postgres;
 use super::connect::{self, Connected, Libpq};
-use super::{inspect, programs, target};
+use super::{folder, inspect, programs, target};
 use crate::engine::Dumped;
 use crate::engine::pump::pump;
 use crate::tool::{self, Pipes, Program, Running};
 use crate::values::database::{Contents, DatabaseFacts};
 use crate::values::failure::Failure;
+use crate::values::manifest::DumpFormat;
 use crate::values::progress::Progress;
 
 /// How long `pg_dump` waits for a table that a schema change has locked.
@@ -45,8 +46,36 @@ pub fn dump(
     let snapshot = postgres
         .runtime
         .block_on(take_snapshot(postgres, staging))?;
-    let mut dumping = start_dump(postgres, &snapshot)?;
-    let mut checking = start_check(postgres, &snapshot)?;
+    let (contents, format) = match postgres.dump_jobs() {
+        1 => {
+            let contents = in_one_stream(postgres, &snapshot, sink, progress)?;
+            (contents, DumpFormat::Stream)
+        }
+        jobs => {
+            let folder = staging.join("dump");
+            let contents = into_folder(postgres, &snapshot, jobs, &folder, progress)?;
+            pack_and_check(postgres, &snapshot, &folder, sink, progress)?;
+            (contents, DumpFormat::Directory)
+        }
+    };
+    Ok(Dumped {
+        taken_at: snapshot.taken_at,
+        facts: snapshot.facts,
+        contents,
+        dump_tool: snapshot.pg_dump.version,
+        format,
+        warnings: snapshot.warnings,
+    })
+}
+
+fn in_one_stream(
+    postgres: &Postgres,
+    snapshot: &Snapshot,
+    sink: &mut (dyn Write + Send),
+    progress: &dyn Progress,
+) -> Result<Contents> {
+    let mut dumping = start_dump(postgres, snapshot)?;
+    let mut checking = start_check(postgres, snapshot, None)?;
     let mut stdout = dumping.take_stdout()?;
     let mut tee = Tee {
         sink,
@@ -74,13 +103,49 @@ pub fn dump(
     checking
         .wait()
         .context("what `pg_dump` wrote cannot be read by `pg_restore`")?;
-    Ok(Dumped {
-        taken_at: snapshot.taken_at,
-        facts: snapshot.facts,
-        contents,
-        dump_tool: snapshot.pg_dump.version,
-        warnings: snapshot.warnings,
-    })
+    Ok(contents)
+}
+
+fn into_folder(
+    postgres: &Postgres,
+    snapshot: &Snapshot,
+    jobs: u8,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<Contents> {
+    let dumping = start_folder_dump(postgres, snapshot, jobs, folder)?;
+    progress.begin("dump", None);
+    let counted = postgres.runtime.block_on(count(postgres, &snapshot.name));
+    if counted.is_err() {
+        // Killed, it would leave its workers to write into a folder that is removed.
+        dumping.ask_to_end();
+    }
+    let dumped = dumping.wait();
+    progress.end();
+    postgres.interrupt().check()?;
+    // When pg_dump was ended because of the counting, the counting says why.
+    let contents = counted?;
+    dumped?;
+    Ok(contents)
+}
+
+/// Both read the same files at once.
+fn pack_and_check(
+    postgres: &Postgres,
+    snapshot: &Snapshot,
+    folder: &Path,
+    sink: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let checking = start_check(postgres, snapshot, Some(folder))?;
+    let interrupt = postgres.interrupt();
+    let packed = folder::pack(folder, snapshot.taken_at, sink, progress, interrupt);
+    interrupt.check()?;
+    packed.context("cannot store what `pg_dump` wrote")?;
+    checking
+        .wait()
+        .context("what `pg_dump` wrote cannot be read by `pg_restore`")?;
+    std::fs::remove_dir_all(folder).context("cannot remove the folder of `pg_dump`")
 }
 
 fn start_dump(postgres: &Postgres, snapshot: &Snapshot) -> Result<Running> {
@@ -95,14 +160,34 @@ fn start_dump(postgres: &Postgres, snapshot: &Snapshot) -> Result<Running> {
     Running::start(command, Pipes::Stdout, postgres.interrupt())
 }
 
-/// Reads the stream as a restore would, while it is written: one that ends
-/// early is no dump, whatever the exit code of `pg_dump` says.
-fn start_check(postgres: &Postgres, snapshot: &Snapshot) -> Result<Running> {
+/// The folder is thrown away when it is packed: nothing of it need be flushed.
+fn start_folder_dump(
+    postgres: &Postgres,
+    snapshot: &Snapshot,
+    jobs: u8,
+    folder: &Path,
+) -> Result<Running> {
+    let shell = tool::shell()?;
+    let Snapshot { name, libpq, .. } = snapshot;
+    let (path, dbname) = (&snapshot.pg_dump.path, &libpq.dbname);
+    let jobs = jobs.to_string();
+    let command = libpq.prepare(cmd!(
+        shell,
+        "{path} --format=directory --jobs={jobs} --compress=0 --no-sync --no-password
+            --snapshot={name} --lock-wait-timeout={LOCK_WAIT} --dbname={dbname} --file={folder}"
+    ));
+    Running::start(command, Pipes::None, postgres.interrupt())
+}
+
+/// Reads the dump as a restore would: one that ends early is no dump, whatever
+/// the exit code of `pg_dump` says. A stream is read while it is written.
+fn start_check(postgres: &Postgres, snapshot: &Snapshot, folder: Option<&Path>) -> Result<Running> {
     let shell = tool::shell()?;
     let path = &snapshot.pg_restore.path;
-    let command = cmd!(shell, "{path} --file=/dev/null");
+    let command = cmd!(shell, "{path} --file=/dev/null {folder...}");
     let command = command.quiet().env("LC_ALL", "C");
-    Running::start(command, Pipes::Stdin, postgres.interrupt())
+    let pipes = folder.map_or(Pipes::Stdin, |_| Pipes::None);
+    Running::start(command, pipes, postgres.interrupt())
 }
 
 /// Writes to the sink and to the check.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use xshell::cmd;
 
 use super::connect::{Connected, Libpq};
+use super::folder::{Input, SPARE_BYTES};
 use super::replay::{self, Answers, KNOWS_TRANSACTION_TIMEOUT, Names, Replay};
 use super::{Postgres, programs};
 use crate::durable;
@@ -15,7 +16,6 @@ use crate::interrupt::Interrupted;
 use crate::tool::{self, Pipes, Program, Running};
 use crate::values::failure::Failure;
 use crate::values::progress::Progress;
-use crate::values::verified_dump::VerifiedDump;
 
 /// Nothing here waits for the disk: the swap's own commit flushes all before it.
 const SETTINGS: [&str; 3] = [
@@ -26,14 +26,11 @@ const SETTINGS: [&str; 3] = [
 
 /// Below this, one stream is done before several sessions have begun.
 const WORTH_UNPACKING_BYTES: u64 = 32 << 20;
-/// What the vault's disk keeps free beside an unpacked dump.
-const SPARE_BYTES: u64 = 256 << 20;
-const MAX_JOBS: usize = 4;
 
 /// A new database and what it is filled from.
 pub struct Filling<'a> {
     pub postgres: &'a Postgres,
-    pub dump: &'a VerifiedDump,
+    pub input: &'a Input<'a>,
     pub beside: &'a str,
     pub staging: &'a Path,
     pub progress: &'a dyn Progress,
@@ -43,19 +40,30 @@ impl Filling<'_> {
     /// Every entry as `pg_dump` wrote it.
     pub fn as_dumped(&self, maintenance: &Connected) -> Result<()> {
         let major = maintenance.server_major;
-        let pg_restore = programs::find_pg_restore(self.dump, major)?;
+        let pg_restore = programs::find_pg_restore(self.input.dump, major)?;
         let filled =
             if pg_restore.major >= KNOWS_TRANSACTION_TIMEOUT && major < KNOWS_TRANSACTION_TIMEOUT {
                 let psql = replay::find_psql(major, &pg_restore)?;
                 self.through_psql(maintenance, &pg_restore, &psql, Names::Hidden)
                     .map(drop)
             } else {
-                match self.unpack()? {
-                    Some(unpacked) => self.in_parallel(maintenance, &pg_restore, &unpacked),
-                    None => self.in_one_stream(maintenance, &pg_restore),
-                }
+                self.through_pg_restore(maintenance, &pg_restore)
             };
         filled.map_err(explain)
+    }
+
+    fn through_pg_restore(&self, maintenance: &Connected, pg_restore: &Program) -> Result<()> {
+        if let Some(folder) = &self.input.folder {
+            return self.in_parallel(maintenance, pg_restore, folder);
+        }
+        let Some(unpacked) = self.unpack()? else {
+            return self.in_one_stream(maintenance, pg_restore);
+        };
+        let restored = self.in_parallel(maintenance, pg_restore, &unpacked);
+        // Its room is wanted before a safety copy or a log asks for it.
+        let removed = std::fs::remove_file(unpacked);
+        restored?;
+        removed.context("cannot remove the unpacked dump")
     }
 
     /// When that failed: a function that is called while the dump is restored
@@ -67,7 +75,7 @@ impl Filling<'_> {
         first: anyhow::Error,
     ) -> Result<Vec<String>> {
         let major = maintenance.server_major;
-        let pg_restore = programs::find_pg_restore(self.dump, major)?;
+        let pg_restore = programs::find_pg_restore(self.input.dump, major)?;
         let Ok(psql) = replay::find_psql(major, &pg_restore) else {
             return Err(first);
         };
@@ -81,11 +89,15 @@ impl Filling<'_> {
     }
 
     /// Several sessions at a time need a file that each of them can seek in.
-    /// Nothing when the dump is small, or the disk too full.
+    /// Nothing when one session is enough, or the disk too full.
     fn unpack(&self) -> Result<Option<PathBuf>> {
-        let size = self.dump.manifest().dump.raw_size_bytes;
+        let size = self.input.dump.manifest().dump.raw_size_bytes;
         let free = durable::free_bytes(self.staging).context("cannot ask for free space")?;
-        if size < WORTH_UNPACKING_BYTES || free < size.saturating_add(SPARE_BYTES) {
+        let is_worth_it = match self.postgres.jobs {
+            Some(jobs) => jobs > 1,
+            None => size >= WORTH_UNPACKING_BYTES,
+        };
+        if !is_worth_it || free < size.saturating_add(SPARE_BYTES) {
             return Ok(None);
         }
         let path = self.staging.join("unpacked");
@@ -105,8 +117,7 @@ impl Filling<'_> {
         unpacked: &Path,
     ) -> Result<()> {
         let libpq = self.libpq(maintenance)?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let jobs = cores.min(MAX_JOBS).to_string();
+        let jobs = self.postgres.restore_jobs().to_string();
         let shell = tool::shell()?;
         let (path, dbname) = (&pg_restore.path, &libpq.dbname);
         let command = libpq.prepare(cmd!(
@@ -117,10 +128,7 @@ impl Filling<'_> {
         self.progress.begin("restore", None);
         let ended = running.wait();
         self.progress.end();
-        // Its room is wanted before a safety copy or a log asks for it.
-        let removed = std::fs::remove_file(unpacked);
-        ended?;
-        removed.context("cannot remove the unpacked dump")
+        ended
     }
 
     fn in_one_stream(&self, maintenance: &Connected, pg_restore: &Program) -> Result<()> {
@@ -155,7 +163,7 @@ impl Filling<'_> {
         let replay = Replay {
             postgres: self.postgres,
             pg_restore,
-            dump: self.dump,
+            input: self.input,
             list: None,
             in_our_transaction: false,
             server_major: maintenance.server_major,
@@ -175,12 +183,12 @@ impl Filling<'_> {
     }
 
     fn begin(&self) {
-        let total = self.dump.manifest().dump.raw_size_bytes;
+        let total = self.input.dump.manifest().dump.raw_size_bytes;
         self.progress.begin("restore", Some(total));
     }
 
     fn feed(&self, to: &mut dyn std::io::Write) -> Result<()> {
-        let mut unpacked = self.dump.unpack().context("cannot read the dump")?;
+        let mut unpacked = self.input.dump.unpack().context("cannot read the dump")?;
         let interrupt = self.postgres.interrupt();
         pump(&mut unpacked, to, self.progress, interrupt)?;
         unpacked

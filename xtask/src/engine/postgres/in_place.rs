@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::connect::{self, Libpq};
+use super::folder::Input;
 use super::replay::{self, Answers, Names, Replay};
 use super::target::{self, Target};
 use super::toc::Toc;
@@ -34,12 +35,12 @@ pub fn restore(
     postgres: &mut Postgres,
     target: Target,
     toc: &Toc,
-    dump: &VerifiedDump,
+    input: &Input,
     staging: &Path,
     progress: &dyn Progress,
 ) -> Result<Restored> {
     let major = target.maintenance.server_major;
-    let pg_restore = programs::find_pg_restore(dump, major)?;
+    let pg_restore = programs::find_pg_restore(input.dump, major)?;
     let psql = replay::find_psql(major, &pg_restore)?;
     let list = toc.write_list(postgres, staging)?;
     let (options, database) = (&target.maintenance.options, &target.database);
@@ -48,7 +49,7 @@ pub fn restore(
         replay: Replay {
             postgres,
             pg_restore: &pg_restore,
-            dump,
+            input,
             list: Some(&list),
             in_our_transaction: true,
             server_major: major,
@@ -92,7 +93,7 @@ impl Attempt<'_> {
         lock: Option<&mut PgConnection>,
         progress: &dyn Progress,
     ) -> Result<Vec<String>> {
-        let (postgres, dump) = (self.replay.postgres, self.replay.dump);
+        let (postgres, dump) = (self.replay.postgres, self.replay.input.dump);
         let ended = end_sessions(postgres, self.database);
         postgres.runtime.block_on(ended)?;
         let mut psql = replay::start_psql(postgres, &self.psql, &self.libpq)?;
@@ -132,7 +133,7 @@ impl Attempt<'_> {
         script::write_drops(self.toc, script)?;
         self.replay.write(names, script, progress)?;
         script
-            .write_all(script::compare_statement(self.replay.dump).as_bytes())
+            .write_all(script::compare_statement(self.replay.input.dump).as_bytes())
             .context("cannot compare the restore")?;
         Ok(number)
     }

@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::connect::{self, Connected, literal, quoted};
 use super::fill::{self, Filling};
+use super::folder::Input;
 use super::target::Target;
 use super::{Postgres, inspect, left_beside, lock, properties, swap};
 use crate::engine::{Kept, Restored};
@@ -18,11 +19,11 @@ use crate::values::verified_dump::VerifiedDump;
 pub fn restore(
     postgres: &mut Postgres,
     mut target: Target,
-    dump: &VerifiedDump,
+    input: &Input,
     staging: &Path,
     progress: &dyn Progress,
 ) -> Result<Restored> {
-    let properties = properties_of(dump)?;
+    let properties = properties_of(input.dump)?;
     let dropped = postgres
         .runtime
         .block_on(left_beside::drop_abandoned(postgres, &mut target))?;
@@ -32,7 +33,7 @@ pub fn restore(
     let built = build(
         postgres,
         &mut target,
-        dump,
+        input,
         &beside,
         &properties,
         staging,
@@ -72,7 +73,7 @@ pub fn restore(
 fn build(
     postgres: &Postgres,
     target: &mut Target,
-    dump: &VerifiedDump,
+    input: &Input,
     beside: &str,
     properties: &DatabaseProperties,
     staging: &Path,
@@ -81,7 +82,7 @@ fn build(
     let runtime = &postgres.runtime;
     let filling = Filling {
         postgres,
-        dump,
+        input,
         beside,
         staging,
         progress,
@@ -100,8 +101,9 @@ fn build(
         }
         Err(error) => return Err(error),
     };
+    input.make_room()?;
     progress.begin("compare", None);
-    let compared = runtime.block_on(compare(postgres, dump, beside));
+    let compared = runtime.block_on(compare(postgres, input.dump, beside));
     progress.end();
     compared?;
     let session = &mut maintenance.session;

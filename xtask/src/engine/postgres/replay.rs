@@ -15,12 +15,12 @@ use anyhow::{Context, Result, bail};
 use xshell::cmd;
 
 use super::connect::{Libpq, literal};
+use super::folder::Input;
 use super::{Postgres, programs};
 use crate::engine::pump::{self, pump, refuse_unreadable};
 use crate::tool::{self, Pipes, Program, Running};
 use crate::values::failure::Failure;
 use crate::values::progress::{Progress, Silent};
-use crate::values::verified_dump::VerifiedDump;
 
 /// Before what `psql` answers to us, and not to somebody who reads.
 pub const ANSWER: &str = "xtask-db ";
@@ -49,7 +49,7 @@ const CHECKS_ON: &str = include_str!("checks_on.sql");
 pub struct Replay<'a> {
     pub postgres: &'a Postgres,
     pub pg_restore: &'a Program,
-    pub dump: &'a VerifiedDump,
+    pub input: &'a Input<'a>,
     /// For `pg_restore --use-list`.
     pub list: Option<&'a Path>,
     /// Transactions of the script's own, such as those around large objects, would end ours.
@@ -90,15 +90,24 @@ impl Replay<'_> {
         progress: &dyn Progress,
     ) -> Result<()> {
         let mut running = self.start(section)?;
-        let (stdin, mut stdout) = (running.take_stdin()?, running.take_stdout()?);
+        let stdin = match self.input.folder {
+            Some(_) => None,
+            None => Some(running.take_stdin()?),
+        };
+        let mut stdout = running.take_stdout()?;
         let reads_all = section.is_none_or(|section| section == "data");
         let (fed, passed) = std::thread::scope(|scope| {
-            let feeding = scope.spawn(move || self.feed(stdin, reads_all, progress));
-            let passed = self.pass_on(&mut stdout, search_path, to);
+            let feeding =
+                stdin.map(|stdin| scope.spawn(move || self.feed(stdin, reads_all, progress)));
+            // What is fed is what was read; of a folder, what comes out says how far it is.
+            let passing: &dyn Progress = if feeding.is_some() { &Silent } else { progress };
+            let passed = self.pass_on(&mut stdout, search_path, to, passing);
             drop(stdout);
-            (feeding.join(), passed)
+            (feeding.map(|feeding| feeding.join()), passed)
         });
-        let fed = fed.map_err(|_| Failure::unexpected("the reading thread panicked"))?;
+        let fed = fed
+            .unwrap_or(Ok(Ok(())))
+            .map_err(|_| Failure::unexpected("the reading thread panicked"))?;
         let fed = refuse_unreadable(fed)?;
         let (key, tail) = passed?;
         running.wait().map_err(|error| {
@@ -139,12 +148,17 @@ impl Replay<'_> {
         if let Some(section) = section {
             command = command.arg(format!("--section={section}"));
         }
+        let mut pipes = Pipes::Both;
+        if let Some(folder) = &self.input.folder {
+            command = command.arg(folder);
+            pipes = Pipes::Stdout;
+        }
         let command = command.quiet().env("LC_ALL", "C");
-        Running::start(command, Pipes::Both, self.postgres.interrupt())
+        Running::start(command, pipes, self.postgres.interrupt())
     }
 
     fn feed(&self, mut stdin: ChildStdin, reads_all: bool, progress: &dyn Progress) -> Result<()> {
-        let mut unpacked = self.dump.unpack().context("cannot read the dump")?;
+        let mut unpacked = self.input.dump.unpack().context("cannot read the dump")?;
         let interrupt = self.postgres.interrupt();
         let pumped = pump(&mut unpacked, &mut stdin, progress, interrupt);
         drop(stdin);
@@ -165,6 +179,7 @@ impl Replay<'_> {
         from: &mut dyn Read,
         search_path: Option<&str>,
         to: &mut dyn Write,
+        progress: &dyn Progress,
     ) -> Result<(Option<Vec<u8>>, Vec<u8>)> {
         let failed = "cannot read what `pg_restore` wrote";
         let mut from = BufReader::with_capacity(1 << 20, from);
@@ -185,6 +200,7 @@ impl Replay<'_> {
             let length = read.len();
             held.extend_from_slice(read);
             from.consume(length);
+            progress.advance(length as u64);
             if held.len() > TAIL_BYTES {
                 let ready = held.len() - TAIL_BYTES;
                 to.write_all(&held[..ready])
@@ -210,7 +226,7 @@ impl Replay<'_> {
 
     /// The schemas that the backup's session saw, then all others.
     fn search_path_statement(&self) -> String {
-        let properties = self.dump.manifest().database.properties.as_ref();
+        let properties = self.input.dump.manifest().database.properties.as_ref();
         let mut seen = properties.map_or_else(Vec::new, |p| p.search_path.clone());
         if seen.is_empty() {
             seen.push("public".into());

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use super::folder::Input;
 use super::target::{self, Target};
 use super::toc::Toc;
 use super::{Postgres, in_place, programs, rebuild};
@@ -84,9 +85,11 @@ pub fn restore(
     progress: &dyn Progress,
 ) -> Result<Restored> {
     let target = postgres.runtime.block_on(target::target(&postgres.url))?;
-    match decide(postgres, &target, dump)? {
-        Way::Rebuild => rebuild::restore(postgres, target, dump, staging, progress),
-        Way::InPlace(toc) => in_place::restore(postgres, target, &toc, dump, staging, progress),
+    let way = decide(postgres, &target, dump)?;
+    let input = Input::of(postgres, dump, staging, progress)?;
+    match way {
+        Way::Rebuild => rebuild::restore(postgres, target, &input, staging, progress),
+        Way::InPlace(toc) => in_place::restore(postgres, target, &toc, &input, staging, progress),
     }
 }
 

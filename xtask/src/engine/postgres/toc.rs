@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use tempfile::TempDir;
 use xshell::cmd;
 
-use super::{Postgres, connect};
+use super::{Postgres, connect, folder};
 use crate::durable;
 use crate::tool::{self, Pipes, Program, Running};
 use crate::values::failure::Failure;
@@ -132,16 +133,26 @@ fn some_of(all: &[String]) -> String {
 fn read(postgres: &Postgres, pg_restore: &Program, dump: &VerifiedDump) -> Result<String> {
     let shell = tool::shell()?;
     let path = &pg_restore.path;
-    let command = cmd!(shell, "{path} --list").quiet().env("LC_ALL", "C");
-    let mut running = Running::start(command, Pipes::Both, postgres.interrupt())?;
-    let (mut stdin, mut stdout) = (running.take_stdin()?, running.take_stdout()?);
+    let folder = folder::contents_of(dump, postgres.interrupt())?;
+    let folder = folder.as_ref().map(TempDir::path);
+    let command = cmd!(shell, "{path} --list {folder...}");
+    let command = command.quiet().env("LC_ALL", "C");
+    let pipes = folder.map_or(Pipes::Both, |_| Pipes::Stdout);
+    let mut running = Running::start(command, pipes, postgres.interrupt())?;
+    let stdin = match folder {
+        Some(_) => None,
+        None => Some(running.take_stdin()?),
+    };
+    let mut stdout = running.take_stdout()?;
     let mut contents = Vec::new();
     let read = std::thread::scope(|scope| {
-        scope.spawn(move || {
-            // It stops reading after the table of contents, at the start of the dump.
-            dump.unpack()
-                .and_then(|mut unpacked| std::io::copy(&mut unpacked, &mut stdin))
-        });
+        if let Some(mut stdin) = stdin {
+            scope.spawn(move || {
+                // It stops reading after the table of contents, at the start of the dump.
+                dump.unpack()
+                    .and_then(|mut unpacked| std::io::copy(&mut unpacked, &mut stdin))
+            });
+        }
         let read = stdout.read_to_end(&mut contents);
         drop(stdout);
         read

@@ -17,6 +17,7 @@ use crate::engine::{Dumped, Engine};
 use crate::interrupt::Interrupt;
 use crate::values::database::Contents;
 use crate::values::failure::Failure;
+use crate::values::manifest::DumpFormat;
 use crate::values::progress::Progress;
 
 pub fn dump(
@@ -44,6 +45,7 @@ pub fn dump(
         facts: sqlite.facts()?,
         contents,
         dump_tool: format!("SQLite {}", rusqlite::version()),
+        format: DumpFormat::Stream,
         warnings: Vec::new(),
     })
 }

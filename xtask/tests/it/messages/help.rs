@@ -77,7 +77,9 @@ fn of_db_backup() {
       [LABEL]  Words at the end of the backup's id: letters, digits, `.`, `_`, `-`
 
     Options:
-      -h, --help  Print help
+          --jobs <N>  PostgreSQL: dump through N sessions at once; the vault's disk must hold the dump
+                      uncompressed for a while
+      -h, --help      Print help
 
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
@@ -191,6 +193,7 @@ fn of_db_migrate_safe() {
     Options:
           --dry-run             Show what would run; write nothing
           --target-version <N>  Run migrations up to this version only
+          --jobs <N>            PostgreSQL: take the backup through N sessions at once
       -y, --yes                 Answer the question with `yes`
       -h, --help                Print help
 
@@ -222,10 +225,12 @@ fn of_db_restore() {
       [latest|ID]  `latest`, an id, or a part that only one id has [default: ask on a terminal]
 
     Options:
-      -y, --yes    Answer the question with `yes`
-          --force  As --yes, and go on when the backup is another database's, or when the database as it
-                   is cannot be backed up first
-      -h, --help   Print help
+          --jobs <N>  PostgreSQL: restore through N sessions at once (unasked: up to 4), and take the
+                      safety backup through as many (unasked: one)
+      -y, --yes       Answer the question with `yes`
+          --force     As --yes, and go on when the backup is another database's, or when the database as
+                      it is cannot be backed up first
+      -h, --help      Print help
 
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:

@@ -88,10 +88,7 @@ fn create_tables(case: &Case, count: u32) {
         });
         format!("BEGIN;\n{}COMMIT;\n", tables.collect::<String>())
     };
-    let script: String = (0..count)
-        .step_by(100)
-        .map(batch)
-        .collect();
+    let script: String = (0..count).step_by(100).map(batch).collect();
     case.query(&script);
 }
 
