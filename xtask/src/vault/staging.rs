@@ -46,6 +46,17 @@ fn is_still(folder: &File, path: &Path) -> bool {
     }
 }
 
+/// A program that outlived its run may still write into the folder: under
+/// another name it does not find it, and the folder can be emptied.
+fn set_aside(path: &Path) -> PathBuf {
+    let mut aside = path.with_extension("").into_os_string();
+    aside.push(format!(".{}{SUFFIX}", std::process::id()));
+    match std::fs::rename(path, &aside) {
+        Ok(()) => aside.into(),
+        Err(_) => path.to_owned(),
+    }
+}
+
 impl Vault {
     /// `None` when somebody else has a folder of this name.
     pub(super) fn claim_staging(&self, name: &str) -> io::Result<Option<Staging>> {
@@ -102,7 +113,7 @@ impl Vault {
             };
             // Its owner may have ended meanwhile, and another have taken the name.
             if folder.try_lock().is_ok() && is_still(&folder, &entry.path()) {
-                match std::fs::remove_dir_all(entry.path()) {
+                match std::fs::remove_dir_all(set_aside(&entry.path())) {
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     done => {
                         done.with_context(context)?;
