@@ -28,6 +28,11 @@ trait Subject: Sized {
 
     fn project(&self) -> &Project;
 
+    /// What every backup and every restore is asked for besides.
+    fn flags(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Runs statements and returns the rows of all of them as `a|b`.
     fn query(&self, sql: &str) -> Vec<String>;
 
@@ -107,6 +112,7 @@ fn counted(manifest: &Value, table: &str) -> u64 {
 fn survives<S: Subject>(subject: &S, script: &str) {
     let (create, change) = script.split_once(CHANGE).expect("a script of two halves");
     let project = subject.project();
+    let run = |words: &[&str]| project.json([&["db"], words, subject.flags()].concat());
     subject.query(create);
     subject.query(WRITER_TABLES);
     let before = subject.state();
@@ -114,7 +120,7 @@ fn survives<S: Subject>(subject: &S, script: &str) {
     let writer = subject.writer();
     wait_for_writes(subject, 3);
     let at_least = written(subject);
-    let taken = project.json(["db", "backup", "contract"]);
+    let taken = run(&["backup", "contract"]);
     wait_for_writes(subject, 3);
     drop(writer);
     let at_most = written(subject);
@@ -130,13 +136,13 @@ fn survives<S: Subject>(subject: &S, script: &str) {
     subject.query(change);
     let changed = subject.state();
     assert_ne!(before, changed, "the change changes nothing");
-    let restored = project.json(["db", "restore", "latest", "--yes"]);
+    let restored = run(&["restore", "latest", "--yes"]);
     assert_eq!(restored["restored"], manifest["id"]);
     before.assert_same(&subject.state(), "after the restore");
     assert_eq!(written(subject), dumped, "rows of the dump's own moment");
 
     let undo = text(&restored, "/safety_backup");
-    project.json(["db", "restore", undo, "--yes"]);
+    run(&["restore", undo, "--yes"]);
     changed.assert_same(&subject.state(), "after the undo");
     assert_eq!(written(subject), at_most);
 }

@@ -1,6 +1,8 @@
 //! Ctrl-C and SIGTERM, sent to the tool alone, wherever it is: code 130, no child left, no staged
 //! file, the database as the last line says, and the next run works.
 
+mod jobs;
+
 use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};

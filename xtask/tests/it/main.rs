@@ -12,6 +12,7 @@ mod full_disk;
 mod hard_to_restore;
 mod harness;
 mod interrupt;
+mod jobs;
 mod json;
 mod kill;
 mod large_vault;

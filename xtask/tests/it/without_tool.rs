@@ -105,6 +105,51 @@ fn postgresql_comes_back_with_zstd_and_pg_restore_alone() {
     assert_eq!(empty.psql(REVENUE), "14900");
 }
 
+/// A backup that was taken with `--jobs`: a tar, of a folder that several sessions restore at once.
+#[test]
+fn a_folder_comes_back_with_zstd_tar_and_pg_restore_alone() {
+    let Some(cluster) = Cluster::get_or_skip() else {
+        return;
+    };
+    if is_missing("zstd") || is_missing("tar") {
+        return;
+    }
+    let readme = fs::read_to_string(crate::project::workspace_root().join("README.md"));
+    let readme = readme.expect("read the README");
+    assert!(
+        readme.contains("| tar -xC folder\n"),
+        "the README has another line"
+    );
+    let database = cluster.create_database("folder_alone");
+    let project = Project::new()
+        .example_migrations()
+        .database_url(&database.url());
+    project.run(["db", "migrate-safe", "--yes"]).expect_code(0);
+    database.psql("SELECT lo_from_bytea(4711, 'a large object');");
+    let several = ["db", "backup", "--jobs", "2"];
+    project.run(several).expect_code(0);
+    let dump = newest_dump(&project);
+    assert!(dump.ends_with(".tar.zst"), "{dump}");
+
+    let empty = cluster.create_database("folder_empty");
+    let (bin, name) = (cluster.bin().display(), empty.name());
+    let line = format!(
+        "mkdir folder && zstd -dc '{dump}' | tar -xC folder
+         '{bin}/pg_restore' --jobs=2 --dbname='{name}' --exit-on-error folder"
+    );
+    let mut command = shell(&project.path(), &line);
+    for (variable, value) in empty.client("pg_restore").get_envs() {
+        command.env(variable, value.expect("only set, never removed"));
+    }
+    let output = exec::run(&mut command, None).expect_code(0);
+    assert_eq!(output.stderr, "", "nobody complains of anything");
+    for question in [REVENUE, "SELECT count(*) FROM _sqlx_migrations;"] {
+        assert_eq!(empty.psql(question), database.psql(question));
+    }
+    let object = "SELECT convert_from(lo_get(4711), 'UTF8');";
+    assert_eq!(empty.psql(object), "a large object");
+}
+
 /// Three backups, the newest with other rows than the others, so that all dumps differ.
 fn filled_vault() -> (Project, Vec<PathBuf>) {
     let project = Project::new();

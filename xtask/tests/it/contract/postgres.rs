@@ -21,6 +21,7 @@ use crate::project::{Project, shared_data};
 struct Postgres<const LIMITED: bool, const MAJOR: u32 = 0> {
     project: Project,
     database: Database,
+    flags: &'static [&'static str],
 }
 
 type Superuser = Postgres<false>;
@@ -56,6 +57,7 @@ mod owner {
     );
 }
 
+mod jobs;
 mod versions;
 
 const CHINOOK_CHANGE: &str = "
@@ -161,7 +163,11 @@ const WRITABLE: &str = "SET default_transaction_read_only = off;\n";
 impl Superuser {
     fn of(database: Database) -> Self {
         let project = Project::new().database_url(&database.url());
-        Self { project, database }
+        Self {
+            project,
+            database,
+            flags: &[],
+        }
     }
 }
 
@@ -193,11 +199,19 @@ impl<const LIMITED: bool, const MAJOR: u32> Subject for Postgres<LIMITED, MAJOR>
         if MAJOR != 0 {
             project = project.env("PG_BIN", cluster.bin());
         }
-        Some(Self { project, database })
+        Some(Self {
+            project,
+            database,
+            flags: &[],
+        })
     }
 
     fn project(&self) -> &Project {
         &self.project
+    }
+
+    fn flags(&self) -> &'static [&'static str] {
+        self.flags
     }
 
     fn query(&self, sql: &str) -> Vec<String> {
