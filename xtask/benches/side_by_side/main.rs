@@ -26,6 +26,7 @@ mod everyday;
 mod load;
 mod memory;
 mod postgres;
+mod postgres_jobs;
 mod process;
 mod report;
 mod rows;
@@ -46,6 +47,7 @@ const PARTS: &[(&str, Part)] = &[
     ("sqlite-restore", sqlite::restore),
     ("postgres-backup", postgres::backup),
     ("postgres-restore", postgres::restore),
+    ("postgres-jobs", postgres_jobs::both),
     ("list", everyday::list),
     ("status", everyday::status),
     ("nothing-pending", everyday::nothing_pending),

@@ -112,7 +112,7 @@ pub fn restore(stage: &Stage, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn filled(stage: &Stage, name: &str) -> Result<Option<Database>> {
+pub fn filled(stage: &Stage, name: &str) -> Result<Option<Database>> {
     let Some(database) = stage.postgres(name) else {
         return Ok(None);
     };
@@ -130,7 +130,7 @@ pub fn drop_database(database: &Database) -> Result<()> {
     Ok(())
 }
 
-fn in_shell(database: &Database, script: &str, out: &Path) -> Result<Cost> {
+pub fn in_shell(database: &Database, script: &str, out: &Path) -> Result<Cost> {
     let mut command = clients_in_shell(database, script)?;
     command.arg(out);
     let cost = with_server(database, || process::run(&mut command))?;
@@ -144,7 +144,7 @@ fn in_shell(database: &Database, script: &str, out: &Path) -> Result<Cost> {
 }
 
 /// A script that finds the clients of the server's version first, connected to this database.
-fn clients_in_shell(database: &Database, script: &str) -> Result<Command> {
+pub fn clients_in_shell(database: &Database, script: &str) -> Result<Command> {
     // For its variables: they say how to connect.
     let client = database.client("psql");
     let mut folders = vec![database.cluster().bin().to_owned()];
