@@ -6,5 +6,5 @@ pub use crate::values::database_url::DatabaseUrl;
 pub use crate::values::digest::Sha256;
 pub use crate::values::failure::Failure;
 pub use crate::values::id::{BackupId, Label};
-pub use crate::values::manifest::Manifest;
+pub use crate::values::manifest::{Manifest, sealed as sealed_manifest};
 pub use crate::values::plan::{Migration, Source};

@@ -55,6 +55,10 @@ fn fill_vault(project: &Project, backups: usize) -> Result<()> {
     let id = project.backup()?;
     let vault = project.vault();
     let manifest = fs::read_to_string(vault.join(format!("{id}.json")))?;
+    // Its last lines are its own digest, made anew for each copy.
+    let (manifest, _) = manifest
+        .split_once("  \"manifest_sha256\"")
+        .context("no digest")?;
     let (_, rest) = manifest
         .split_once("\"created_at\": \"")
         .context("no time")?;
@@ -66,7 +70,8 @@ fn fill_vault(project: &Project, backups: usize) -> Result<()> {
         let text = manifest
             .replace(&id, &copy)
             .replace(created_at, &at.to_rfc3339());
-        fs::write(vault.join(format!("{copy}.json")), text)?;
+        let file = vault.join(format!("{copy}.json"));
+        fs::write(file, xtask_db::parsers::sealed_manifest(text.into_bytes()))?;
         let dump = |id: &str| vault.join(format!("{id}.db.zst"));
         fs::copy(dump(&id), dump(&copy))?;
     }

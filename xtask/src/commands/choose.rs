@@ -138,6 +138,12 @@ fn refuse_unreadable_newer(listing: &Listing, newest: Option<&Backup>) -> Result
 /// By id or part of one; says which ones it could be, or what is wrong with it.
 fn find<'a>(listing: &'a Listing, wanted: &str) -> Result<&'a Backup, Failure> {
     refuse_url(wanted)?;
+    // Its whole id may also be the beginning of another one.
+    let is_meant = |problem: &&Problem| problem.file.strip_suffix(".json") == Some(wanted);
+    if let Some(Problem { file, problem }) = listing.problems.iter().find(is_meant) {
+        let what = format!("`{file}` cannot be used: {problem}");
+        return Err(Failure::untrusted(what));
+    }
     listing.find(wanted).map_err(|error| match error {
         NotFound::Ambiguous { ref candidates, .. } => {
             let names: Vec<_> = candidates.iter().map(|id| format!("  {id}")).collect();

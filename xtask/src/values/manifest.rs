@@ -159,9 +159,7 @@ impl Manifest {
         let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.truncate(bytes.len() - b"\n}".len());
         bytes.extend(b",\n");
-        let ending = ending(&bytes);
-        bytes.extend(ending.as_bytes());
-        Ok(bytes)
+        Ok(sealed(bytes))
     }
 
     /// As it is printed: without the settings of the database, in which people
@@ -186,6 +184,13 @@ impl Manifest {
             history_table: self.migrations.table.clone(),
         }
     }
+}
+
+/// The lines of a manifest but the last ones, and these.
+pub fn sealed(mut lines: Vec<u8>) -> Vec<u8> {
+    let ending = ending(&lines);
+    lines.extend(ending.as_bytes());
+    lines
 }
 
 /// What follows the lines that it is the digest of.

@@ -162,6 +162,10 @@ fn a_pg_dump_that_lies_about_its_folder() {
             "head -c 700 \"$f/toc.dat\" >\"$f/t\"; mv \"$f/t\" \"$f/toc.dat\"",
             "pg_restore",
         ),
+        (
+            "for t in \"$f\"/[0-9]*.dat; do head -c -3 \"$t\" >\"$f/t\"; mv \"$f/t\" \"$t\"; done",
+            "do not come to their end",
+        ),
         ("mkdir \"$f/more\"", "`more`"),
         ("ln -s toc.dat \"$f/more.dat\"", "`more.dat`"),
     ] {

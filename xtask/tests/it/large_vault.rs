@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::exec;
-use crate::setup::{Case, text};
+use crate::setup::{Case, sealed, text};
 
 /// How many random vaults are made; the seed and the number of rounds may be given.
 const ROUNDS: &str = "XTASK_DB_ROUNDS";
@@ -50,8 +50,7 @@ impl Vault {
         manifest["created_at"] = json!(at);
         manifest["dump"]["file"] = json!(format!("{id}.db.zst"));
         change(&mut manifest);
-        let text = serde_json::to_vec_pretty(&manifest).expect("JSON");
-        fs::write(self.case.manifest(&id), text).expect("write a manifest");
+        fs::write(self.case.manifest(&id), sealed(manifest)).expect("write a manifest");
         fs::write(self.case.dump(&id), &self.dump).expect("write a dump");
         id
     }

@@ -312,7 +312,8 @@ fn a_vault_may_have_any_name() {
         b"with spaces and 'quotes' \"twice\"",
         b"-a --leading dash",
         b"new\nline",
-        "b\u{fc}cher \u{1f4be} \u{202e}".as_bytes(),
+        // None that turns the direction of a line: what is shown of it is not what it is.
+        "b\u{fc}cher \u{1f4be}".as_bytes(),
         b"not \xff\xfe utf-8",
         b"$(touch injected) `touch injected` ; &",
         b"%41%2f?mode=ro#fragment",
@@ -325,7 +326,10 @@ fn a_vault_may_have_any_name() {
             let path = case.project.path().join(OsStr::from_bytes(name));
             works(&case, path.as_os_str());
             assert!(!case.project.path().join("injected").exists());
-            follow_hint(&case, &path);
+            // What follows a line break is shown apart, so that it forges no line.
+            if !name.contains(&b'\n') {
+                follow_hint(&case, &path);
+            }
         }));
     }
     for story in started {

@@ -6,7 +6,7 @@
 
 use std::fs::{File, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -23,6 +23,8 @@ use crate::values::manifest::DumpFormat;
 use crate::values::progress::{Progress, Silent};
 use crate::values::verified_dump::{Unpacked, VerifiedDump, is_unreadable};
 
+/// After the last row of a table.
+const END_OF_ROWS: [u8; 5] = *b"\\.\n\n\n";
 /// The table of contents.
 const TOC: &str = "toc.dat";
 /// A table of contents has some hundred bytes for each object.
@@ -174,8 +176,26 @@ fn pack_file(
     let mut counted = file.take(size);
     pump(&mut counted, to, progress, interrupt)?;
     ensure!(counted.limit() == 0, "it became shorter meanwhile");
+    require_whole(&counted.into_inner(), name, size)?;
     let padding = size.next_multiple_of(BLOCK_BYTES) - size;
     to.write_all(&[0; BLOCK_BYTES as usize][..padding as usize])?;
+    Ok(())
+}
+
+/// `pg_restore` takes a table's rows for whole wherever they end; `pg_dump`
+/// writes this after the last one.
+fn require_whole(file: &File, name: &str, size: u64) -> Result<()> {
+    let number = name.strip_suffix(".dat").unwrap_or_default();
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(());
+    }
+    let mut end = [0; END_OF_ROWS.len()];
+    let at = size.checked_sub(end.len() as u64);
+    let read = at.is_some_and(|at| file.read_exact_at(&mut end, at).is_ok());
+    ensure!(
+        read && end == END_OF_ROWS,
+        "the rows of a table do not come to their end"
+    );
     Ok(())
 }
 

@@ -75,6 +75,14 @@ const SSL_MODES: [&str; 6] = [
     "verify-full",
 ];
 
+/// What follows is then no parameter, and what came before it is taken for a host.
+const UNENCODED_QUESTION_MARK: &str =
+    "a `?` in the password must be percent-encoded (`%3F`), and an `@` behind `?` too (`%40`)";
+
+fn is_of_a_parameter(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_-.[]".contains(c)
+}
+
 impl PostgresUrl {
     /// `rest` is what follows the scheme's colon.
     pub fn parse(rest: &str) -> Result<PostgresUrl, Failure> {
@@ -90,10 +98,8 @@ impl PostgresUrl {
                  percent-encoded (`%2F`, `%40`)",
             ));
         }
-        if !authority.contains('@') && !rest.contains('/') && query.contains('@') {
-            return Err(not_a_url(
-                "a `?` in the password must be percent-encoded (`%3F`), and an `@` behind `?` too (`%40`)",
-            ));
+        if !rest.contains('/') && query.contains('@') {
+            return Err(not_a_url(UNENCODED_QUESTION_MARK));
         }
         let (user_info, hosts) = match authority.rsplit_once('@') {
             Some((user_info, hosts)) => (user_info, hosts),
@@ -117,7 +123,11 @@ impl PostgresUrl {
             let (key, value) = pair
                 .split_once('=')
                 .ok_or_else(|| not_a_url("a parameter after `?` has no `=`"))?;
-            url.set(&decode(key)?, decode(value)?)?;
+            let key = decode(key)?;
+            if !key.chars().all(is_of_a_parameter) {
+                return Err(not_a_url(UNENCODED_QUESTION_MARK));
+            }
+            url.set(&key, decode(value)?)?;
         }
         if url
             .password

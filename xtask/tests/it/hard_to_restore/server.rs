@@ -31,27 +31,6 @@ fn a_tablespace_that_is_gone() {
     assert_eq!(case.query("SELECT count(*) FROM t;"), ["0"]);
 }
 
-#[test]
-fn a_role_that_is_gone() {
-    let Some(case) = Case::postgres("no_role") else {
-        return;
-    };
-    let database = case.server.as_ref().expect("a server");
-    let role = format!("{}_gone", database.name());
-    create_role(database, &role);
-    case.query(&format!(
-        "CREATE TABLE t (id INT); ALTER TABLE t OWNER TO {role}; INSERT INTO t VALUES (1);"
-    ));
-    let id = case.backup();
-    case.query(&format!(
-        "ALTER TABLE t OWNER TO CURRENT_USER; DELETE FROM t; DROP ROLE {role};"
-    ));
-    let refused = case.project.run(["db", "restore", &id, "--yes"]);
-    let named = [role.as_str(), "lacks a role", "createuser"];
-    says(&refused.expect_code(3), &named);
-    assert_eq!(case.query("SELECT count(*) FROM t;"), ["0"]);
-}
-
 /// A crash in the middle of DROP DATABASE leaves one that nobody can enter.
 #[test]
 fn an_invalid_database_of_a_cut_restore_is_dropped() {

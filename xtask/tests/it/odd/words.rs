@@ -28,6 +28,8 @@ fn a_label_that_is_no_plain_word_is_wrong_usage() {
                 }
             })
             .collect();
+        // What follows a line break stands apart, so that it forges no line.
+        let shown = shown.replace('\n', "\n  ");
         says(
             &output,
             &[

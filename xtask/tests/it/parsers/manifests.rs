@@ -8,6 +8,24 @@ use serde_json::{Map, Value, json};
 use xtask_db::parsers::Manifest;
 
 use super::{any_text, holds};
+use crate::setup::sealed;
+
+/// As a file that says of itself that it is as it was written.
+fn file_of(document: &Value) -> Vec<u8> {
+    if document.is_object() {
+        sealed(document.clone())
+    } else {
+        document.to_string().into_bytes()
+    }
+}
+
+/// What stands in a file, without what it says of itself.
+fn document_of(file: &[u8]) -> Value {
+    let mut document: Value = serde_json::from_slice(file).expect("a manifest is JSON");
+    let fields = document.as_object_mut().expect("an object");
+    assert!(fields.remove("manifest_sha256").is_some());
+    document
+}
 
 /// As this version writes one; the id and the dump's name belong together.
 fn good(id: &str, engine: &str, table: &str, rows: u64) -> Value {
@@ -92,17 +110,41 @@ fn places(value: &Value, here: &str, found: &mut Vec<String>) {
     }
 }
 
-/// A good manifest with some of its values replaced by anything.
+/// What would lead to another file, or out of the folder.
+const PATHS: &[&str] = &[
+    "../up.db.zst",
+    "/etc/passwd",
+    "",
+    ".",
+    "..",
+    "a/b.db.zst",
+    "backup_2026-01-23_143052.db.zst",
+    "backup_2026-01-23_143052/../x.db.zst",
+    "./backup_2026-01-23_143052.db.zst",
+    "a\0b",
+];
+
+/// A good manifest with some of its values replaced by anything, or its names by paths.
 fn mutants() -> impl Strategy<Value = Value> {
-    let changes = vec((any::<prop::sample::Index>(), any_value()), 1..4);
+    let anywhere = (any::<prop::sample::Index>(), any_value());
+    let anywhere = anywhere.prop_map(|(at, value)| (None, at, value));
+    let name = prop::sample::select(&["/dump/file", "/id"][..]);
+    let path = (
+        name,
+        any::<prop::sample::Index>(),
+        prop::sample::select(PATHS),
+    );
+    let path =
+        path.prop_map(|(name, at, path): (&str, _, &str)| (Some(name), at, Value::from(path)));
+    let changes = vec(prop_oneof![2 => anywhere, 1 => path], 1..4);
     (goods(), changes).prop_map(|(mut document, changes)| {
-        for (at, value) in changes {
+        for (name, at, value) in changes {
             let mut all = Vec::new();
             places(&document, "", &mut all);
-            let place = at.get(&all);
-            *document
-                .pointer_mut(place)
-                .expect("a place of this document") = value;
+            let place = name.map_or_else(|| at.get(&all).clone(), str::to_owned);
+            if let Some(place) = document.pointer_mut(&place) {
+                *place = value;
+            }
         }
         document
     })
@@ -130,15 +172,11 @@ fn any_bytes_are_a_manifest_or_refused() {
 #[test]
 fn a_good_manifest_comes_back_as_it_was() {
     holds(goods(), |document| {
-        let text = document.to_string();
         let manifest =
-            Manifest::parse(text.as_bytes()).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            Manifest::parse(&file_of(&document)).map_err(|e| TestCaseError::fail(e.to_string()))?;
         leads_nowhere_else(&manifest)?;
         let written = manifest.to_json().expect("a manifest is JSON");
-        prop_assert_eq!(
-            serde_json::from_slice::<Value>(&written).expect("JSON"),
-            document
-        );
+        prop_assert_eq!(document_of(&written), document);
         prop_assert_eq!(Manifest::parse(&written).expect("its own JSON"), manifest);
         Ok(())
     });
@@ -154,13 +192,10 @@ fn unknown_fields_come_back_as_they_were() {
             let place = ["", "/dump", "/database"][place];
             let map = document.pointer_mut(place).and_then(Value::as_object_mut);
             map.expect("an object").extend(fields);
-            let manifest = Manifest::parse(document.to_string().as_bytes())
+            let manifest = Manifest::parse(&file_of(&document))
                 .map_err(|e| TestCaseError::fail(e.to_string()))?;
             let written = manifest.to_json().expect("a manifest is JSON");
-            prop_assert_eq!(
-                serde_json::from_slice::<Value>(&written).expect("JSON"),
-                document
-            );
+            prop_assert_eq!(document_of(&written), document);
             Ok(())
         },
     );
@@ -170,7 +205,7 @@ fn unknown_fields_come_back_as_they_were() {
 #[test]
 fn a_mutated_manifest_does_no_harm() {
     holds(mutants(), |document| {
-        if let Ok(manifest) = Manifest::parse(document.to_string().as_bytes()) {
+        if let Ok(manifest) = Manifest::parse(&file_of(&document)) {
             leads_nowhere_else(&manifest)?;
             drop((
                 manifest.rows(),
@@ -188,12 +223,9 @@ fn a_mutated_manifest_does_no_harm() {
 /// Cut at any byte it is refused.
 #[test]
 fn a_cut_manifest_is_refused() {
-    let whole = good("backup_2026-01-23_143052", "sqlite", "t", 3).to_string();
+    let whole = file_of(&good("backup_2026-01-23_143052", "sqlite", "t", 3));
     for end in 0..whole.len() {
-        assert!(
-            Manifest::parse(&whole.as_bytes()[..end]).is_err(),
-            "cut at {end}"
-        );
+        assert!(Manifest::parse(&whole[..end]).is_err(), "cut at {end}");
     }
-    assert!(Manifest::parse(whole.as_bytes()).is_ok());
+    assert!(Manifest::parse(&whole).is_ok());
 }
