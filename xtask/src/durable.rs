@@ -4,9 +4,11 @@
 //! it was flushed. Nothing here knows what the files mean.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
 use rustix::fs::{AtFlags, CWD, RenameFlags};
 
@@ -57,4 +59,60 @@ pub fn forget_cached(file: &File) {
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
     #[cfg(not(target_os = "linux"))]
     let _ = file;
+}
+
+/// How many bytes lie unflushed before the disk is asked to take them.
+const FLUSH_BYTES: usize = 16 << 20;
+
+/// A file whose bytes go to the disk while more of them come, so that little is
+/// left to wait for at the end.
+pub struct FlushedEarly {
+    file: File,
+    unflushed_bytes: usize,
+    wake: SyncSender<()>,
+    flusher: JoinHandle<io::Result<()>>,
+}
+
+impl FlushedEarly {
+    pub fn new(file: File) -> io::Result<FlushedEarly> {
+        let (wake, woken) = sync_channel(1);
+        let same = file.try_clone()?;
+        let flusher = std::thread::Builder::new()
+            .name("flush".into())
+            .spawn(move || woken.iter().try_for_each(|()| same.sync_data()))?;
+        Ok(FlushedEarly {
+            file,
+            unflushed_bytes: 0,
+            wake,
+            flusher,
+        })
+    }
+
+    /// Flushes what is left. A failure of any flush is a failure of the file:
+    /// the system tells it only once.
+    pub fn finish(self) -> io::Result<File> {
+        drop(self.wake);
+        let flushed = self.flusher.join();
+        flushed.map_err(|_| io::Error::other("the flushing thread panicked"))??;
+        self.file.sync_all()?;
+        Ok(self.file)
+    }
+}
+
+impl Write for FlushedEarly {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(buffer)?;
+        self.unflushed_bytes += written;
+        if self.unflushed_bytes >= FLUSH_BYTES {
+            self.unflushed_bytes = 0;
+            // One that is busy flushes these with its next turn; one that has
+            // failed is heard of at the end.
+            let _ = self.wake.try_send(());
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }

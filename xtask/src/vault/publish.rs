@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use super::find::manifest_in;
 use super::staging::Staging;
 use super::{Backup, Vault};
-use crate::durable;
+use crate::durable::{self, FlushedEarly};
 use crate::interrupt::Interrupt;
 use crate::values::codec::{Packed, Packer};
 use crate::values::database::EngineKind;
@@ -36,7 +36,7 @@ const MAX_ATTEMPTS: u32 = 1000;
 pub struct Draft {
     id: BackupId,
     staging: Staging,
-    packer: Packer<File>,
+    packer: Packer<FlushedEarly>,
     engine: EngineKind,
 }
 
@@ -78,7 +78,8 @@ impl Vault {
                 continue;
             }
             let file = durable::create_private_file(&staging.file(DUMP)).with_context(context)?;
-            let packer = Packer::new(file).with_context(context)?;
+            let packer = FlushedEarly::new(file).and_then(Packer::new);
+            let packer = packer.with_context(context)?;
             return Ok(Draft {
                 id,
                 staging,
@@ -196,7 +197,7 @@ impl Draft {
     pub fn finish(self) -> Result<Staged> {
         let context = || format!("cannot finish the staged dump of `{}`", self.id);
         let (file, packed) = self.packer.finish().with_context(context)?;
-        file.sync_all().with_context(context)?;
+        file.finish().with_context(context)?;
         Ok(Staged {
             id: self.id,
             staging: self.staging,
