@@ -61,17 +61,20 @@
 //!
 //! **Restore, PostgreSQL**: a dump that is a packed folder is unpacked and matched once more, before
 //! anything is begun → a new database with the encoding, locale and owner
-//! of the backup → `pg_restore` → compare rows, large objects and history with
-//! the manifest → `ANALYZE` → settings and grants → both renames in one
+//! of the backup → `pg_restore` (a large dump is unpacked first, and filled in by several
+//! sessions; when it stops at a function that does not find its names, once more through `psql`,
+//! with the schemas in reach and such constraints last) → compare rows, large objects and history with
+//! the manifest → settings and grants → `ANALYZE` → is the advisory lock still ours? → both renames in one
 //! transaction, while a second session ends whoever is still connected. The
 //! database is entered by a session of ours before it is marked as being built,
-//! so "marked and empty of sessions" means abandoned, and the next restore
-//! drops it. A role that may not create databases, or could not make all that the
+//! so "marked and without a session of ours" means abandoned, and the next restore
+//! of that database drops it and says so. A role that may not create databases, or could not make all that the
 //! dump holds, gets one transaction instead: drop what it owns, check that nothing
 //! of others went with it, restore, compare, commit. Whether a COMMIT arrived is
 //! asked of the server in a new session, never taken from an exit code.
 //!
-//! **Restore, SQLite**: unpack beside → `integrity_check` → compare with the
+//! **Restore, SQLite**: unpack beside → `integrity_check` (above 64 MiB `quick_check`, in the backup as
+//! in the restore: what one lets pass the other takes) → compare with the
 //! manifest → online backup API into the live file, which is one transaction
 //! for every open connection.
 //!
@@ -84,6 +87,7 @@
 //! - `latest` is refused when the newest backup is dated in the future and there
 //!   are others: a clock was set back, and which one is meant is for a person to say.
 //! - The dump is read back before the manifest is written, not after.
+//! - Dumps are packed at zstd's level 2, not 3: 1 % larger, half the time, half the memory.
 //! - Signals are on the floor (`interrupt`), because tools, engines and the
 //!   prompt all need them; values are in a folder of their own, because engine
 //!   and vault both speak in manifests and neither may import the other.
