@@ -12,7 +12,11 @@ use crate::setup::sealed;
 
 /// As a file that says of itself that it is as it was written.
 fn file_of(document: &Value) -> Vec<u8> {
-    if document.is_object() {
+    // An empty object has no line to seal.
+    if document
+        .as_object()
+        .is_some_and(|fields| !fields.is_empty())
+    {
         sealed(document.clone())
     } else {
         document.to_string().into_bytes()
