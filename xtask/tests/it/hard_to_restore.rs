@@ -88,6 +88,22 @@ fn a_check_that_reads_another_table() {
     }
 }
 
+/// The beginning of the script is adapted, and the first rows come soon after it.
+#[test]
+fn rows_that_look_like_the_beginning_of_a_script_are_left_alone() {
+    let script = "
+        CREATE TABLE a_line (line TEXT);
+        INSERT INTO a_line VALUES ('SET transaction_timeout = 0;'),
+            ($$SELECT pg_catalog.set_config('search_path', '', false);$$), ('-- Name: a');
+        CREATE FUNCTION total() RETURNS BIGINT LANGUAGE sql AS 'SELECT sum(factor) FROM rate';
+        CREATE MATERIALIZED VIEW app.totals AS SELECT total() AS total;
+    ";
+    for case in each("script_lines") {
+        let warnings = comes_back(&case, script, "SELECT line FROM app.a_line ORDER BY line;");
+        assert_eq!(warnings, [""; 0]);
+    }
+}
+
 /// Inherited, redefined and partitioned: each constraint is where it was, and once.
 #[test]
 fn checks_of_parents_and_children() {

@@ -130,6 +130,7 @@ pub async fn drop_abandoned(postgres: &Postgres, target: &mut Target) -> Result<
            LATERAL (SELECT shobj_description(d.oid, 'pg_database') AS comment) c \
          WHERE d.datname ~ '_[0-9]{14}$' AND left(d.datname, -14) = $2 \
            AND (c.comment = $1 OR c.comment IS NULL) \
+           AND (d.datallowconn OR d.datconnlimit = -2) \
            AND pg_has_role(current_user, d.datdba, 'USAGE') \
            AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid \
              AND (c.comment IS NULL OR NOT $3 OR a.application_name LIKE 'xtask-db %'))",

@@ -39,8 +39,9 @@ const TRANSACTION_TIMEOUT: &str = "SET transaction_timeout = 0;";
 pub const KNOWS_TRANSACTION_TIMEOUT: u32 = 17;
 /// Until `\unrestrict` with the same key, `psql` takes no commands but SQL from a dump.
 const RESTRICT: &[u8] = b"\\restrict ";
-/// The lines above come first; what follows is data and may look like them.
-const HEADER_LINES: usize = 64;
+/// The lines above come before the first entry. What follows is somebody's data,
+/// which may look like them and must not be touched.
+const ENTRIES: [&[u8]; 2] = [b"-- Name: ", b"-- Data for Name: "];
 
 const CHECKS_OFF: &str = include_str!("checks_off.sql");
 const CHECKS_ON: &str = include_str!("checks_on.sql");
@@ -184,9 +185,13 @@ impl Replay<'_> {
         let failed = "cannot read what `pg_restore` wrote";
         let mut from = BufReader::with_capacity(1 << 20, from);
         let (mut key, mut held) = (None, Vec::new());
-        for _ in 0..HEADER_LINES {
+        loop {
             let mut line = Vec::new();
             from.read_until(b'\n', &mut line).context(failed)?;
+            if line.is_empty() || ENTRIES.iter().any(|entry| line.starts_with(entry)) {
+                held.extend_from_slice(&line);
+                break;
+            }
             if key.is_none() {
                 key = line.strip_prefix(RESTRICT).map(<[u8]>::to_vec);
             }
