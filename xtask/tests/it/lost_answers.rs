@@ -126,7 +126,10 @@ fn the_answer_to_a_migration_is_lost_and_its_history_is_true() {
             return;
         };
         let (project, proxy) = through_a_proxy(&direct);
-        project.write("migrations/1_more.sql", "CREATE TABLE more (id BIGINT);");
+        project.write(
+            "migrations/1_more.sql",
+            "SET application_name = 'mine'; CREATE TABLE more (id BIGINT);",
+        );
         proxy.cut(Cut {
             after: "CREATE TABLE more",
             at: "COMMIT",

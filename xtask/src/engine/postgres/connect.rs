@@ -133,25 +133,38 @@ pub fn is_answer(error: &sqlx::Error) -> bool {
     answer.is_some_and(|answer| !matches!(answer.severity(), PgSeverity::Fatal | PgSeverity::Panic))
 }
 
+/// A session of the server, told apart from one that gets its pid later. Its
+/// name would not do: a migration may change that.
+#[derive(Clone, Copy)]
+pub struct SessionId {
+    pid: i32,
+    began_at_us: i64,
+}
+
 /// What [`end_session`] needs.
-pub async fn pid_of(session: &mut PgConnection) -> Result<i32> {
-    sqlx::query_scalar("SELECT pg_backend_pid()")
-        .fetch_one(session)
-        .await
-        .context("cannot ask for the session's pid")
+pub async fn id_of(session: &mut PgConnection) -> Result<SessionId> {
+    let (pid, began_at_us) = sqlx::query_as(
+        "SELECT pid, (extract(epoch FROM backend_start) * 1000000)::bigint \
+         FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+    )
+    .fetch_one(session)
+    .await
+    .context("cannot ask for the session's pid")?;
+    Ok(SessionId { pid, began_at_us })
 }
 
 /// Ends a session of this run that we no longer hear from, and waits until the
 /// server has let go of it: what it was told is then done or not done, and stays so.
-pub async fn end_session(session: &mut PgConnection, pid: i32) -> Result<()> {
+pub async fn end_session(session: &mut PgConnection, id: SessionId) -> Result<()> {
+    let SessionId { pid, began_at_us } = id;
     let deadline = Instant::now() + PATIENCE;
     loop {
         let found: Option<bool> = sqlx::query_scalar(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-             WHERE pid = $1 AND application_name = $2",
+             WHERE pid = $1 AND (extract(epoch FROM backend_start) * 1000000)::bigint = $2",
         )
         .bind(pid)
-        .bind(session_name())
+        .bind(began_at_us)
         .fetch_optional(&mut *session)
         .await
         .context("cannot end the session that is gone")?;

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use sqlx::{Connection, PgConnection};
 
-use super::{Postgres, connect, lock, target};
+use super::connect::{self, SessionId};
+use super::{Postgres, lock, target};
 use crate::values::failure::Failure;
 use crate::values::plan::{Migration, MigrationRan};
 
@@ -13,7 +14,7 @@ const LOCK_WAIT: &str = "60s";
 
 struct Session {
     session: PgConnection,
-    pid: i32,
+    id: SessionId,
     /// Somebody has said how long to wait for a lock: the user for this run, or
     /// an administrator for the role, the database or the server.
     limits_lock_waits: bool,
@@ -36,7 +37,7 @@ pub fn migrate(
         // cannot be asked, the history will say so; there is nothing better to do.
         let _ = postgres
             .runtime
-            .block_on_to_the_end(end_session(postgres, to.pid));
+            .block_on_to_the_end(end_session(postgres, to.id));
     } else {
         // The migrations are committed or rolled back; a close that fails changes neither.
         let _ = postgres
@@ -122,13 +123,13 @@ async fn open(postgres: &Postgres) -> Result<Session> {
     .await
     .context("cannot ask how long a migration may wait for a lock")?;
     Ok(Session {
-        pid: connect::pid_of(&mut session).await?,
+        id: connect::id_of(&mut session).await?,
         session,
         limits_lock_waits,
     })
 }
 
-async fn end_session(postgres: &Postgres, pid: i32) -> Result<()> {
+async fn end_session(postgres: &Postgres, id: SessionId) -> Result<()> {
     let mut other = connect::connect_patiently(&postgres.url, None).await?;
-    connect::end_session(&mut other.session, pid).await
+    connect::end_session(&mut other.session, id).await
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use futures_util::future::{Either, select};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use super::connect::{self, quoted};
+use super::connect::{self, SessionId, quoted};
 use super::target::{self, Target};
 use crate::engine::Kept;
 use crate::values::database_url::PostgresUrl;
@@ -28,7 +28,7 @@ pub async fn swap(
     guard: PgConnection,
 ) -> Result<Option<Kept>> {
     let oid = oid_of(target, beside).await?;
-    let pid = connect::pid_of(&mut target.maintenance.session).await?;
+    let id = connect::id_of(&mut target.maintenance.session).await?;
     let (live, name, beside) = (quoted(&target.database), beside, quoted(beside));
     let mut guard = Some(guard);
     let mut statements = Vec::new();
@@ -50,7 +50,7 @@ pub async fn swap(
             Ok(()) => break,
             // The answer may have been lost, and not the swap.
             Err(error) if !connect::is_answer(&error) => {
-                return after_lost_answer(url, target, (oid, pid), error)
+                return after_lost_answer(url, target, (oid, id), error)
                     .await
                     .map(|()| kept_as(url, &maintenance, kept));
             }
@@ -76,7 +76,7 @@ pub async fn swap(
 async fn after_lost_answer(
     url: &PostgresUrl,
     target: &mut Target,
-    (oid, pid): (i64, i32),
+    (oid, id): (i64, SessionId),
     error: sqlx::Error,
 ) -> Result<()> {
     let unknown = || {
@@ -90,7 +90,7 @@ async fn after_lost_answer(
     let mut anew = connect::connect_patiently(url, Some(&maintenance))
         .await
         .with_context(unknown)?;
-    connect::end_session(&mut anew.session, pid)
+    connect::end_session(&mut anew.session, id)
         .await
         .with_context(unknown)?;
     let found: Option<i64> =
