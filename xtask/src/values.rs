@@ -13,5 +13,6 @@ pub mod id;
 pub mod manifest;
 pub mod plan;
 pub mod progress;
+pub mod schema;
 pub mod verified_dump;
 pub mod words;

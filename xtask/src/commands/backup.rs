@@ -153,6 +153,7 @@ fn describe(
         dump: staged.stored_dump(dumped.format),
         tables: dumped.contents.tables,
         large_objects: dumped.contents.large_objects,
+        relations: dumped.contents.relations,
         migrations: MigrationsThen {
             applied,
             pending,

@@ -213,7 +213,8 @@ fn loss(then: &Contents, now: &Contents) -> String {
             .find(|t| t.schema == table.schema && t.name == table.name);
         found.map_or_else(|| "none".to_owned(), |found| found.rows.to_string())
     };
-    let mut all: Vec<_> = then.tables.iter().chain(&now.tables).collect();
+    let both = then.tables.iter().chain(&now.tables);
+    let mut all: Vec<_> = both.filter(|table| table.kind.is_table()).collect();
     all.sort();
     all.dedup_by(|a, b| a.schema == b.schema && a.name == b.name);
     let mut table = Table::new(&["table", "rows in the backup", "rows now"])
@@ -228,7 +229,8 @@ fn loss(then: &Contents, now: &Contents) -> String {
         }
     }
     if differ == 0 {
-        let tables = ui::count(now.tables.len() as u64, "table");
+        let tables = now.tables.iter().filter(|table| table.kind.is_table());
+        let tables = ui::count(tables.count() as u64, "table");
         return format!("now       {tables}, with as many rows as in the backup");
     }
     table.to_string().trim_end().to_owned()

@@ -11,6 +11,7 @@ use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, TableRo
 use crate::values::id::BackupId;
 use crate::values::manifest::PendingMigration;
 use crate::values::plan::{MigrationPlan, describe};
+use crate::values::schema::RelationKind;
 use crate::vault::{Backup, Listing};
 
 #[derive(Serialize)]
@@ -150,7 +151,11 @@ fn show_tables(scene: &Scene, contents: &Contents) -> Result<()> {
     }
     let mut table = Table::new(&["table", "rows"]).right(1);
     for rows in &contents.tables {
-        table.row(&[rows.to_string(), rows.rows.to_string()]);
+        let name = match rows.kind {
+            RelationKind::Table => rows.to_string(),
+            kind => format!("{rows} ({kind})"),
+        };
+        table.row(&[name, rows.rows.to_string()]);
     }
     scene.ui.show(format!("\n{table}"))
 }

@@ -17,6 +17,7 @@ use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
 mod connect;
+mod describe;
 mod dump;
 mod fill;
 mod folder;

@@ -16,6 +16,7 @@ use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
 mod copy;
+mod describe;
 mod dump;
 mod hold;
 mod inspect;

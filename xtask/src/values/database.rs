@@ -1,10 +1,12 @@
 //! What identifies a database, and what it holds; never a password.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::schema::{self, Relation, RelationKind};
 use super::words::on_one_line;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,22 +139,31 @@ pub struct Setting {
     pub value: String,
 }
 
-/// A table and its exact number of rows. Partitions count for their root table.
+/// A table and its exact number of rows.
+///
+/// The rows of a partitioned table are those of its partitions, which are
+/// listed as well. A materialized view is listed when it has been filled.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TableRows {
     pub schema: String,
     pub name: String,
     pub rows: u64,
+    #[serde(default, skip_serializing_if = "RelationKind::is_table")]
+    pub kind: RelationKind,
+    /// Of all rows in no order, when it was asked for; see [`Contents::differences`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+
+impl TableRows {
+    pub fn key(&self) -> (&str, &str) {
+        (&self.schema, &self.name)
+    }
 }
 
 impl fmt::Display for TableRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = on_one_line(&self.name);
-        if matches!(self.schema.as_str(), "main" | "public") {
-            f.write_str(&name)
-        } else {
-            write!(f, "{}.{name}", on_one_line(&self.schema))
-        }
+        f.write_str(&schema::display_name(&self.schema, &self.name))
     }
 }
 
@@ -166,24 +177,31 @@ pub struct Contents {
     /// Where the history is, as written into SQL; on PostgreSQL with its schema,
     /// because databases and roles have search paths of their own.
     pub history_table: Option<String>,
+    /// Of all user schemas; empty where nobody looked.
+    pub relations: Vec<Relation>,
 }
 
 impl Contents {
     /// The first few differences, in words; empty when both hold the same.
+    ///
+    /// Rows of tables count. Those of a materialized view do not, because a
+    /// restore computes it anew; nor those of one partition, because rows of
+    /// some keys move when they are restored: their table's sum counts.
     pub fn differences(&self, found: &Contents) -> Vec<String> {
         let mut differences = Vec::new();
+        let rows_found = found.by_name();
         for table in &self.tables {
-            match found.rows_of(table) {
+            match rows_found.get(&table.key()) {
                 None => differences.push(format!("table `{table}` is missing")),
-                Some(rows) if rows != table.rows => differences.push(format!(
-                    "table `{table}` has {rows} rows, the manifest says {}",
-                    table.rows
-                )),
+                Some(other) if table.kind.is_table() => {
+                    differences.extend(table.difference(other));
+                }
                 Some(_) => {}
             }
         }
-        for table in &found.tables {
-            if self.rows_of(table).is_none() {
+        let known = self.by_name();
+        for table in found.tables.iter().filter(|table| table.kind.is_table()) {
+            if !known.contains_key(&table.key()) {
                 differences.push(format!("table `{table}` is not in the manifest"));
             }
         }
@@ -197,12 +215,35 @@ impl Contents {
         if self.applied != found.applied {
             differences.push("the migration history differs from the manifest".into());
         }
+        // A manifest of an earlier version does not say.
+        if !self.relations.is_empty() {
+            differences.extend(schema::differences(&self.relations, &found.relations));
+        }
         differences
     }
 
-    fn rows_of(&self, wanted: &TableRows) -> Option<u64> {
-        let same = |t: &&TableRows| t.schema == wanted.schema && t.name == wanted.name;
-        self.tables.iter().find(same).map(|t| t.rows)
+    pub fn by_name(&self) -> BTreeMap<(&str, &str), &TableRows> {
+        self.tables
+            .iter()
+            .map(|table| (table.key(), table))
+            .collect()
+    }
+}
+
+impl TableRows {
+    fn difference(&self, found: &TableRows) -> Option<String> {
+        if self.rows != found.rows {
+            return Some(format!(
+                "table `{self}` has {} rows, the manifest says {}",
+                found.rows, self.rows
+            ));
+        }
+        match (&self.fingerprint, &found.fingerprint) {
+            (Some(then), Some(now)) if then != now => Some(format!(
+                "table `{self}` has as many rows, and other values than the manifest says"
+            )),
+            _ => None,
+        }
     }
 }
 

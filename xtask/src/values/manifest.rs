@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind, TableRows};
 use super::digest::Sha256;
 use super::id::{BackupId, Label, Reason};
+use super::schema::Relation;
 
 /// The format that this program writes, and the newest that it reads.
 pub const FORMAT: u64 = 1;
@@ -39,6 +40,9 @@ pub struct Manifest {
     /// Exact rows, counted in the same snapshot that was dumped.
     pub tables: Vec<TableRows>,
     pub large_objects: Option<u64>,
+    /// What the tables looked like.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relations: Vec<Relation>,
     pub migrations: MigrationsThen,
     pub git: Option<Git>,
     pub ran_on: RanOn,
@@ -172,7 +176,8 @@ impl Manifest {
 
     /// Rows of all tables. The numbers may be anything: the file may have been edited.
     pub fn rows(&self) -> u64 {
-        let rows = self.tables.iter().map(|table| table.rows);
+        let tables = self.tables.iter().filter(|table| table.kind.is_table());
+        let rows = tables.map(|table| table.rows);
         rows.fold(0, u64::saturating_add)
     }
 
@@ -182,6 +187,7 @@ impl Manifest {
             large_objects: self.large_objects,
             applied: self.migrations.applied.clone(),
             history_table: self.migrations.table.clone(),
+            relations: self.relations.clone(),
         }
     }
 }

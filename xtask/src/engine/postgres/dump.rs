@@ -12,7 +12,7 @@ use xshell::cmd;
 
 use super::Postgres;
 use super::connect::{self, Connected, Libpq};
-use super::{folder, inspect, programs, target};
+use super::{describe, folder, inspect, programs, target};
 use crate::engine::Dumped;
 use crate::engine::pump::pump;
 use crate::tool::{self, Pipes, Program, Running};
@@ -271,15 +271,11 @@ async fn left_out(connected: &mut Connected) -> Result<Vec<String>> {
 
 async fn count(postgres: &Postgres, snapshot: &str) -> Result<Contents> {
     let mut session = connect::connect(&postgres.url).await?.session;
-    let begin = format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT {}",
-        connect::literal(snapshot)
-    );
     session
-        .execute(sqlx::AssertSqlSafe(begin))
+        .execute(sqlx::AssertSqlSafe(inspect::begin_in(Some(snapshot))))
         .await
         .context("cannot use the snapshot")?;
-    let tables = inspect::root_tables(&mut session).await?;
+    let tables = inspect::tables(&mut session).await?;
     let large_objects = Some(inspect::large_objects(&mut session).await?);
     let history_table = inspect::find_history(&mut session, &postgres.bookkeeping.table).await?;
     let applied = inspect::read_history(&mut session, history_table.as_deref()).await?;
@@ -287,11 +283,13 @@ async fn count(postgres: &Postgres, snapshot: &str) -> Result<Contents> {
         .execute("COMMIT")
         .await
         .context("cannot end reading")?;
+    let relations = describe::relations(&mut session, Some(snapshot)).await?;
     let tables = inspect::count_rows(&mut session, &tables, Some(snapshot)).await?;
     Ok(Contents {
         tables,
         large_objects,
         applied,
         history_table,
+        relations,
     })
 }

@@ -238,12 +238,6 @@ pub async fn changed_tables_of_others(
     .fetch_all(&mut *session)
     .await
     .context("cannot list the tables of other roles")?;
-    let mut tables = inspect::root_tables(session).await?;
-    tables.retain(|t| {
-        theirs
-            .iter()
-            .any(|(schema, name)| *schema == t.schema && *name == t.name)
-    });
     let then = dump.manifest().contents();
     let in_backup = |schema: &str, name: &str| {
         let mut tables = then.tables.iter();
@@ -251,9 +245,16 @@ pub async fn changed_tables_of_others(
             .find(|t| t.schema == schema && t.name == name)
             .map(|t| t.rows)
     };
-    tables.retain(|table| in_backup(&table.schema, &table.name).is_some());
+    let mut tables = inspect::tables(session).await?;
+    // A table is counted through its partitions.
+    tables.retain(|table| {
+        let (schema, name) = table.counts_for();
+        let is_theirs = theirs.iter().any(|(s, n)| s == schema && n == name);
+        is_theirs && in_backup(schema, name).is_some()
+    });
     let now = inspect::count_rows(session, &tables, None).await?;
-    let changed = now.iter().filter_map(|now| {
+    let tables = now.iter().filter(|now| now.kind.is_table());
+    let changed = tables.filter_map(|now| {
         let then = in_backup(&now.schema, &now.name)?;
         (then != now.rows).then(|| {
             let rows = now.rows;

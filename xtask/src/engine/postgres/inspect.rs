@@ -1,11 +1,14 @@
 //! What a PostgreSQL database is and holds. Reads only.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::connect::{Connected, literal, quoted};
-use super::properties;
+use super::{describe, properties};
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind, TableRows};
+use crate::values::schema::RelationKind;
 
 /// Tables counted in one question: few round trips, and few locks at a time.
 const TABLES_A_QUESTION: usize = 100;
@@ -60,21 +63,35 @@ pub async fn size_bytes(session: &mut PgConnection) -> Result<u64> {
     Ok(size.unsigned_abs())
 }
 
+/// A table with rows of its own, or a partitioned one.
 pub struct Table {
-    pub schema: String,
-    pub name: String,
-    /// Its rows are those of its partitions.
-    partitioned: bool,
+    schema: String,
+    name: String,
+    kind: RelationKind,
+    /// Of a partition: the table at the top, whose rows are those of its partitions.
+    root: Option<(String, String)>,
+    has_rows: bool,
 }
 
-/// Root tables of all user schemas: rows may move between partitions when a
-/// dump is restored, and an extension brings its own tables along. Foreign
-/// tables hold no rows here, materialized views are computed anew.
-pub async fn root_tables(session: &mut PgConnection) -> Result<Vec<Table>> {
-    let rows: Vec<(String, String, bool)> = sqlx::query_as(
-        "SELECT n.nspname::text, c.relname::text, c.relkind = 'p' \
+/// Tables and their partitions, and materialized views that are filled, of all
+/// user schemas. An extension brings its own tables along, and foreign tables
+/// hold no rows here.
+pub async fn tables(session: &mut PgConnection) -> Result<Vec<Table>> {
+    type Row = (String, String, String, Option<String>, Option<String>);
+    let rows: Vec<Row> = sqlx::query_as(
+        "WITH RECURSIVE up AS ( \
+           SELECT i.inhrelid AS part, i.inhparent AS above FROM pg_catalog.pg_inherits i \
+             JOIN pg_catalog.pg_class p ON p.oid = i.inhrelid AND p.relispartition \
+           UNION ALL SELECT up.part, i.inhparent FROM up \
+             JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.above) \
+         SELECT n.nspname::text, c.relname::text, c.relkind::text, \
+           rn.nspname::text, r.relname::text \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND NOT c.relispartition \
+         LEFT JOIN (up JOIN pg_catalog.pg_class r ON r.oid = up.above AND NOT r.relispartition \
+             JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace) ON up.part = c.oid \
+         WHERE (c.relkind IN ('r', 'p') OR (c.relkind = 'm' AND c.relispopulated \
+             AND has_table_privilege(c.oid, 'SELECT'))) \
+           AND c.relpersistence <> 't' \
            AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' \
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
              WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid \
@@ -84,14 +101,27 @@ pub async fn root_tables(session: &mut PgConnection) -> Result<Vec<Table>> {
     .fetch_all(session)
     .await
     .context("cannot list the tables")?;
-    Ok(rows
-        .into_iter()
-        .map(|(schema, name, partitioned)| Table {
-            schema,
-            name,
-            partitioned,
-        })
-        .collect())
+    let table = |(schema, name, kind, root_schema, root): Row| Table {
+        schema,
+        name,
+        kind: match (kind.as_str(), &root) {
+            ("m", _) => RelationKind::MaterializedView,
+            (_, Some(_)) => RelationKind::Partition,
+            _ => RelationKind::Table,
+        },
+        root: root_schema.zip(root),
+        has_rows: kind != "p",
+    };
+    Ok(rows.into_iter().map(table).collect())
+}
+
+/// How a transaction begins that only reads; `snapshot` makes it see that moment.
+pub fn begin_in(snapshot: Option<&str>) -> String {
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+    match snapshot {
+        Some(snapshot) => format!("{begin}; SET TRANSACTION SNAPSHOT {}", literal(snapshot)),
+        None => begin.to_owned(),
+    }
 }
 
 /// Exact rows, a bounded number of tables at a time. `snapshot` makes all the
@@ -103,24 +133,23 @@ pub async fn count_rows(
     snapshot: Option<&str>,
 ) -> Result<Vec<TableRows>> {
     use sqlx::Executor;
-    let mut counted = Vec::with_capacity(tables.len());
-    for some in tables.chunks(TABLES_A_QUESTION) {
-        let question = some
-            .iter()
-            .map(count_question)
+    // The rows of a partitioned table are added up below.
+    let mut sums: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let mut counted: Vec<TableRows> = Vec::with_capacity(tables.len());
+    let with_rows: Vec<&Table> = tables.iter().filter(|table| table.has_rows).collect();
+    for some in with_rows.chunks(TABLES_A_QUESTION) {
+        let questions = some.iter().enumerate();
+        let question = questions
+            .map(|(i, table)| count_question(i, table))
             .collect::<Vec<_>>()
             .join(" UNION ALL ");
-        let mut begin = String::from("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; ");
-        if let Some(snapshot) = snapshot {
-            begin += &format!("SET TRANSACTION SNAPSHOT {}; ", literal(snapshot));
-        }
         // As pg_dump does: fail rather than count only the rows that a policy lets us see.
-        begin += "SET LOCAL row_security = off";
+        let begin = begin_in(snapshot) + "; SET LOCAL row_security = off";
         session
             .execute(AssertSqlSafe(begin))
             .await
             .context("cannot begin to count rows")?;
-        let rows: Vec<(String, String, i64)> = sqlx::query_as(AssertSqlSafe(question))
+        let rows: Vec<(i32, i64)> = sqlx::query_as(AssertSqlSafe(question))
             .persistent(false)
             .fetch_all(&mut *session)
             .await
@@ -129,22 +158,46 @@ pub async fn count_rows(
             .execute("COMMIT")
             .await
             .context("cannot end counting rows")?;
-        counted.extend(rows.into_iter().map(|(schema, name, rows)| TableRows {
-            schema,
-            name,
-            rows: rows.unsigned_abs(),
-        }));
+        for (i, rows) in rows {
+            let (table, rows) = (some[i.unsigned_abs() as usize], rows.unsigned_abs());
+            if let Some(root) = &table.root {
+                *sums.entry(root.clone()).or_default() += rows;
+            }
+            counted.push(table.with_rows(rows));
+        }
     }
+    let partitioned = tables.iter().filter(|t| !t.has_rows && t.root.is_none());
+    counted.extend(partitioned.map(|table| {
+        let sum = sums.get(&(table.schema.clone(), table.name.clone()));
+        table.with_rows(sum.copied().unwrap_or(0))
+    }));
     counted.sort();
     Ok(counted)
 }
 
-fn count_question(table: &Table) -> String {
-    let only = if table.partitioned { "" } else { "ONLY " };
+impl Table {
+    /// Schema and name of the table whose rows these are: of a partition, that at the top.
+    pub fn counts_for(&self) -> (&str, &str) {
+        match &self.root {
+            Some((schema, name)) => (schema, name),
+            None => (&self.schema, &self.name),
+        }
+    }
+
+    fn with_rows(&self, rows: u64) -> TableRows {
+        TableRows {
+            schema: self.schema.clone(),
+            name: self.name.clone(),
+            rows,
+            kind: self.kind,
+            fingerprint: None,
+        }
+    }
+}
+
+fn count_question(i: usize, table: &Table) -> String {
     format!(
-        "SELECT {}::text, {}::text, count(*) FROM {only}{}.{}",
-        literal(&table.schema),
-        literal(&table.name),
+        "SELECT {i}, count(*) FROM ONLY {}.{}",
         quoted(&table.schema),
         quoted(&table.name)
     )
@@ -159,13 +212,14 @@ pub async fn large_objects(session: &mut PgConnection) -> Result<u64> {
 }
 
 pub async fn contents(session: &mut PgConnection, bookkeeping: &str) -> Result<Contents> {
-    let tables = root_tables(session).await?;
+    let tables = tables(session).await?;
     let history_table = find_history(session, bookkeeping).await?;
     Ok(Contents {
         tables: count_rows(session, &tables, None).await?,
         large_objects: Some(large_objects(session).await?),
         applied: read_history(session, history_table.as_deref()).await?,
         history_table,
+        relations: describe::relations(session, None).await?,
     })
 }
 

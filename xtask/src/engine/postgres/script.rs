@@ -39,6 +39,7 @@ pub fn compare_statement(dump: &VerifiedDump) -> String {
         .manifest()
         .tables
         .iter()
+        .filter(|t| t.kind.is_table())
         .map(|t| format!("({}, {}, {})", literal(&t.schema), literal(&t.name), t.rows))
         .collect();
     // VALUES needs a row.

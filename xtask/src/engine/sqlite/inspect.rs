@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::copy;
+use super::{copy, describe};
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, TableRows};
 use crate::values::failure::Failure;
+use crate::values::schema::RelationKind;
 
 /// How long SQLite waits by itself, inside of one call.
 pub const BUSY_SLICE: Duration = Duration::from_millis(100);
@@ -82,8 +83,10 @@ pub fn contents(connection: &Connection, bookkeeping: &str) -> Result<Contents> 
         match count(connection, &name) {
             Ok(rows) => tables.push(TableRows {
                 schema: "main".into(),
+                kind: RelationKind::Table,
                 name,
                 rows,
+                fingerprint: None,
             }),
             // A virtual table may refuse to be read as a whole (contentless FTS5), or
             // need a module that only the application has. Its shadow tables are copied.
@@ -95,12 +98,14 @@ pub fn contents(connection: &Connection, bookkeeping: &str) -> Result<Contents> 
     }
     tables.sort();
     let applied = history(connection, bookkeeping)?;
+    let relations = describe::relations(connection)?;
     drop(transaction);
     Ok(Contents {
         tables,
         large_objects: None,
         applied,
         history_table: Some(bookkeeping.to_owned()),
+        relations,
     })
 }
 
@@ -186,7 +191,7 @@ fn check(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     lines.collect()
 }
 
-fn is_of_the_application(error: &rusqlite::Error) -> bool {
+pub fn is_of_the_application(error: &rusqlite::Error) -> bool {
     let words = error.to_string();
     [
         "no such collation sequence",

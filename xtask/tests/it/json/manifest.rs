@@ -36,6 +36,7 @@ fn assert_complete(project: &Project, document: &Value) {
             "dump",
             "tables",
             "large_objects",
+            "relations",
             "migrations",
             "git",
             "ran_on",
