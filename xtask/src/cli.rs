@@ -77,9 +77,13 @@ pub enum Verb {
     List,
     /// Show the database, its migrations and its newest backup
     Status,
+    /// Show what was done with the vault, and whether its journal is whole
+    Log(Log),
     /// Match backups with their manifests
     Verify(Verify),
-    /// Take a backup, then run the pending migrations
+    /// Restore backups into scratch databases and compare
+    Drill(Drill),
+    /// Take a backup, rehearse the pending migrations on it, then run them
     MigrateSafe(MigrateSafe),
     /// Put a backup in place of the database, or change nothing
     Restore(Restore),
@@ -92,9 +96,17 @@ impl Verb {
             Verb::Backup { jobs, .. } => *jobs,
             Verb::MigrateSafe(arguments) => arguments.jobs,
             Verb::Restore(arguments) => arguments.jobs,
-            Verb::List | Verb::Status | Verb::Verify(_) => None,
+            Verb::Drill(arguments) => arguments.jobs,
+            Verb::List | Verb::Status | Verb::Verify(_) | Verb::Log(_) => None,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub struct Log {
+    /// Only the last N lines
+    #[arg(long, value_name = "N")]
+    pub last: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +120,19 @@ pub struct Verify {
 }
 
 #[derive(Debug, Args)]
+pub struct Drill {
+    /// `latest`, an id, or a part that only one id has [default: latest]
+    #[arg(value_name = "latest|ID")]
+    pub backup: Option<String>,
+    /// All backups of this database in the vault
+    #[arg(long, conflicts_with = "backup")]
+    pub all: bool,
+    /// PostgreSQL: restore through N sessions at once [default: up to 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(JOBS))]
+    pub jobs: Option<u8>,
+}
+
+#[derive(Debug, Args)]
 pub struct MigrateSafe {
     /// Show what would run; write nothing
     #[arg(long)]
@@ -118,6 +143,12 @@ pub struct MigrateSafe {
     /// PostgreSQL: take the backup through N sessions at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(JOBS))]
     pub jobs: Option<u8>,
+    /// Do not restore the backup into a scratch database, and run the migrations unrehearsed
+    #[arg(long)]
+    pub no_rehearse: bool,
+    /// Tables and columns whose rows or values may be lost, such as `books,users.phone`
+    #[arg(long, value_name = "NAMES", conflicts_with = "no_rehearse")]
+    pub accept_loss: Option<String>,
     /// Answer the question with `yes`
     #[arg(long, short)]
     pub yes: bool,

@@ -14,8 +14,13 @@ use crate::vault::Vault;
 
 mod backup;
 mod choose;
+mod drill;
+mod journal;
 mod list;
+mod log;
+mod loss_gate;
 mod migrate_safe;
+mod rehearse;
 mod restore;
 mod status;
 mod surroundings;
@@ -60,7 +65,9 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
         Verb::Backup { label, .. } => backup::run(&scene, label.as_deref()),
         Verb::List => list::run(&scene),
         Verb::Status => status::run(&scene),
+        Verb::Log(arguments) => log::run(&scene, arguments),
         Verb::Verify(arguments) => verify::run(&scene, arguments),
+        Verb::Drill(arguments) => drill::run(&scene, arguments),
         Verb::MigrateSafe(arguments) => migrate_safe::run(&scene, arguments),
         Verb::Restore(arguments) => restore::run(&scene, arguments),
     }

@@ -20,6 +20,8 @@ pub struct Settings {
     pub url_folder: PathBuf,
     pub source: Source,
     pub vault: PathBuf,
+    /// Where scratch databases are built; nothing: beside the live one.
+    pub scratch_url: Option<DatabaseUrl>,
     pub bookkeeping: Bookkeeping,
     /// What was given on the command line and decides which database and which
     /// vault are meant, ready for a shell; never with a password.
@@ -27,6 +29,7 @@ pub struct Settings {
 }
 
 const DEFAULT_DATABASE: &str = "database/app.db";
+const SCRATCH_VARIABLE: &str = "SCRATCH_DATABASE_URL";
 const DEFAULT_VAULT: &str = "database/backups";
 
 pub fn settings(options: &Options) -> Result<Settings> {
@@ -55,6 +58,7 @@ pub fn settings(options: &Options) -> Result<Settings> {
             ignored_chars: sqlx.migrate.ignored_chars.iter().copied().collect(),
         },
         vault,
+        scratch_url: scratch_url()?,
         bookkeeping: Bookkeeping {
             table: sqlx.migrate.table_name().to_owned(),
             create_schemas: sqlx
@@ -174,6 +178,17 @@ fn database_url(
     Ok((url, folder))
 }
 
+/// After `.env` was read: it may be in there.
+fn scratch_url() -> Result<Option<DatabaseUrl>> {
+    let Some(text) = variable_of(SCRATCH_VARIABLE)? else {
+        return Ok(None);
+    };
+    let parsed = DatabaseUrl::parse(&text);
+    Ok(Some(parsed.with_context(|| {
+        Failure::usage(format!("`{SCRATCH_VARIABLE}` cannot be used"))
+    })?))
+}
+
 /// A variable that is set and empty is a mistake that must be seen: a secret
 /// that is missing in CI arrives like that, and the default is another database.
 fn variable_of(name: &str) -> Result<Option<String>> {
@@ -182,9 +197,12 @@ fn variable_of(name: &str) -> Result<Option<String>> {
         Err(env::VarError::NotPresent) => Ok(None),
         _ => Err(
             Failure::usage(format!("`{name}` is set, and empty or not UTF-8"))
-                .hint(format!(
-                    "set it to the database URL, or `unset {name}` for `{DEFAULT_DATABASE}`"
-                ))
+                .hint(match name {
+                    SCRATCH_VARIABLE => format!("set it to the URL of a server, or `unset {name}`"),
+                    _ => format!(
+                        "set it to the database URL, or `unset {name}` for `{DEFAULT_DATABASE}`"
+                    ),
+                })
                 .into(),
         ),
     }

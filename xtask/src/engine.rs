@@ -15,6 +15,7 @@ use crate::values::database_url::DatabaseUrl;
 use crate::values::manifest::DumpFormat;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
+use crate::values::survey::{Rehearsed, Survey};
 use crate::values::verified_dump::VerifiedDump;
 
 mod migrate;
@@ -70,6 +71,23 @@ pub struct Kept {
     pub remove_command: String,
 }
 
+/// A throw-away database that was built from a backup and compared with it.
+/// It goes away with the value; the database that it stands for is not touched.
+pub trait Scratch {
+    /// What is not as it is in the live database, or was removed; one line each.
+    fn warnings(&self) -> &[String];
+
+    /// What it holds now.
+    fn survey(&mut self) -> Result<Survey>;
+
+    /// Runs one migration as the live database would; `commits_itself` when it
+    /// ends sqlx's transaction.
+    fn migrate(&mut self, migration: &Migration, commits_itself: bool) -> Result<Rehearsed>;
+
+    /// Removes it, and says when that failed.
+    fn remove(self: Box<Self>) -> Result<()>;
+}
+
 /// One database, reached through one engine.
 pub trait Engine {
     /// Identity and version, also of a database that does not exist yet. Reads only.
@@ -118,6 +136,17 @@ pub trait Engine {
         pending: &[Migration],
         ran: &mut dyn FnMut(MigrationRan),
     ) -> Result<()>;
+
+    /// Restores the dump into a scratch database and compares that with the
+    /// manifest: beside the live database, or on the server of `elsewhere`.
+    /// `staging` must outlive the scratch.
+    fn scratch(
+        &mut self,
+        dump: &VerifiedDump,
+        elsewhere: Option<&DatabaseUrl>,
+        staging: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Box<dyn Scratch>>;
 
     /// Keeps other writers out until the restore is done or the engine is
     /// dropped, where the engine can: what is written after the safety backup

@@ -14,7 +14,7 @@ mod words;
 pub use ask::Answer;
 pub use progress::Shown;
 pub use table::Table;
-pub use words::{age, count, old, size, time};
+pub use words::{age, count, duration, old, size, time};
 
 /// How a command that is shown begins.
 const COMMAND: &str = "cargo xtask db ";

@@ -15,7 +15,9 @@ use crate::durable;
 use crate::values::failure::Failure;
 
 mod find;
+mod journal;
 mod lock;
+mod marker;
 mod publish;
 mod staging;
 mod verify;
@@ -88,7 +90,9 @@ impl Vault {
             let name = entry.with_context(context)?.file_name();
             names.push(name.to_string_lossy().into_owned());
         }
-        let is_ours = |name: &String| name.starts_with('.') || name.starts_with("backup_");
+        let is_ours = |name: &String| {
+            name.starts_with('.') || name.starts_with("backup_") || name == journal::FILE_NAME
+        };
         if !names.is_empty() && !names.iter().any(is_ours) {
             return Err(Failure::refused(format!(
                 "`{folder}` may be read by others, and holds `{}` and no backups",
@@ -107,6 +111,10 @@ impl Vault {
             .into()),
             done => done.with_context(context),
         }
+    }
+
+    pub fn is_writable(&self) -> bool {
+        rustix::fs::access(&self.folder, rustix::fs::Access::WRITE_OK).is_ok()
     }
 
     /// The file has no name, where the system can do that: a crash leaves nothing.

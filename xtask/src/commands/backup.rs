@@ -13,6 +13,7 @@ use crate::ui;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
 use crate::values::id::{Label, Reason};
+use crate::values::journal::Deed;
 use crate::values::manifest::{self, Manifest, MigrationsThen, PendingMigration, Tool};
 use crate::values::verified_dump::VerifiedDump;
 use crate::vault::{Backup, Staged};
@@ -63,8 +64,15 @@ pub fn take(
     label: Option<Label>,
 ) -> Result<(Backup, VerifiedDump)> {
     let facts = engine.facts()?;
-    let taken = take_of(scene, engine, &facts, reason, label)
-        .with_context(|| format!("no backup was taken of the {facts}"))?;
+    let taken = scene.recorded(
+        Deed::Backup,
+        &facts,
+        || {
+            take_of(scene, engine, &facts, reason, label)
+                .with_context(|| format!("no backup was taken of the {facts}"))
+        },
+        |taken| taken.map(|(backup, _)| backup.id().clone()),
+    )?;
     report(scene, &taken.0);
     Ok(taken)
 }

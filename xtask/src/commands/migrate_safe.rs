@@ -1,19 +1,27 @@
 //! `db migrate-safe`: no migration without a proven way back.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{Scene, backup};
+use super::journal::ending_of;
+use super::rehearse::{self, Rehearsal};
+use super::{Scene, backup, loss_gate};
 use crate::cli::MigrateSafe;
 use crate::engine::Engine;
 use crate::interrupt::Interrupted;
 use crate::migrations;
 use crate::ui::Answer;
+use crate::values::cause;
 use crate::values::database::{AppliedMigration, DatabaseFacts};
 use crate::values::failure::{Failure, Outcome};
 use crate::values::id::Reason;
+use crate::values::journal::{Deed, Ending};
+use crate::values::loss::LossName;
 use crate::values::manifest::{Manifest, PendingMigration};
 use crate::values::plan::{Migration, MigrationPlan, MigrationRan, describe};
+use crate::values::verified_dump::VerifiedDump;
 use crate::vault::Backup;
 
 #[derive(Serialize)]
@@ -23,16 +31,20 @@ struct Document<'a> {
     pending: Vec<PendingMigration>,
     applied: &'a [MigrationRan],
     backup: Option<Manifest>,
+    /// What the proof was; nothing when it was left out.
+    rehearsal: Option<&'a Rehearsal>,
 }
 
 pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     if arguments.dry_run {
         return dry_run(scene, arguments);
     }
+    let accepted = accepted_losses(arguments)?;
     // Read before anything is locked or created: a mistake here is the cheapest.
     let available = migrations::read(&scene.settings.source)?;
     scene.prepare_vault()?;
     let _lock = scene.vault.lock("migrate-safe", &scene.who)?;
+    scene.say_unfinished();
     let mut engine = scene.engine()?;
     engine.lock()?;
 
@@ -47,21 +59,19 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
         scene.ui.is_attended() && !arguments.yes,
     );
     if plan.pending.is_empty() {
-        return emit(scene, "nothing-pending", &facts, &plan, &[], None);
+        return emit(scene, "nothing-pending", &facts, &plan, &[], None, None);
     }
+    let expected = rehearse::expected_losses(&plan, facts.engine, &accepted)?;
     confirm(scene, arguments)?;
 
-    let (backup, proof) = backup::take(scene, &mut *engine, Reason::PreMigrate, None)?;
+    let proven = prove(scene, &mut *engine, &facts, &plan, arguments, expected)?;
+    let Proven {
+        backup,
+        proof,
+        rehearsal,
+    } = proven;
     refuse_if_changed_meanwhile(&mut *engine, &plan)?;
-    let mut ran = Vec::new();
-    let migrated = engine.migrate(&proof, &plan.pending, &mut |migration| {
-        scene.ui.say(format!(
-            "applied {} {} in {} ms",
-            migration.version, migration.description, migration.duration_ms
-        ));
-        ran.push(migration);
-    });
-    migrated.map_err(|error| explain(&mut *engine, &facts, &plan, &backup, error))?;
+    let ran = migrate(scene, &mut *engine, &facts, &plan, &backup, &proof)?;
 
     scene.ui.say(format!(
         "{} applied; the way back is `{}`",
@@ -75,7 +85,111 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
         &plan,
         &ran,
         Some(&backup.manifest),
+        rehearsal.as_ref(),
     )
+}
+
+/// Marked in the vault from before the first change until it is known how it ended.
+fn migrate(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    facts: &DatabaseFacts,
+    plan: &MigrationPlan,
+    backup: &Backup,
+    proof: &VerifiedDump,
+) -> Result<Vec<MigrationRan>> {
+    let mut begun = scene.entry(Deed::Migrate, Ending::Begun, facts);
+    begun.backup = Some(backup.id().clone());
+    begun.versions = plan.pending.iter().map(|m| m.version).collect();
+    let context = "no migration was begun";
+    scene.vault.mark_unfinished(&begun).context(context)?;
+    scene.vault.record(begun).context(context)?;
+    let began = Instant::now();
+    let mut ran = Vec::new();
+    let migrated = engine.migrate(proof, &plan.pending, &mut |migration| {
+        scene.ui.say(format!(
+            "applied {} {} in {} ms",
+            migration.version, migration.description, migration.duration_ms
+        ));
+        ran.push(migration);
+    });
+    let migrated = migrated.map_err(|error| explain(engine, facts, plan, backup, error));
+    let ending = migrated.as_ref().err().map_or(Ending::Done, ending_of);
+    let mut ended = scene.entry(Deed::Migrate, ending, facts);
+    ended.backup = Some(backup.id().clone());
+    ended.versions = ran.iter().map(|migration| migration.version).collect();
+    ended.duration_ms = Some(rehearse::elapsed_ms(began));
+    ended.note = migrated
+        .as_ref()
+        .err()
+        .map(|error| cause::lines(error).join(": "));
+    scene.record(ended);
+    if let Err(error) = scene.vault.mark_finished() {
+        scene.ui.insist(format!("warning: {error:#}"));
+    }
+    migrated.map(|()| ran)
+}
+
+struct Proven {
+    backup: Backup,
+    proof: VerifiedDump,
+    rehearsal: Option<Rehearsal>,
+}
+
+/// Backup, rehearsal, loss gate. Who types what may be lost has taken time to
+/// read, in which others may have written: then all of it is done again.
+fn prove(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    facts: &DatabaseFacts,
+    plan: &MigrationPlan,
+    arguments: &MigrateSafe,
+    mut expected: Vec<LossName>,
+) -> Result<Proven> {
+    loop {
+        let (backup, proof) = backup::take(scene, engine, Reason::PreMigrate, None)?;
+        if arguments.no_rehearse {
+            scene.ui.say("not rehearsed: --no-rehearse");
+            return Ok(Proven {
+                backup,
+                proof,
+                rehearsal: None,
+            });
+        }
+        let mut rehearsal = scene.recorded(
+            Deed::Rehearse,
+            facts,
+            || rehearse::rehearse(scene, engine, facts, &proof, plan),
+            |_| Some(backup.id().clone()),
+        )?;
+        rehearse::show(scene, &rehearsal);
+        let unexpected = loss_gate::unexpected(&rehearsal.effect, facts.engine, &expected);
+        if unexpected.is_empty() {
+            let losses = rehearsal.effect.losses.iter();
+            rehearsal.accepted_losses = losses.map(|loss| loss.name().to_string()).collect();
+            return Ok(Proven {
+                backup,
+                proof,
+                rehearsal: Some(rehearsal),
+            });
+        }
+        match loss_gate::ask(scene, &unexpected, facts.engine)? {
+            Some(typed) => expected.extend(typed),
+            None => return Err(loss_gate::refusal(&unexpected).into()),
+        }
+    }
+}
+
+fn accepted_losses(arguments: &MigrateSafe) -> Result<Vec<LossName>> {
+    let Some(text) = &arguments.accept_loss else {
+        return Ok(Vec::new());
+    };
+    super::refuse_url(text)?;
+    LossName::parse_list(text).map_err(|error| {
+        Failure::usage(format!("`--accept-loss`: {error}"))
+            .hint("cargo xtask db migrate-safe --accept-loss books,users.phone")
+            .into()
+    })
 }
 
 /// Reads; takes no lock, writes nothing, not even sqlx's own table.
@@ -87,7 +201,7 @@ fn dry_run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
         .map_err(|problem| migrations::refusal(&problem, &scene.settings.source.folder))?;
     show(scene, &facts, &plan, false);
     scene.ui.say("dry run: nothing was written");
-    emit(scene, "planned", &facts, &plan, &[], None)
+    emit(scene, "planned", &facts, &plan, &[], None, None)
 }
 
 /// Before a question it is shown even when quiet.
@@ -241,6 +355,7 @@ fn emit(
     plan: &MigrationPlan,
     applied: &[MigrationRan],
     backup: Option<&Manifest>,
+    rehearsal: Option<&Rehearsal>,
 ) -> Result<()> {
     let pending = plan.pending_names().into_iter();
     let pending = pending
@@ -254,6 +369,7 @@ fn emit(
             pending,
             applied,
             backup: backup.map(Manifest::for_show),
+            rehearsal,
         })
         .context("cannot report what was done")
 }

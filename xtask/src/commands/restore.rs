@@ -14,6 +14,7 @@ use crate::ui::{self, Answer, Table};
 use crate::values::database::{Contents, DatabaseFacts};
 use crate::values::failure::{Failure, hint_of};
 use crate::values::id::Reason;
+use crate::values::journal::{Deed, Ending};
 use crate::values::plan::Migration;
 use crate::values::verified_dump::VerifiedDump;
 use crate::values::words::on_one_line;
@@ -37,6 +38,7 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
     refuse_another_database(chosen, &now, &is_ours, arguments)?;
     scene.prepare_vault()?;
     let _lock = scene.vault.lock("restore", &scene.who)?;
+    scene.say_unfinished();
     // Whatever shows that this backup cannot be trusted, the error names one that can.
     let or_another =
         |error| choose::with_alternative(scene, &listing, &is_ours, Some(chosen), error);
@@ -67,7 +69,19 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
         false => None,
     };
     let staging = scene.vault.staging("restore")?;
-    let restored = match engine.restore(&dump, staging.path(), &scene.ui.progress()) {
+    let mut begun = scene.entry(Deed::Restore, Ending::Begun, &now);
+    begun.backup = Some(chosen.id().clone());
+    scene.vault.mark_unfinished(&begun)?;
+    let restored = scene.recorded(
+        Deed::Restore,
+        &now,
+        || engine.restore(&dump, staging.path(), &scene.ui.progress()),
+        |_| Some(chosen.id().clone()),
+    );
+    if let Err(error) = scene.vault.mark_finished() {
+        scene.ui.insist(format!("warning: {error:#}"));
+    }
+    let restored = match restored {
         Ok(restored) => restored,
         Err(error) => {
             let error = or_another(error)?;

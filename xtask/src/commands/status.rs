@@ -9,6 +9,7 @@ use crate::migrations;
 use crate::ui::{self, Table};
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, TableRows};
 use crate::values::id::BackupId;
+use crate::values::journal::{self, Entry, Ladder};
 use crate::values::manifest::PendingMigration;
 use crate::values::plan::{MigrationPlan, describe};
 use crate::values::schema::RelationKind;
@@ -26,6 +27,10 @@ struct Document<'a> {
     backups: usize,
     vault: String,
     left_beside: &'a [String],
+    /// When a backup of the database was last restored into a scratch database and compared.
+    drilled_at: Option<DateTime<Utc>>,
+    /// What was begun on a live database and did not end.
+    unfinished: Option<&'a Entry>,
 }
 
 #[derive(Serialize)]
@@ -33,6 +38,7 @@ struct Latest<'a> {
     id: &'a BackupId,
     created_at: DateTime<Utc>,
     age_hours: f64,
+    ladder: &'a Ladder,
 }
 
 pub fn run(scene: &Scene) -> Result<()> {
@@ -46,6 +52,11 @@ pub fn run(scene: &Scene) -> Result<()> {
     let is_ours = choose::ours(&listing, &facts);
     let newest = choose::latest(&listing, &is_ours);
     let left_beside = engine.left_beside()?;
+    let proofs = Proofs::read(scene, newest)?;
+    let unfinished = match scene.vault.is_locked() {
+        true => None,
+        false => scene.vault.unfinished(),
+    };
 
     let problem = plan.as_ref().err().map(ToString::to_string);
     scene.ui.emit(&Document {
@@ -62,10 +73,13 @@ pub fn run(scene: &Scene) -> Result<()> {
             id: backup.id(),
             created_at: backup.manifest.created_at,
             age_hours: (Utc::now() - backup.manifest.created_at).num_seconds() as f64 / 3600.0,
+            ladder: &proofs.of_newest,
         }),
         backups,
         vault: scene.vault.folder().display().to_string(),
         left_beside: &left_beside,
+        drilled_at: proofs.drilled_at,
+        unfinished: unfinished.as_ref(),
     })?;
 
     let version = &facts.server_version;
@@ -92,6 +106,12 @@ pub fn run(scene: &Scene) -> Result<()> {
         ),
         None => "latest      no backup of this database\n".into(),
     })?;
+    if newest.is_some() {
+        scene.ui.show(proofs.line())?;
+    }
+    if unfinished.is_some() {
+        scene.say_unfinished();
+    }
     if let Err(doubt) = choose::refuse_doubtful_latest(&listing, &is_ours) {
         scene.ui.say(format!(
             "note: `db restore latest` will be refused: {doubt}"
@@ -104,6 +124,42 @@ pub fn run(scene: &Scene) -> Result<()> {
         scene.ui.show(format!("beside      {line}\n"))?;
     }
     show_tables(scene, &contents)
+}
+
+/// What the journal says has been shown of the backups.
+struct Proofs {
+    of_newest: Ladder,
+    drilled_at: Option<DateTime<Utc>>,
+}
+
+impl Proofs {
+    fn read(scene: &Scene, newest: Option<&Backup>) -> Result<Proofs> {
+        let ladders = journal::ladders(&scene.vault.journal()?);
+        let of_newest = newest.and_then(|backup| ladders.get(backup.id()).copied());
+        Ok(Proofs {
+            of_newest: of_newest.unwrap_or_default(),
+            drilled_at: ladders.values().filter_map(Ladder::restored_at).max(),
+        })
+    }
+
+    /// A backup is matched and read as a restore would before it exists.
+    fn line(&self) -> String {
+        let now = Utc::now();
+        let rung = |word: &str, at: Option<DateTime<Utc>>| match at {
+            Some(at) => format!("{word} {} ago", ui::age(at, now)),
+            None => format!("not {word}"),
+        };
+        let last = match self.drilled_at {
+            Some(_) if self.of_newest.restored_at().is_some() => String::new(),
+            Some(at) => format!("; the last one that was restored: {} ago", ui::age(at, now)),
+            None => "; none was ever restored: cargo xtask db drill".into(),
+        };
+        format!(
+            "proof       hash, check, {}, {}{last}\n",
+            rung("drilled", self.of_newest.drilled_at),
+            rung("rehearsed", self.of_newest.rehearsed_at)
+        )
+    }
 }
 
 /// The newest backup, where older ones cannot make it another one. Whether one

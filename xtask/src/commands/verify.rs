@@ -9,6 +9,7 @@ use crate::interrupt::Interrupted;
 use crate::ui;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
+use crate::values::journal::{Deed, Ending};
 use crate::vault::{Backup, Listing};
 
 #[derive(Serialize)]
@@ -109,11 +110,23 @@ fn verify(scene: &Scene, backup: &Backup) -> Result<Verified> {
         Err(error) if error.is::<Interrupted>() => return Err(error),
         Err(error) => Some(error.to_string()),
     };
+    record(scene, backup, problem.as_deref());
     Ok(Verified {
         id: backup.id().to_string(),
         trusted: problem.is_none(),
         problem,
     })
+}
+
+/// A vault that may only be read can be verified all the same.
+fn record(scene: &Scene, backup: &Backup, problem: Option<&str>) {
+    let ending = problem.map_or(Ending::Done, |_| Ending::Failed);
+    let mut entry = scene.entry(Deed::Verify, ending, &backup.manifest.database);
+    entry.backup = Some(backup.id().clone());
+    entry.note = problem.map(str::to_owned);
+    if scene.vault.is_writable() {
+        scene.record(entry);
+    }
 }
 
 /// `None` when the database cannot be asked who it is, because it is down:

@@ -8,10 +8,11 @@ use anyhow::{Context, Result};
 use sqlx::PgConnection;
 
 use super::runtime::Runtime;
-use super::{DumpEstimate, Dumped, Engine, RestoreWay, Restored};
+use super::{DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch};
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
-use crate::values::database_url::PostgresUrl;
+use crate::values::database_url::{DatabaseUrl, PostgresUrl};
+use crate::values::failure::Failure;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
@@ -31,7 +32,9 @@ mod properties;
 mod rebuild;
 mod replay;
 mod restore;
+mod scratch;
 mod script;
+mod survey;
 mod swap;
 mod target;
 mod toc;
@@ -162,6 +165,29 @@ impl Engine for Postgres {
         ran: &mut dyn FnMut(MigrationRan),
     ) -> Result<()> {
         migrate::migrate(self, pending, ran)
+    }
+
+    fn scratch(
+        &mut self,
+        dump: &VerifiedDump,
+        elsewhere: Option<&DatabaseUrl>,
+        staging: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Box<dyn Scratch>> {
+        let elsewhere = match elsewhere {
+            Some(DatabaseUrl::Postgres(url)) => Some(url),
+            Some(DatabaseUrl::Sqlite(_)) => {
+                return Err(
+                    Failure::usage("`SCRATCH_DATABASE_URL` is not a PostgreSQL URL")
+                        .hint("name a PostgreSQL server, or unset it")
+                        .into(),
+                );
+            }
+            None => None,
+        };
+        let built = scratch::build(self, elsewhere, dump, staging, progress);
+        let context = "cannot build a scratch database from the backup";
+        Ok(Box::new(built.context(context)?))
     }
 
     fn prepare_restore(&mut self, dump: &VerifiedDump) -> Result<RestoreWay> {

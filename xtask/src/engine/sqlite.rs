@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::runtime::Runtime;
-use super::{DumpEstimate, Dumped, Engine, RestoreWay, Restored};
+use super::{DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch};
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind};
-use crate::values::database_url::SqliteUrl;
+use crate::values::database_url::{DatabaseUrl, SqliteUrl};
 use crate::values::failure::Failure;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
@@ -22,6 +22,7 @@ mod hold;
 mod inspect;
 mod migrate;
 mod restore;
+mod scratch;
 
 pub struct Sqlite {
     path: PathBuf,
@@ -177,6 +178,19 @@ impl Engine for Sqlite {
         ran: &mut dyn FnMut(MigrationRan),
     ) -> Result<()> {
         migrate::migrate(self, pending, ran)
+    }
+
+    /// In a file of its own, wherever that is asked for: nothing is nearer, and nothing is burdened.
+    fn scratch(
+        &mut self,
+        dump: &VerifiedDump,
+        _elsewhere: Option<&DatabaseUrl>,
+        staging: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Box<dyn Scratch>> {
+        let built = scratch::build(self, dump, staging, progress);
+        let context = "cannot build a scratch database from the backup";
+        Ok(Box::new(built.context(context)?))
     }
 
     fn hold_writers(&mut self) -> Result<()> {

@@ -10,7 +10,7 @@ use dialoguer::console::{Key, Term};
 use dialoguer::theme::{SimpleTheme, Theme};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use super::Ui;
+use super::{Ui, clean};
 use crate::interrupt::{Interrupt, Interrupted};
 
 /// How soon a signal is seen.
@@ -31,13 +31,20 @@ impl Ui {
         if !self.attended {
             return Ok(Answer::Nobody);
         }
+        match self.ask("type `yes` to go on, anything else stops", interrupt)? {
+            Some(word) if word == "yes" => Ok(Answer::Yes),
+            _ => Ok(Answer::No),
+        }
+    }
+
+    /// Asks for a line. `None` without a terminal, and after Escape or the end of input.
+    pub fn ask(&self, question: &str, interrupt: &Interrupt) -> Result<Option<String>> {
+        if !self.attended {
+            return Ok(None);
+        }
         let mut prompt = String::new();
         SimpleTheme
-            .format_input_prompt(
-                &mut prompt,
-                "type `yes` to go on, anything else stops",
-                None,
-            )
+            .format_input_prompt(&mut prompt, &clean(question), None)
             .context("cannot write the question")?;
         let typed = attend(interrupt, move || {
             let term = Term::stderr();
@@ -47,11 +54,10 @@ impl Ui {
             word
         })?;
         match typed {
-            Ok(word) if word.as_deref() == Some("yes") => Ok(Answer::Yes),
-            Ok(_) => Ok(Answer::No),
+            Ok(line) => Ok(line),
             Err(error) if error.kind() == ErrorKind::Interrupted => Err(Interrupted.into()),
             // A terminal that is gone has nothing more to say.
-            Err(_) => Ok(Answer::No),
+            Err(_) => Ok(None),
         }
     }
 

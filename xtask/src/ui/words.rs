@@ -40,6 +40,15 @@ fn span(time: TimeDelta) -> String {
     }
 }
 
+/// `12 ms`, `3.4 s`, `2 min 5 s`.
+pub fn duration(ms: u64) -> String {
+    match ms {
+        0..1000 => format!("{ms} ms"),
+        1000..60_000 => format!("{:.1} s", ms as f64 / 1000.0),
+        _ => format!("{} min {} s", ms / 60_000, ms / 1000 % 60),
+    }
+}
+
 /// `1 table`, `2 tables`.
 pub fn count(number: u64, singular: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };

@@ -95,6 +95,10 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Relation {
+    pub fn full_name(&self) -> (String, String) {
+        (self.schema.clone(), self.name.clone())
+    }
+
     pub fn key(&self) -> (&str, &str) {
         (&self.schema, &self.name)
     }

@@ -106,6 +106,12 @@ impl Vault {
         }
     }
 
+    /// Whether a migration or a restore is under way; as far as can be told.
+    pub fn is_locked(&self) -> bool {
+        let file = self.open_regular(FILE_NAME);
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     fn open_lock_file(&self) -> Result<File> {
         use rustix::fs::OFlags;
         let path = self.folder.join(FILE_NAME);

@@ -259,7 +259,7 @@ fn while_a_migration_runs_on_postgresql() {
         ),
     ] {
         let database = cluster.create_database("slow");
-        let project = project().database_url(&database.url());
+        let project = project().database_url(&database.url()).unrehearsed();
         project.write("migrations/3_slow.sql", sql);
         let arguments = ["db", "migrate-safe", "--yes"];
         let running = exec::start(&mut project.command(arguments), None);
@@ -283,7 +283,7 @@ fn while_a_migration_runs_on_postgresql() {
 #[test]
 fn while_a_migration_runs_on_sqlite() {
     for signal in SIGNALS {
-        let project = project();
+        let project = project().unrehearsed();
         let slow = "CREATE TABLE slow (id INTEGER);
             INSERT INTO slow WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
             SELECT max(i) FROM n;";

@@ -135,6 +135,7 @@ fn the_answer_to_a_migration_is_lost_and_its_history_is_true() {
             at: "COMMIT",
             fault,
         });
+        let project = project.unrehearsed();
         let output = project.run(["db", "migrate-safe", "--yes"]).expect_code(5);
         assert_eq!(proxy.cuts(), 1, "the COMMIT did not go by\n{output}");
         std::thread::sleep(Duration::from_millis(400));

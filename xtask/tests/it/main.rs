@@ -30,6 +30,7 @@ mod power_cut;
 mod project;
 mod proxy;
 mod pty;
+mod rehearsal;
 mod relations;
 mod secrets;
 mod servers;

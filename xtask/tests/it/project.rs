@@ -18,6 +18,7 @@ const FOREIGN: &[&str] = &[
     "RUST_",
     "XTASK_",
     "DATABASE_URL",
+    "SCRATCH_DATABASE_URL",
     "CI",
 ];
 
@@ -25,6 +26,7 @@ const FOREIGN: &[&str] = &[
 pub struct Project {
     root: tempfile::TempDir,
     environment: Vec<(OsString, OsString)>,
+    rehearses: bool,
 }
 
 impl Project {
@@ -39,7 +41,20 @@ impl Project {
         Self {
             root,
             environment: Vec::new(),
+            rehearses: true,
         }
+    }
+
+    /// From now on `migrate-safe` runs with `--no-rehearse`: for what happens on the live database
+    /// when a migration fails there, and for roles that can make no scratch database.
+    pub fn unrehearsed(mut self) -> Self {
+        self.rehearses = false;
+        self
+    }
+
+    pub fn rehearsed(mut self) -> Self {
+        self.rehearses = true;
+        self
     }
 
     /// Adds a migration file, such as `1_init.sql`.
@@ -84,14 +99,15 @@ impl Project {
         self.path().join("database/backups")
     }
 
-    /// The names of everything in the vault but the lock file, sorted; empty when there is none.
+    /// The names of everything in the vault but the lock file and the journal, sorted; empty when
+    /// there is none.
     pub fn vault_files(&self) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.vault())
             .into_iter()
             .flatten()
             .map(|entry| entry.expect("list the vault").file_name())
             .map(|name| name.into_string().expect("a UTF-8 file name"))
-            .filter(|name| name != ".lock")
+            .filter(|name| name != ".lock" && name != "journal.jsonl")
             .collect();
         names.sort();
         names
@@ -107,6 +123,9 @@ impl Project {
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(arguments).current_dir(self.path());
+        if !self.rehearses && command.get_args().any(|word| word == "migrate-safe") {
+            command.arg("--no-rehearse");
+        }
         for (name, _) in std::env::vars_os() {
             let bytes = name.as_encoded_bytes();
             if FOREIGN

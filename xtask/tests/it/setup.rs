@@ -35,7 +35,9 @@ impl Case {
         let role = format!("{}_owner", admin.name());
         create_role(&admin, &role);
         admin.psql(&format!("ALTER DATABASE {} OWNER TO {role};", admin.name()));
-        Some((Self::of(admin.as_role(&role, PASSWORD)), admin))
+        let mut case = Self::of(admin.as_role(&role, PASSWORD));
+        case.project = case.project.unrehearsed();
+        Some((case, admin))
     }
 
     pub fn of(database: Database) -> Self {

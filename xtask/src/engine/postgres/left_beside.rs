@@ -1,5 +1,7 @@
-//! Databases that a restore makes beside the live one: the half-restored ones
-//! of a crash, and those that were replaced and kept.
+//! Databases that this tool makes beside the live one: the half-restored and
+//! scratch ones of a crash, and those that were replaced and kept.
+
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,11 +10,19 @@ use sqlx::{AssertSqlSafe, Connection, Executor};
 use super::Postgres;
 use super::connect::{self, Connected, quoted};
 use super::target::{self, Target};
+use crate::durable;
 use crate::values::database_url::PostgresUrl;
+use crate::values::failure::Failure;
+use crate::values::verified_dump::VerifiedDump;
 
 /// PostgreSQL cuts longer names without a word.
 const MAX_NAME_BYTES: usize = 63;
 const TIME_BYTES: usize = 14;
+
+/// The middle of the names of these databases.
+pub const RESTORE: &str = "restore";
+pub const BEFORE: &str = "before";
+pub const SCRATCH: &str = "scratch";
 
 /// From this version on, `DROP DATABASE` can end the sessions that are in it.
 const HAS_FORCE: u32 = 13;
@@ -55,32 +65,80 @@ fn before_time(database: &str, purpose: &str) -> String {
     format!("{}{ending}", &database[..end])
 }
 
+/// What a scratch database is called: as the live one on another server, when
+/// that name is free there; else a name beside it.
+pub async fn scratch_name(target: &mut Target, is_elsewhere: bool) -> Result<String> {
+    let is_taken: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+            .bind(&target.database)
+            .fetch_one(&mut target.maintenance.session)
+            .await
+            .context("cannot list the databases")?;
+    if is_elsewhere && !is_taken {
+        return Ok(target.database.clone());
+    }
+    free_name(target, SCRATCH).await
+}
+
 /// For a person who wonders what these databases are.
 pub async fn lines(url: &PostgresUrl) -> Result<Vec<String>> {
     let mut target = target::target(url).await?;
-    let found: Vec<(String, bool, String)> = sqlx::query_as(
-        "SELECT d.datname::text, starts_with(d.datname, $1), \
+    let found: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT d.datname::text, left(d.datname, -14), \
            CASE WHEN has_database_privilege(d.oid, 'CONNECT') \
              THEN pg_size_pretty(pg_database_size(d.oid)) ELSE 'unknown' END \
          FROM pg_database d \
          WHERE d.datname ~ '_[0-9]{14}$' \
-           AND left(d.datname, -14) IN ($1, $2) ORDER BY 1",
+           AND left(d.datname, -14) IN ($1, $2, $3) ORDER BY 1",
     )
-    .bind(before_time(&target.database, "restore"))
-    .bind(before_time(&target.database, "before"))
+    .bind(before_time(&target.database, RESTORE))
+    .bind(before_time(&target.database, BEFORE))
+    .bind(before_time(&target.database, SCRATCH))
     .fetch_all(&mut target.maintenance.session)
     .await
     .context("cannot look for databases beside this one")?;
-    let line = |(name, is_half, size): (String, bool, String)| {
-        if is_half {
-            format!(
-                "`{name}`, {size}: being restored, or left by a restore that was cut short; the next restore drops it"
-            )
+    let line = |(name, begin, size): (String, String, String)| {
+        let what = if begin == before_time(&target.database, RESTORE) {
+            "being restored, or left by a restore that was cut short; the next restore drops it"
+        } else if begin == before_time(&target.database, SCRATCH) {
+            "a scratch database in use, or left by a run that was cut short; the next rehearsal \
+             or restore drops it"
         } else {
-            format!("`{name}`, {size}: replaced by a restore and kept")
-        }
+            "replaced by a restore and kept"
+        };
+        format!("`{name}`, {size}: {what}")
     };
     Ok(found.into_iter().map(line).collect())
+}
+
+/// Refuses when the server's disk has no room for the dump, as far as that can
+/// be told: the server must be on this machine, and the role must be told where.
+pub async fn require_space(target: &mut Target, dump: &VerifiedDump) -> Result<()> {
+    let session = &mut target.maintenance.session;
+    let question = "SELECT current_setting('data_directory', true)";
+    let is_local = target.maintenance.options.get_socket().is_some();
+    let folder: Option<String> = match sqlx::query_scalar(question).fetch_one(session).await {
+        Ok(folder) if is_local => folder,
+        // Not every role may know.
+        _ => None,
+    };
+    let Some(free) = folder.and_then(|folder| durable::free_bytes(Path::new(&folder)).ok()) else {
+        return Ok(());
+    };
+    let needed = dump.manifest().dump.raw_size_bytes;
+    if free >= needed {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "the server's disk has {} MiB free, and a scratch database needs about {} MiB",
+        free >> 20,
+        (needed >> 20) + 1
+    ))
+    .hint(
+        "free some space; or set `SCRATCH_DATABASE_URL` to another server; or go without this \
+         proof: cargo xtask db migrate-safe --no-rehearse",
+    )
+    .into())
 }
 
 pub async fn drop_database(
@@ -119,7 +177,7 @@ async fn drop_subscriptions(postgres: &Postgres, database: &str, names: &[String
     Ok(())
 }
 
-/// Drops what a crash left of a restore of this database: databases that carry
+/// Drops what a crash left of a restore or a rehearsal of this database: databases that carry
 /// our mark and that no run of this tool is in (a `pg_restore` that outlived
 /// its run may be), and those that were created and not yet marked: still
 /// empty, or invalid (-2), because dropping them was cut short. Returns their names.
@@ -128,19 +186,23 @@ pub async fn drop_abandoned(postgres: &Postgres, target: &mut Target) -> Result<
         "SELECT d.datname::text, c.comment IS NOT NULL OR d.datconnlimit = -2 \
          FROM pg_database d, \
            LATERAL (SELECT shobj_description(d.oid, 'pg_database') AS comment) c \
-         WHERE d.datname ~ '_[0-9]{14}$' AND left(d.datname, -14) = $2 \
-           AND (c.comment = $1 OR c.comment IS NULL) \
+         WHERE ((d.datname ~ '_[0-9]{14}$' AND left(d.datname, -14) IN ($2, $4) \
+               AND (c.comment = $1 OR c.comment IS NULL)) \
+             OR (d.datname = $5 AND c.comment = $1)) \
            AND (d.datallowconn OR d.datconnlimit = -2) \
            AND pg_has_role(current_user, d.datdba, 'USAGE') \
            AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid \
              AND (c.comment IS NULL OR NOT $3 OR a.application_name LIKE 'xtask-db %'))",
     )
     .bind(BEING_BUILT)
-    .bind(before_time(&target.database, "restore"))
+    .bind(before_time(&target.database, RESTORE))
     .bind(target.maintenance.server_major >= HAS_FORCE)
+    .bind(before_time(&target.database, SCRATCH))
+    // A scratch database on another server may have the very name.
+    .bind(&target.database)
     .fetch_all(&mut target.maintenance.session)
     .await
-    .context("cannot look for half-restored databases")?;
+    .context("cannot look for databases that a crash left")?;
     let mut dropped = Vec::new();
     for (name, is_marked) in found {
         if !is_marked && !is_empty(postgres, &name).await? {
@@ -148,7 +210,7 @@ pub async fn drop_abandoned(postgres: &Postgres, target: &mut Target) -> Result<
         }
         drop_database(postgres, &mut target.maintenance, &name)
             .await
-            .with_context(|| format!("cannot drop the half-restored database `{name}`"))?;
+            .with_context(|| format!("cannot drop the database `{name}`, which a crash left"))?;
         dropped.push(name);
     }
     Ok(dropped)

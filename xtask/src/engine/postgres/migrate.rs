@@ -4,9 +4,10 @@ use anyhow::{Context, Result};
 use sqlx::{Connection, PgConnection};
 
 use super::connect::{self, SessionId};
-use super::{Postgres, lock, target};
+use super::{Postgres, lock, survey, target};
 use crate::values::failure::Failure;
 use crate::values::plan::{Migration, MigrationRan};
+use crate::values::survey::Rehearsed;
 
 /// How long a migration waits for a table that somebody uses, when nobody has
 /// set `lock_timeout`: meanwhile all others who want that table queue behind it.
@@ -28,7 +29,7 @@ pub fn migrate(
     lock::require(&postgres.runtime, postgres.lock.as_mut())?;
     let postgres = &*postgres;
     // A session as the application gets it: its limits and settings apply to migrations.
-    let mut to = postgres.runtime.block_on(open(postgres))?;
+    let mut to = postgres.runtime.block_on(open(postgres, None))?;
     let done = run(postgres, &mut to, pending, ran);
     if done.is_err() {
         // The server goes on with a statement whose client went away, and a COMMIT
@@ -77,6 +78,59 @@ fn run(
     Ok(())
 }
 
+/// One migration on a scratch database, with what it locked and wrote anew.
+///
+/// Inside of a transaction of ours sqlx's own becomes a savepoint, and the locks
+/// can still be seen when it has ended. A migration that commits by itself
+/// would end ours, and gets none; so does one that fails with it, for there
+/// are statements that run in a transaction and not behind a savepoint.
+pub fn rehearse(
+    postgres: &Postgres,
+    scratch: &str,
+    migration: &Migration,
+    commits_itself: bool,
+) -> Result<Rehearsed> {
+    let one = std::slice::from_ref(migration);
+    postgres.runtime.block_on(async {
+        let mut ran = None;
+        let mut hear = |migration| ran = Some(migration);
+        let mut to = open(postgres, Some(scratch)).await?;
+        if !to.limits_lock_waits {
+            limit_lock_waits(&mut to.session, LOCK_WAIT).await?;
+        }
+        let session = &mut to.session;
+        let before = survey::files(session).await?;
+        let bookkeeping = &postgres.bookkeeping;
+        let mut locks = None;
+        if !(migration.no_tx || commits_itself) {
+            let mut ours = session.begin().await?;
+            let done = crate::engine::migrate::run(&mut *ours, bookkeeping, one, &mut hear).await;
+            if done.is_ok() {
+                let held = survey::locks(&mut ours, &before).await?;
+                // What is deferred is checked now.
+                if ours.commit().await.is_ok() {
+                    locks = Some(held);
+                }
+            } else {
+                ours.rollback().await?;
+            }
+        }
+        if locks.is_none() {
+            crate::engine::migrate::run(session, bookkeeping, one, &mut hear).await?;
+        }
+        let rewritten = before.rewritten(&survey::files(session).await?);
+        to.session.close().await?;
+        let ran = ran.context("the migration did not report that it ran")?;
+        Ok(Rehearsed {
+            version: ran.version,
+            description: ran.description,
+            duration_ms: ran.duration_ms,
+            locks: locks.unwrap_or_default(),
+            rewritten,
+        })
+    })
+}
+
 async fn limit_lock_waits(session: &mut PgConnection, patience: &str) -> Result<()> {
     sqlx::query("SELECT set_config('lock_timeout', $1, false)")
         .bind(patience)
@@ -110,8 +164,9 @@ fn name_holders(postgres: &Postgres, error: anyhow::Error) -> anyhow::Error {
     )))
 }
 
-async fn open(postgres: &Postgres) -> Result<Session> {
-    let mut session = connect::connect(&postgres.url).await?.session;
+/// In the live database, or in another one of the server.
+async fn open(postgres: &Postgres, database: Option<&str>) -> Result<Session> {
+    let mut session = connect::connect_to(&postgres.url, database).await?.session;
     sqlx::query("RESET ALL")
         .execute(&mut session)
         .await

@@ -29,7 +29,7 @@ pub fn restore(
         .block_on(left_beside::drop_abandoned(postgres, &mut target))?;
     let beside = postgres
         .runtime
-        .block_on(left_beside::free_name(&mut target, "restore"))?;
+        .block_on(left_beside::free_name(&mut target, left_beside::RESTORE))?;
     let built = build(
         postgres,
         &mut target,
@@ -39,23 +39,24 @@ pub fn restore(
         staging,
         progress,
     );
-    let swapped =
-        built.and_then(|(guard, mut warnings)| {
-            lock::require(&postgres.runtime, postgres.lock.as_mut())?;
-            // Our own session in the database is one that a rename would wait for.
-            if let Some(lock) = postgres.lock.take() {
-                postgres
-                    .runtime
-                    .block_on(async { Ok(lock.close().await?) })?;
-            }
-            let swap = swap_in(postgres, &mut target, &beside, guard, &properties);
-            // Bounded, and half of it must not be left to a signal.
-            let kept = postgres.runtime.block_on_to_the_end(swap)?;
-            warnings.extend(dropped.iter().map(|name| {
-                format!("removed `{name}`, which a restore that was cut short had left")
-            }));
-            Ok(Restored { kept, warnings })
-        });
+    let swapped = built.and_then(|(guard, mut warnings)| {
+        lock::require(&postgres.runtime, postgres.lock.as_mut())?;
+        // Our own session in the database is one that a rename would wait for.
+        if let Some(lock) = postgres.lock.take() {
+            postgres
+                .runtime
+                .block_on(async { Ok(lock.close().await?) })?;
+        }
+        let swap = swap_in(postgres, &mut target, &beside, guard, &properties);
+        // Bounded, and half of it must not be left to a signal.
+        let kept = postgres.runtime.block_on_to_the_end(swap)?;
+        warnings.extend(
+            dropped
+                .iter()
+                .map(|name| format!("removed `{name}`, which a run that was cut short had left")),
+        );
+        Ok(Restored { kept, warnings })
+    });
     if swapped.is_err() {
         let dropped = left_beside::drop_database(postgres, &mut target.maintenance, &beside);
         if let Err(error) = postgres.runtime.block_on_to_the_end(dropped) {
@@ -70,7 +71,7 @@ pub fn restore(
 
 /// A database that is whole and compared, still under its own name and mark.
 /// The session that comes with it keeps other runs from taking it for abandoned.
-fn build(
+pub fn build(
     postgres: &Postgres,
     target: &mut Target,
     input: &Input,
@@ -120,7 +121,7 @@ async fn swap_in(
     properties: &DatabaseProperties,
 ) -> Result<Option<Kept>> {
     let kept = match target.now {
-        Some(_) => Some(left_beside::free_name(target, "before").await?),
+        Some(_) => Some(left_beside::free_name(target, left_beside::BEFORE).await?),
         None => None,
     };
     let comment = properties::comment_statement(beside, properties);
@@ -135,7 +136,7 @@ async fn swap_in(
     .await
 }
 
-fn properties_of(dump: &VerifiedDump) -> Result<DatabaseProperties> {
+pub fn properties_of(dump: &VerifiedDump) -> Result<DatabaseProperties> {
     let properties = dump.manifest().database.properties.clone();
     properties.ok_or_else(|| {
         Failure::untrusted("the manifest does not say how to create the database").into()

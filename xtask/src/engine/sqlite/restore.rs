@@ -63,8 +63,7 @@ pub fn restore(
     progress: &dyn Progress,
 ) -> Result<Restored> {
     let beside = staging.join("restored.db");
-    unpack(sqlite, dump, &beside, progress)?;
-    compare(sqlite, dump, &beside)?;
+    unpack_and_compare(sqlite, dump, &beside, progress)?;
     let kept = match damage(sqlite) {
         Some(_) => Some(move_aside(&sqlite.path)?),
         None => None,
@@ -83,6 +82,17 @@ pub fn restore(
         kept,
         warnings: Vec::new(),
     })
+}
+
+/// A file that holds what the manifest says, and that SQLite finds nothing wrong with.
+pub fn unpack_and_compare(
+    sqlite: &Sqlite,
+    dump: &VerifiedDump,
+    beside: &Path,
+    progress: &dyn Progress,
+) -> Result<()> {
+    unpack(sqlite, dump, beside, progress)?;
+    compare(sqlite, dump, beside)
 }
 
 fn copy_into_live(

@@ -47,7 +47,7 @@ fn ten(dice: &mut Dice, projects: &[&Project], backup: &str) -> Vec<(&'static st
         let verb = verbs.swap_remove(usize::try_from(next).expect("an index"));
         let arguments = match verb {
             "backup" => vec!["db", verb],
-            "migrate-safe" => vec!["db", verb, "--yes"],
+            "migrate-safe" => vec!["db", verb, "--yes", "--accept-loss", "t"],
             _ => vec!["db", verb, backup, "--yes"],
         };
         let mut command = dice.one_of(projects).command(arguments);

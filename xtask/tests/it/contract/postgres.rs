@@ -196,6 +196,10 @@ impl<const LIMITED: bool, const MAJOR: u32> Subject for Postgres<LIMITED, MAJOR>
             database = database.as_role(&role, PASSWORD);
         }
         let mut project = Project::new().database_url(&database.url());
+        if LIMITED {
+            // It may not create a scratch database.
+            project = project.unrehearsed();
+        }
         if MAJOR != 0 {
             project = project.env("PG_BIN", cluster.bin());
         }

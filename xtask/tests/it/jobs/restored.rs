@@ -53,7 +53,14 @@ fn the_way_back_of_a_migration() {
     for case in each_filled("migrated_with_jobs") {
         let migration = "DROP TABLE small; DELETE FROM t; SELECT lo_unlink(4711);";
         case.project.write("migrations/1_mistake.sql", migration);
-        let arguments = ["db", "migrate-safe", "--yes", "--jobs", "2"];
+        let arguments = [
+            "db",
+            "migrate-safe",
+            "--yes",
+            "--jobs",
+            "2",
+            "--no-rehearse",
+        ];
         let done = case.project.json(arguments);
         assert_eq!(text(&done, "/backup/dump/format"), "directory");
         assert_eq!(case.query("SELECT count(*) FROM t;"), ["0"]);

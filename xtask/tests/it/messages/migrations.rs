@@ -112,7 +112,7 @@ fn a_target_that_is_none() {
 #[test]
 fn one_of_several_that_fails() {
     let _steady = steady();
-    let project = begun();
+    let project = begun().unrehearsed();
     project.write(
         "migrations/3_third.sql",
         "CREATE TABLE third (id INTEGER);\nINSERT INTO nowhere VALUES (1);",
@@ -138,7 +138,7 @@ fn one_of_several_that_fails() {
 #[test]
 fn one_without_a_transaction_that_fails() {
     let _steady = steady();
-    let project = begun();
+    let project = begun().unrehearsed();
     project.write(
         "migrations/2_second.sql",
         "-- no-transaction\nCREATE TABLE half (id INTEGER);\nSELECT broken();",

@@ -292,8 +292,9 @@ fn a_failing_migration() {
         return;
     };
     let database = cluster.create_database("words_failing");
-    let project =
-        project(&database).migration("3_third.sql", "ALTER TABLE nowhere ADD COLUMN x int;");
+    let project = project(&database)
+        .migration("3_third.sql", "ALTER TABLE nowhere ADD COLUMN x int;")
+        .unrehearsed();
     insta::assert_snapshot!(said(&project, ["db", "migrate-safe", "--yes"]), @r#"
     exit code 5
     --- stderr

@@ -1,0 +1,165 @@
+//! `db drill`: restore a backup into a scratch database, compare, and say how
+//! long that takes. A checksum is not a proof; this is.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::rehearse::elapsed_ms;
+use super::{Scene, choose};
+use crate::cli::Drill;
+use crate::engine::Engine;
+use crate::interrupt::Interrupted;
+use crate::ui;
+use crate::values::database::DatabaseFacts;
+use crate::values::failure::{Failure, Outcome};
+use crate::values::id::BackupId;
+use crate::values::journal::Deed;
+use crate::vault::Backup;
+
+#[derive(Serialize)]
+struct Document {
+    drilled: Vec<Drilled>,
+}
+
+#[derive(Serialize)]
+struct Drilled {
+    id: BackupId,
+    restored: bool,
+    problem: Option<String>,
+    /// Until it was restored and compared.
+    restore_ms: Option<u64>,
+    tables: usize,
+    rows: u64,
+}
+
+pub fn run(scene: &Scene, arguments: &Drill) -> Result<()> {
+    let mut engine = scene.engine()?;
+    let now = engine.facts()?;
+    let listing = scene.vault.list()?;
+    let is_ours = choose::ours(&listing, &now);
+    scene.prepare_vault()?;
+    if arguments.all {
+        let ours = listing.backups.iter().filter(|backup| is_ours(backup));
+        return drill_all(scene, &mut *engine, &now, ours);
+    }
+    let wanted = arguments.backup.as_deref().unwrap_or("latest");
+    let backup = choose::by_name(scene, &listing, wanted, &is_ours)?;
+    match drill(scene, &mut *engine, &now, backup) {
+        Ok(drilled) => report(scene, vec![drilled]),
+        Err(error) => Err(choose::with_alternative(
+            scene,
+            &listing,
+            &is_ours,
+            Some(backup),
+            error,
+        )?),
+    }
+}
+
+/// What a backup is found to be is a result; what keeps us from finding out stops the drill.
+fn drill_all<'a>(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    now: &DatabaseFacts,
+    backups: impl Iterator<Item = &'a Backup>,
+) -> Result<()> {
+    let mut drilled = Vec::new();
+    for backup in backups {
+        drilled.push(match drill(scene, engine, now, backup) {
+            Ok(drilled) => drilled,
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) if is_about_the_backup(&error) => Drilled {
+                problem: Some(format!("{error:#}")),
+                restored: false,
+                restore_ms: None,
+                ..of(backup)
+            },
+            Err(error) => return Err(error),
+        });
+    }
+    let all = drilled.len() as u64;
+    let bad = drilled.iter().filter(|drilled| !drilled.restored).count();
+    report(scene, drilled)?;
+    if bad == 0 {
+        return Ok(());
+    }
+    let backups = ui::count(all, "backup");
+    Err(Failure::untrusted(format!(
+        "{bad} of {backups} do not come back as they were taken"
+    ))
+    .hint("take a new one: cargo xtask db backup")
+    .into())
+}
+
+fn is_about_the_backup(error: &anyhow::Error) -> bool {
+    let failure = error.downcast_ref::<Failure>();
+    failure.is_some_and(|failure| failure.outcome == Outcome::Untrusted)
+}
+
+fn of(backup: &Backup) -> Drilled {
+    Drilled {
+        id: backup.id().clone(),
+        restored: true,
+        problem: None,
+        restore_ms: None,
+        tables: backup.manifest.tables.len(),
+        rows: backup.manifest.rows(),
+    }
+}
+
+fn drill(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    now: &DatabaseFacts,
+    backup: &Backup,
+) -> Result<Drilled> {
+    scene.recorded(
+        Deed::Drill,
+        now,
+        || restore_and_compare(scene, engine, backup),
+        |_| Some(backup.id().clone()),
+    )
+}
+
+/// Verify, restore beside, compare, drop.
+fn restore_and_compare(scene: &Scene, engine: &mut dyn Engine, backup: &Backup) -> Result<Drilled> {
+    let progress = scene.ui.progress();
+    let proof = scene.vault.verify(backup, &progress, scene.interrupt)?;
+    let staging = scene.vault.staging("drill")?;
+    let began = Instant::now();
+    let elsewhere = scene.settings.scratch_url.as_ref();
+    let scratch = engine.scratch(&proof, elsewhere, staging.path(), &progress)?;
+    let restore_ms = elapsed_ms(began);
+    for warning in scratch.warnings() {
+        scene.ui.say(format!("note: {warning}"));
+    }
+    scratch.remove()?;
+    Ok(Drilled {
+        restore_ms: Some(restore_ms),
+        ..of(backup)
+    })
+}
+
+fn report(scene: &Scene, drilled: Vec<Drilled>) -> Result<()> {
+    for found in &drilled {
+        let Drilled { id, .. } = found;
+        scene.ui.show(match (&found.problem, found.restore_ms) {
+            (None, Some(ms)) => format!(
+                "restored      {id} in {}: {}, {}, as the manifest says\n",
+                ui::duration(ms),
+                ui::count(found.tables as u64, "table"),
+                ui::count(found.rows, "row"),
+            ),
+            (problem, _) => {
+                let problem = problem.as_deref().unwrap_or("unknown");
+                format!("NOT RESTORED  {id}: {problem}\n")
+            }
+        })?;
+    }
+    if drilled.is_empty() {
+        scene.ui.say("the vault holds no backups of this database");
+    }
+    scene.ui.emit(&Document { drilled })
+}

@@ -1,0 +1,101 @@
+//! What a story leaves in the journal, and the mark of what was cut short.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use chrono::Utc;
+
+use super::Scene;
+use super::rehearse::elapsed_ms;
+use crate::interrupt::Interrupted;
+use crate::ui;
+use crate::values::cause;
+use crate::values::database::DatabaseFacts;
+use crate::values::digest::Sha256;
+use crate::values::failure::{Failure, Outcome};
+use crate::values::id::BackupId;
+use crate::values::journal::{Deed, Ending, Entry};
+
+impl Scene<'_> {
+    pub(super) fn entry(&self, deed: Deed, ending: Ending, database: &DatabaseFacts) -> Entry {
+        Entry {
+            number: 0,
+            at: Utc::now(),
+            deed,
+            ending,
+            database: database.to_string(),
+            backup: None,
+            versions: Vec::new(),
+            duration_ms: None,
+            note: None,
+            ran_on: self.who.clone(),
+            previous: Sha256::of(&[]),
+            other: Default::default(),
+        }
+    }
+
+    /// What was done is done, whether or not it can be written down; that it
+    /// could not is said.
+    pub(super) fn record(&self, entry: Entry) {
+        if let Err(error) = self.vault.record(entry) {
+            self.ui.insist(format!("warning: {error:#}"));
+        }
+    }
+
+    /// Does it, and writes down how it ended; `id` is the backup that it was about.
+    pub(super) fn recorded<T>(
+        &self,
+        deed: Deed,
+        database: &DatabaseFacts,
+        work: impl FnOnce() -> Result<T>,
+        id: impl FnOnce(Option<&T>) -> Option<BackupId>,
+    ) -> Result<T> {
+        let began = Instant::now();
+        let done = work();
+        let ending = done.as_ref().err().map_or(Ending::Done, ending_of);
+        let mut entry = self.entry(deed, ending, database);
+        entry.backup = id(done.as_ref().ok());
+        entry.duration_ms = Some(elapsed_ms(began));
+        entry.note = done
+            .as_ref()
+            .err()
+            .map(|error| cause::lines(error).join(": "));
+        self.record(entry);
+        done
+    }
+
+    /// Says what an earlier run began on a live database and did not end.
+    pub(super) fn say_unfinished(&self) {
+        let Some(entry) = self.vault.unfinished() else {
+            return;
+        };
+        let age = ui::old(entry.at, Utc::now());
+        let versions: Vec<String> = entry.versions.iter().map(i64::to_string).collect();
+        let what = match versions.as_slice() {
+            [] => entry.deed.to_string(),
+            some => format!("{} of {}", entry.deed, some.join(", ")),
+        };
+        self.ui.insist(format!(
+            "warning: a {what} on the {} was begun and did not end, {age}; \
+             `cargo xtask db status` shows what is applied",
+            entry.database
+        ));
+        if let Some(id) = &entry.backup {
+            self.ui
+                .insist(format!("the way back is `cargo xtask db restore {id}`"));
+        }
+    }
+}
+
+pub fn ending_of(error: &anyhow::Error) -> Ending {
+    if error.chain().any(|cause| cause.is::<Interrupted>()) {
+        return Ending::Interrupted;
+    }
+    match error
+        .downcast_ref::<Failure>()
+        .map(|failure| failure.outcome)
+    {
+        Some(Outcome::Refused | Outcome::Usage) => Ending::Refused,
+        _ => Ending::Failed,
+    }
+}

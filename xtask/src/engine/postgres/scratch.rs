@@ -1,0 +1,220 @@
+//! A scratch database: built beside the live one, or on another server, from a
+//! backup; compared with it; used; dropped.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use sqlx::{Connection, PgConnection};
+
+use super::folder::Input;
+use super::target::{self, Target};
+use super::toc::Toc;
+use super::{Postgres, connect, left_beside, migrate, programs, rebuild, survey};
+use crate::engine::Scratch;
+use crate::tool;
+use crate::values::database::DatabaseProperties;
+use crate::values::database_url::PostgresUrl;
+use crate::values::failure::Failure;
+use crate::values::plan::Migration;
+use crate::values::progress::Progress;
+use crate::values::survey::{Rehearsed, Survey};
+use crate::values::verified_dump::VerifiedDump;
+
+/// Dropped with its value, also when the story ends early.
+pub struct PostgresScratch {
+    postgres: Postgres,
+    target: Target,
+    name: String,
+    /// In the scratch database: it keeps other runs from taking it for abandoned.
+    guard: Option<PgConnection>,
+    warnings: Vec<String>,
+    is_removed: bool,
+}
+
+/// A database on the live one's server, or on that of `elsewhere`, which holds
+/// what the dump holds. Nothing is left of one that cannot be built.
+pub fn build(
+    live: &Postgres,
+    elsewhere: Option<&PostgresUrl>,
+    dump: &VerifiedDump,
+    staging: &Path,
+    progress: &dyn Progress,
+) -> Result<PostgresScratch> {
+    let url = elsewhere.unwrap_or(&live.url).clone();
+    let interrupt = live.interrupt().clone();
+    let postgres = Postgres::new(url, live.bookkeeping.clone(), live.jobs, interrupt)?;
+    let mut target = postgres.runtime.block_on(target::target(&postgres.url))?;
+    let mut warnings = warnings(&target, dump);
+    if elsewhere.is_some() {
+        target.database = dump.manifest().database.name.clone();
+    }
+    postgres
+        .runtime
+        .block_on(require_right(&mut target, elsewhere.is_some()))?;
+    refuse_what_needs_others(&postgres, &target, dump)?;
+    let properties = postgres
+        .runtime
+        .block_on(properties_for(&mut target, dump))?;
+    postgres
+        .runtime
+        .block_on(left_beside::require_space(&mut target, dump))?;
+    let left = left_beside::drop_abandoned(&postgres, &mut target);
+    let left = postgres.runtime.block_on(left)?;
+    warnings.extend(
+        left.iter()
+            .map(|name| format!("removed `{name}`, which a run that was cut short had left")),
+    );
+    let name = left_beside::scratch_name(&mut target, elsewhere.is_some());
+    let name = postgres.runtime.block_on(name)?;
+    let input = Input::of(&postgres, dump, staging, progress)?;
+    let mut scratch = PostgresScratch {
+        postgres,
+        target,
+        name,
+        guard: None,
+        warnings,
+        is_removed: false,
+    };
+    // When this fails, dropping the value drops what there is of the database.
+    let (guard, warnings) = rebuild::build(
+        &scratch.postgres,
+        &mut scratch.target,
+        &input,
+        &scratch.name,
+        &properties,
+        staging,
+        progress,
+    )?;
+    scratch.guard = Some(guard);
+    scratch.warnings.extend(warnings);
+    Ok(scratch)
+}
+
+fn warnings(target: &Target, dump: &VerifiedDump) -> Vec<String> {
+    let then = &dump.manifest().database.server_version;
+    let now = &target.maintenance.server_version;
+    if tool::major_of(then) == Some(target.maintenance.server_major) {
+        return Vec::new();
+    }
+    vec![format!(
+        "the scratch database is on PostgreSQL {now}, the live one on {then}"
+    )]
+}
+
+async fn require_right(target: &mut Target, is_elsewhere: bool) -> Result<()> {
+    let may_create: bool = sqlx::query_scalar(
+        "SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user",
+    )
+    .fetch_one(&mut target.maintenance.session)
+    .await
+    .context("cannot ask what the role may do")?;
+    if may_create {
+        return Ok(());
+    }
+    let user = &target.maintenance.user;
+    let what = if is_elsewhere {
+        format!("the role `{user}` of `SCRATCH_DATABASE_URL` may not create databases")
+    } else {
+        format!("the role `{user}` may not create databases, so there is nothing to rehearse on")
+    };
+    Err(Failure::refused(what).hint(NO_RIGHT).into())
+}
+
+const NO_RIGHT: &str = "\
+ALTER ROLE … CREATEDB; or set `SCRATCH_DATABASE_URL` to a server where it may, such as a service \
+container; or go without this proof: cargo xtask db migrate-safe --no-rehearse";
+
+/// A role that cannot make all that the dump holds cannot restore it beside.
+fn refuse_what_needs_others(
+    postgres: &Postgres,
+    target: &Target,
+    dump: &VerifiedDump,
+) -> Result<()> {
+    if target.is_superuser {
+        return Ok(());
+    }
+    let pg_restore = programs::find_pg_restore(dump, target.maintenance.server_major)?;
+    match Toc::read(postgres, &pg_restore, dump)?.needs_others() {
+        None => Ok(()),
+        Some(what) => Err(Failure::refused(format!(
+            "this role cannot make all that the backup holds in a scratch database: {what}"
+        ))
+        .hint(
+            "set `SCRATCH_DATABASE_URL` to a server where the role is a superuser, such as a \
+             service container; or go without this proof: cargo xtask db migrate-safe --no-rehearse",
+        )
+        .into()),
+    }
+}
+
+/// As the live database, as far as a throw-away one needs it.
+async fn properties_for(target: &mut Target, dump: &VerifiedDump) -> Result<DatabaseProperties> {
+    let mut properties = rebuild::properties_of(dump)?;
+    let is_ours: Option<bool> = sqlx::query_scalar(
+        "SELECT pg_has_role(current_user, oid, 'USAGE') FROM pg_roles WHERE rolname = $1",
+    )
+    .bind(&properties.owner)
+    .fetch_optional(&mut target.maintenance.session)
+    .await
+    .context("cannot ask for the owner's role")?;
+    if is_ours != Some(true) {
+        properties.owner.clone_from(&target.maintenance.user);
+    }
+    properties.connection_limit = -1;
+    properties.is_template = false;
+    Ok(properties)
+}
+
+impl PostgresScratch {
+    fn drop_database(&mut self) -> Result<()> {
+        let (postgres, maintenance) = (&self.postgres, &mut self.target.maintenance);
+        let guard = self.guard.take();
+        self.is_removed = true;
+        postgres.runtime.block_on_to_the_end(async {
+            if let Some(guard) = guard {
+                // The server may have ended it; the database goes either way.
+                let _ = guard.close().await;
+            }
+            left_beside::drop_database(postgres, maintenance, &self.name).await
+        })
+    }
+}
+
+impl Drop for PostgresScratch {
+    fn drop(&mut self) {
+        if !self.is_removed {
+            // Marked as it is, the next run finds it and drops it.
+            let _ = self.drop_database();
+        }
+    }
+}
+
+impl Scratch for PostgresScratch {
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn survey(&mut self) -> Result<Survey> {
+        let postgres = &self.postgres;
+        postgres.runtime.block_on(async {
+            let mut connected = connect::connect_to(&postgres.url, Some(&self.name)).await?;
+            let history = postgres.bookkeeping.table.as_str();
+            let survey = survey::survey(&mut connected.session, history).await?;
+            connected.session.close().await?;
+            Ok(survey)
+        })
+    }
+
+    fn migrate(&mut self, migration: &Migration, commits_itself: bool) -> Result<Rehearsed> {
+        migrate::rehearse(&self.postgres, &self.name, migration, commits_itself)
+    }
+
+    fn remove(mut self: Box<Self>) -> Result<()> {
+        self.drop_database().with_context(|| {
+            format!(
+                "the scratch database `{}` could not be dropped; the next run drops it",
+                self.name
+            )
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! A scratch database before and after migrations: rows, values, locks, files.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::connect::quoted;
+use super::inspect;
+use crate::values::schema::{RelationKind, display_name};
+use crate::values::survey::Survey;
+
+/// Of one table; a row of the answer has at most 1,600 columns.
+const COLUMNS_A_QUESTION: usize = 500;
+
+pub async fn survey(session: &mut PgConnection, bookkeeping: &str) -> Result<Survey> {
+    let contents = inspect::contents(session, bookkeeping).await?;
+    let mut values = BTreeMap::new();
+    let counted = |kind| matches!(kind, RelationKind::Table | RelationKind::Partition);
+    for relation in contents.relations.iter().filter(|r| counted(r.kind)) {
+        let mut of_table = BTreeMap::new();
+        for some in relation.columns.chunks(COLUMNS_A_QUESTION) {
+            let counts: Vec<String> = some
+                .iter()
+                .map(|column| format!("count({})", quoted(&column.name)))
+                .collect();
+            let question = format!(
+                "SELECT ARRAY[{}] FROM ONLY {}.{}",
+                counts.join(", "),
+                quoted(&relation.schema),
+                quoted(&relation.name)
+            );
+            let counts: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(question))
+                .persistent(false)
+                .fetch_one(&mut *session)
+                .await
+                .with_context(|| format!("cannot count the values of `{relation}`"))?;
+            let names = some.iter().map(|column| column.name.clone());
+            of_table.extend(names.zip(counts.into_iter().map(i64::unsigned_abs)));
+        }
+        values.insert((relation.schema.clone(), relation.name.clone()), of_table);
+    }
+    let rows: Vec<(String, String, i64, String, i16)> = sqlx::query_as(
+        "SELECT n.nspname::text, c.relname::text, c.oid::bigint, a.attname::text, a.attnum \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid \
+         WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped \
+           AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'",
+    )
+    .fetch_all(session)
+    .await
+    .context("cannot list the columns")?;
+    let mut survey = Survey {
+        contents,
+        values,
+        ..Survey::default()
+    };
+    for (schema, name, oid, column, number) in rows {
+        let key = (schema, name);
+        survey.marks.insert(key.clone(), oid);
+        let columns = survey.column_marks.entry(key).or_default();
+        columns.insert(column, i64::from(number));
+    }
+    Ok(survey)
+}
+
+/// Tables and where their rows are on disk: a table that is written anew gets new files.
+pub struct Files(BTreeMap<i64, (String, Option<i64>)>);
+
+pub async fn files(session: &mut PgConnection) -> Result<Files> {
+    let rows: Vec<(i64, String, String, Option<i64>)> = sqlx::query_as(
+        "SELECT c.oid::bigint, n.nspname::text, c.relname::text, \
+           pg_catalog.pg_relation_filenode(c.oid)::bigint \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' \
+           AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'",
+    )
+    .fetch_all(session)
+    .await
+    .context("cannot list the tables' files")?;
+    let table = |(oid, schema, name, file): (_, String, String, _)| {
+        (oid, (display_name(&schema, &name), file))
+    };
+    Ok(Files(rows.into_iter().map(table).collect()))
+}
+
+impl Files {
+    /// Tables that were there before and have other files now.
+    pub fn rewritten(&self, now: &Files) -> Vec<String> {
+        let is_new =
+            |oid: &i64, file: &Option<i64>| now.0.get(oid).is_some_and(|(_, found)| found != file);
+        let tables = self.0.iter().filter(|(oid, (_, file))| is_new(oid, file));
+        tables.map(|(_, (name, _))| name.clone()).collect()
+    }
+}
+
+/// What this transaction holds of tables that were there before, when others
+/// could not write to them or not even read them; the strongest of each.
+pub async fn locks(session: &mut PgConnection, before: &Files) -> Result<Vec<String>> {
+    let rows: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT l.relation::bigint, l.mode FROM pg_catalog.pg_locks l \
+         WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted",
+    )
+    .fetch_all(session)
+    .await
+    .context("cannot ask for the locks")?;
+    let mut strongest: BTreeMap<&str, usize> = BTreeMap::new();
+    for (oid, mode) in rows {
+        let strength = LOCKS.iter().position(|(name, _)| *name == mode);
+        if let (Some((table, _)), Some(strength)) = (before.0.get(&oid), strength) {
+            let held = strongest.entry(table).or_default();
+            *held = strength.max(*held);
+        }
+    }
+    let line = |(table, strength): (&str, usize)| {
+        let (mode, meaning) = LOCKS[strength];
+        format!("{table}: {mode}, {meaning}")
+    };
+    Ok(strongest.into_iter().map(line).collect())
+}
+
+/// The modes that stop writers, weakest first.
+const LOCKS: [(&str, &str); 4] = [
+    ("ShareLock", "others cannot write"),
+    ("ShareRowExclusiveLock", "others cannot write"),
+    ("ExclusiveLock", "others cannot write"),
+    ("AccessExclusiveLock", "others can neither read nor write"),
+];

@@ -1,0 +1,117 @@
+//! A scratch database: the backup unpacked into a file of the vault's staging
+//! folder, compared, migrated there, removed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rusqlite::Connection;
+
+use super::inspect::{self, quoted};
+use super::{Sqlite, migrate, restore};
+use crate::engine::Scratch;
+use crate::engine::runtime::Runtime;
+use crate::values::plan::Migration;
+use crate::values::progress::Progress;
+use crate::values::survey::{Rehearsed, Survey};
+use crate::values::verified_dump::VerifiedDump;
+
+/// Of one table; SQLite takes up to 2,000 columns in an answer.
+const COLUMNS_A_QUESTION: usize = 500;
+
+pub struct SqliteScratch {
+    sqlite: Sqlite,
+}
+
+pub fn build(
+    live: &Sqlite,
+    dump: &VerifiedDump,
+    staging: &Path,
+    progress: &dyn Progress,
+) -> Result<SqliteScratch> {
+    let path = staging.join("scratch.db");
+    restore::unpack_and_compare(live, dump, &path, progress)?;
+    Ok(SqliteScratch {
+        sqlite: Sqlite {
+            path,
+            create: false,
+            read_only: false,
+            bookkeeping: live.bookkeeping.clone(),
+            runtime: Runtime::new(live.interrupt().clone())?,
+            held: None,
+        },
+    })
+}
+
+impl Scratch for SqliteScratch {
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+
+    fn survey(&mut self) -> Result<Survey> {
+        let table = &self.sqlite.bookkeeping.table;
+        self.sqlite.read(|connection| survey(connection, table))
+    }
+
+    fn migrate(&mut self, migration: &Migration, _commits_itself: bool) -> Result<Rehearsed> {
+        let mut ran = None;
+        let one = std::slice::from_ref(migration);
+        migrate::migrate(&self.sqlite, one, &mut |migration| ran = Some(migration))?;
+        let ran = ran.context("the migration did not report that it ran")?;
+        Ok(Rehearsed {
+            version: ran.version,
+            description: ran.description,
+            duration_ms: ran.duration_ms,
+            locks: Vec::new(),
+            rewritten: Vec::new(),
+        })
+    }
+
+    fn remove(self: Box<Self>) -> Result<()> {
+        let path = &self.sqlite.path;
+        std::fs::remove_file(path)
+            .with_context(|| format!("cannot remove the scratch database `{}`", path.display()))
+    }
+}
+
+fn survey(connection: &Connection, bookkeeping: &str) -> Result<Survey> {
+    let contents = inspect::contents(connection, bookkeeping)?;
+    let mut values = BTreeMap::new();
+    for relation in contents.relations.iter().filter(|r| r.kind.is_table()) {
+        let mut of_table = BTreeMap::new();
+        for some in relation.columns.chunks(COLUMNS_A_QUESTION) {
+            let counts: Vec<String> = some
+                .iter()
+                .map(|column| format!("count({})", quoted(&column.name)))
+                .collect();
+            let table = quoted(&relation.name);
+            let question = format!("SELECT {} FROM main.{table}", counts.join(", "));
+            let counted = connection.query_row(&question, [], |row| {
+                (0..some.len())
+                    .map(|i| row.get(i))
+                    .collect::<Result<Vec<i64>, _>>()
+            });
+            let counts =
+                counted.with_context(|| format!("cannot count the values of `{relation}`"))?;
+            let names = some.iter().map(|column| column.name.clone());
+            of_table.extend(names.zip(counts.into_iter().map(i64::unsigned_abs)));
+        }
+        values.insert((relation.schema.clone(), relation.name.clone()), of_table);
+    }
+    Ok(Survey {
+        contents,
+        values,
+        marks: marks(connection).context("cannot read the schema")?,
+        column_marks: BTreeMap::new(),
+    })
+}
+
+/// A table that is renamed stays where it is in the file.
+fn marks(connection: &Connection) -> rusqlite::Result<BTreeMap<(String, String), i64>> {
+    let mut statement =
+        connection.prepare("SELECT name, rootpage FROM sqlite_schema WHERE type = 'table'")?;
+    let rows = statement.query_map([], |row| {
+        Ok((("main".to_owned(), row.get(0)?), row.get(1)?))
+    })?;
+    rows.collect()
+}

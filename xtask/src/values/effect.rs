@@ -1,0 +1,185 @@
+//! What migrations do to a database: one survey against another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Serialize;
+
+use super::database::EngineKind;
+use super::loss::LossName;
+use super::schema::{Relation, RelationKind, display_name};
+use super::survey::Survey;
+use super::words::on_one_line;
+use comparison::Comparison;
+
+mod comparison;
+mod narrowing;
+
+/// What became of one table; only tables of which something changed are named.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TableEffect {
+    pub schema: String,
+    pub name: String,
+    pub kind: RelationKind,
+    /// When it has another name now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renamed_to: Option<String>,
+    /// `None`: it was not there, or has no rows of its own.
+    pub rows_before: Option<u64>,
+    pub rows_after: Option<u64>,
+    /// One line each.
+    pub changes: Vec<String>,
+}
+
+impl TableEffect {
+    pub fn title(&self) -> String {
+        let name = display_name(&self.schema, &self.name);
+        match &self.renamed_to {
+            Some(now) => format!("{name} → {}", on_one_line(now)),
+            None => name,
+        }
+    }
+}
+
+/// Data that is gone after the migrations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    pub schema: String,
+    pub table: String,
+    /// `None`: rows, or the whole table.
+    pub column: Option<String>,
+    /// `2 of 5 rows are gone`.
+    pub what: String,
+}
+
+impl Loss {
+    /// As it is declared: `books`, `shop.books`, `users.phone`.
+    pub fn name(&self) -> LossName {
+        let path = [
+            Some(self.schema.as_str()),
+            Some(&self.table),
+            self.column.as_deref(),
+        ];
+        let is_default = matches!(self.schema.as_str(), "main" | "public");
+        let parts: Vec<&str> = path
+            .into_iter()
+            .flatten()
+            .skip(usize::from(is_default))
+            .collect();
+        LossName::of(&parts)
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name(), self.what)
+    }
+}
+
+/// All that changed.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Effect {
+    pub tables: Vec<TableEffect>,
+    pub losses: Vec<Loss>,
+    /// Left by a `CREATE INDEX CONCURRENTLY` that failed, now or before.
+    pub invalid_indexes: Vec<String>,
+}
+
+impl Effect {
+    /// Of migrations that ran between the two surveys.
+    pub fn between(before: &Survey, after: &Survey, engine: EngineKind) -> Effect {
+        let mut effect = Effect {
+            invalid_indexes: invalid_indexes(&after.contents.relations),
+            ..Effect::default()
+        };
+        let pairing = Pairing::of(before, after);
+        for (then, now) in &pairing.pairs {
+            let comparison = Comparison {
+                before,
+                after,
+                engine,
+                then,
+            };
+            match now {
+                Some(now) => comparison.changed(now, &mut effect),
+                None => comparison.dropped(&mut effect),
+            }
+        }
+        for now in pairing.added {
+            effect.tables.push(TableEffect {
+                schema: now.schema.clone(),
+                name: now.name.clone(),
+                kind: now.kind,
+                renamed_to: None,
+                rows_before: None,
+                rows_after: after.rows_of(now),
+                changes: vec![format!("new {}", now.kind)],
+            });
+        }
+        effect
+    }
+}
+
+fn invalid_indexes(relations: &[Relation]) -> Vec<String> {
+    let invalid = relations.iter().flat_map(|relation| {
+        let parts = relation.indexes.iter().filter(|index| !index.valid);
+        parts.map(|index| display_name(&relation.schema, &index.name))
+    });
+    invalid.collect()
+}
+
+impl Survey {
+    pub fn rows_of(&self, relation: &Relation) -> Option<u64> {
+        let mut tables = self.contents.tables.iter();
+        let found = tables.find(|table| table.key() == relation.key());
+        found.map(|table| table.rows)
+    }
+
+    pub fn values_of(&self, relation: &Relation) -> Option<&BTreeMap<String, u64>> {
+        self.values.get(&relation.full_name())
+    }
+}
+
+/// Which table of before is which one of after: by name, then by what the
+/// engine knows them by.
+struct Pairing<'a> {
+    pairs: Vec<(&'a Relation, Option<&'a Relation>)>,
+    added: Vec<&'a Relation>,
+}
+
+impl<'a> Pairing<'a> {
+    fn of(before: &'a Survey, after: &'a Survey) -> Pairing<'a> {
+        let then = &before.contents.relations;
+        let now = &after.contents.relations;
+        let known: BTreeSet<_> = then.iter().map(Relation::key).collect();
+        let mut added: Vec<&Relation> = now.iter().filter(|r| !known.contains(&r.key())).collect();
+        let by_name: BTreeMap<_, _> = now.iter().map(|r| (r.key(), r)).collect();
+        let mut pairs = Vec::new();
+        for relation in then {
+            let mut found = by_name.get(&relation.key()).copied();
+            if found.is_none() {
+                let renamed = added
+                    .iter()
+                    .position(|new| before.is_renamed(relation, new, after));
+                found = renamed.map(|at| added.remove(at));
+            }
+            pairs.push((relation, found));
+        }
+        Pairing { pairs, added }
+    }
+}
+
+impl Survey {
+    /// The engine's own mark of a table outlives its name. A new table may get
+    /// that of one that was dropped (SQLite): then it holds something else.
+    fn is_renamed(&self, then: &Relation, now: &Relation, after: &Survey) -> bool {
+        let mark =
+            |survey: &Survey, relation: &Relation| survey.marks.get(&relation.full_name()).copied();
+        let is_same = mark(self, then).is_some() && mark(self, then) == mark(after, now);
+        let has_all = then.columns.iter().any(|old| {
+            let mut columns = now.columns.iter();
+            columns.any(|new| new.name == old.name && new.data_type == old.data_type)
+        });
+        is_same && then.kind == now.kind && (has_all || then.columns.is_empty())
+    }
+}

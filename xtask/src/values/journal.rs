@@ -1,0 +1,227 @@
+//! What was done with a vault, one line for each thing, each with the digest
+//! of the line before.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::digest::Sha256;
+use super::id::BackupId;
+use super::manifest::RanOn;
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deed {
+    Backup,
+    Verify,
+    Drill,
+    Rehearse,
+    Migrate,
+    Restore,
+    Undo,
+    Remove,
+    /// Of a later version.
+    #[serde(other)]
+    Other,
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Deed::Backup => "backup",
+            Deed::Verify => "verify",
+            Deed::Drill => "drill",
+            Deed::Rehearse => "rehearse",
+            Deed::Migrate => "migrate",
+            Deed::Restore => "restore",
+            Deed::Undo => "undo",
+            Deed::Remove => "remove",
+            Deed::Other => "other",
+        })
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Not yet: written before the first change.
+    Begun,
+    Done,
+    /// Stopped on purpose before anything changed.
+    Refused,
+    Failed,
+    Interrupted,
+    /// Of a later version.
+    #[serde(other)]
+    Other,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Ending::Begun => "begun",
+            Ending::Done => "done",
+            Ending::Refused => "refused",
+            Ending::Failed => "failed",
+            Ending::Interrupted => "interrupted",
+            Ending::Other => "other",
+        })
+    }
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Counted from 1; given when it is written.
+    pub number: u64,
+    pub at: DateTime<Utc>,
+    pub deed: Deed,
+    pub ending: Ending,
+    /// Engine, name and place; never a password.
+    pub database: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// What went wrong, or what is worth knowing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    pub ran_on: RanOn,
+    /// SHA-256 of the line before, without its line break; of nothing for the first.
+    pub previous: Sha256,
+    /// Fields of a later version.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// A line as it was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// Of the file, counted from 1.
+    pub at: usize,
+    /// Nothing when it is no entry.
+    pub entry: Option<Entry>,
+    /// What is wrong with it or just before it.
+    pub problem: Option<Problem>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// No harm: what it would have said is not known, and all else is.
+    #[error("it was torn while it was written, by a power cut or a full disk")]
+    Torn,
+    #[error("it is no entry: it was damaged or changed")]
+    NotAnEntry,
+    #[error("the line before it was changed")]
+    ChangedBefore,
+    #[error("{0} missing before it")]
+    MissingBefore(Missing),
+    #[error("it is not where it was written: lines were moved or added")]
+    Moved,
+}
+
+/// How many lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missing(u64);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("a line is"),
+            lines => write!(f, "{lines} lines are"),
+        }
+    }
+}
+
+/// Reads a journal; what is wrong in it is said where it is found.
+pub fn read(bytes: &[u8]) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut before: Option<&[u8]> = None;
+    let mut number = 0;
+    let mut texts: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    // What follows the last line break: nothing, or a line that a power cut tore.
+    let torn = texts.pop().filter(|text| !text.is_empty());
+    for (i, text) in texts.iter().enumerate() {
+        let entry: Option<Entry> = serde_json::from_slice(text).ok();
+        let expected = Sha256::of(before.unwrap_or_default());
+        let problem = match &entry {
+            None => Some(Problem::NotAnEntry),
+            Some(entry) if entry.previous == expected && entry.number == number + 1 => None,
+            Some(entry) if entry.number == number + 1 => Some(Problem::ChangedBefore),
+            Some(entry) if entry.number > number => {
+                Some(Problem::MissingBefore(Missing(entry.number - number - 1)))
+            }
+            Some(_) => Some(Problem::Moved),
+        };
+        number = entry.as_ref().map_or(number + 1, |entry| entry.number);
+        before = Some(text);
+        lines.push(Line {
+            at: i + 1,
+            entry,
+            problem,
+        });
+    }
+    explain_torn(&mut lines, &texts);
+    if torn.is_some() {
+        lines.push(Line {
+            at: lines.len() + 1,
+            entry: None,
+            problem: Some(Problem::Torn),
+        });
+    }
+    lines
+}
+
+/// A line that is no entry and whose digest the next one has was like that when
+/// the next one was written.
+fn explain_torn(lines: &mut [Line], texts: &[&[u8]]) {
+    for i in 0..lines.len().saturating_sub(1) {
+        let next = lines[i + 1].entry.as_ref();
+        let is_known = next.is_some_and(|next| next.previous == Sha256::of(texts[i]));
+        if lines[i].entry.is_none() && is_known {
+            lines[i].problem = Some(Problem::Torn);
+        }
+    }
+}
+
+/// What has been shown of a backup, beyond its checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Ladder {
+    /// Its bytes were matched with its manifest.
+    pub verified_at: Option<DateTime<Utc>>,
+    /// It was restored into a scratch database and compared.
+    pub drilled_at: Option<DateTime<Utc>>,
+    /// That, and the migrations that were pending ran there.
+    pub rehearsed_at: Option<DateTime<Utc>>,
+}
+
+impl Ladder {
+    /// When it was last restored and compared, for whatever reason.
+    pub fn restored_at(&self) -> Option<DateTime<Utc>> {
+        self.drilled_at.max(self.rehearsed_at)
+    }
+}
+
+/// By id; the newest of each rung.
+pub fn ladders(lines: &[Line]) -> BTreeMap<BackupId, Ladder> {
+    let mut ladders = BTreeMap::<BackupId, Ladder>::new();
+    let entries = lines.iter().filter_map(|line| line.entry.as_ref());
+    for entry in entries.filter(|entry| entry.ending == Ending::Done) {
+        let Some(id) = &entry.backup else { continue };
+        let rung = |ladder: &mut Ladder| match entry.deed {
+            Deed::Verify => ladder.verified_at = Some(entry.at),
+            Deed::Drill => ladder.drilled_at = Some(entry.at),
+            Deed::Rehearse => ladder.rehearsed_at = Some(entry.at),
+            _ => {}
+        };
+        rung(ladders.entry(id.clone()).or_default());
+    }
+    ladders
+}

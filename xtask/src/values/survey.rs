@@ -1,0 +1,31 @@
+//! What a scratch database holds, in enough detail to say what a migration did to it.
+
+use std::collections::BTreeMap;
+
+use super::database::Contents;
+
+/// A database before or after migrations.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    pub contents: Contents,
+    /// By schema and name of the table: how many values other than NULL each column has.
+    pub values: BTreeMap<(String, String), BTreeMap<String, u64>>,
+    /// What the engine itself knows each table by, whatever it is called.
+    pub marks: BTreeMap<(String, String), i64>,
+    /// The same of columns, where the engine knows them by more than their place.
+    pub column_marks: BTreeMap<(String, String), BTreeMap<String, i64>>,
+}
+
+/// One migration on a scratch database.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Rehearsed {
+    pub version: i64,
+    pub description: String,
+    pub duration_ms: u64,
+    /// PostgreSQL: tables that were there before and that others could not
+    /// have written to meanwhile, with the strongest lock on each; one line
+    /// each. Nothing for a migration that commits by itself.
+    pub locks: Vec<String>,
+    /// PostgreSQL: tables that were there before and were written anew as a whole.
+    pub rewritten: Vec<String>,
+}

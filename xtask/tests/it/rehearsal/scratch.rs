@@ -1,0 +1,106 @@
+//! Where a scratch database is made, and what becomes of it.
+
+use super::{FIRST, assert_no_scratch, migrate};
+use crate::cluster::Cluster;
+use crate::setup::{Case, create_role, says, text};
+
+#[test]
+fn a_role_that_may_not_create_databases_is_told_what_to_do() {
+    let Some((mut case, admin)) = Case::owner("scratch_role") else {
+        return;
+    };
+    case.project = case.project.migration("1_first.sql", FIRST).rehearsed();
+    let refused = migrate(&case, &[]).expect_code(3);
+    says(
+        &refused,
+        &[
+            "may not create databases",
+            "SCRATCH_DATABASE_URL",
+            "--no-rehearse",
+        ],
+    );
+    assert_eq!(
+        admin.psql("SELECT count(*) FROM pg_tables WHERE tablename = 'books';"),
+        "0"
+    );
+    migrate(&case, &["--no-rehearse"]).expect_code(0);
+}
+
+/// In CI, production's role makes a backup and the service container takes the rehearsal.
+#[test]
+fn a_scratch_server_takes_the_burden() {
+    let Some((mut case, _)) = Case::owner("scratch_away") else {
+        return;
+    };
+    let Some(other) = Cluster::own_or_skip("") else {
+        return;
+    };
+    let name = case.server.as_ref().expect("a server").name().to_owned();
+    let away = other.create_database("elsewhere");
+    case.project = case
+        .project
+        .migration("1_first.sql", FIRST)
+        .migration(
+            "2_who.sql",
+            "CREATE TABLE who AS SELECT current_database()::text AS name;",
+        )
+        .env("SCRATCH_DATABASE_URL", away.url())
+        .rehearsed();
+    let document = case.migrate();
+    assert_eq!(document["rehearsal"]["migrations"][0]["version"], 1);
+    let left = away.psql("SELECT datname FROM pg_database WHERE datname LIKE '%scratch_away%';");
+    assert_eq!(left, "", "gone from there");
+    assert_eq!(case.query("SELECT name FROM who;"), [name]);
+    assert_no_scratch(&case);
+}
+
+#[test]
+fn what_a_crash_left_is_named_and_dropped_by_the_next_run() {
+    let Some(mut case) = Case::postgres("scratch_left") else {
+        return;
+    };
+    case.project = case.project.migration("1_first.sql", FIRST);
+    let database = case.server.as_ref().expect("a server");
+    let left = format!("{}_scratch_20260123143052", database.name());
+    let foreign = format!("{}_scratch_20260123143053", database.name());
+    database.psql(&format!("CREATE DATABASE {left};"));
+    database.psql(&format!(
+        "COMMENT ON DATABASE {left} IS 'xtask-db: being restored; may be dropped when no session uses it';"
+    ));
+    database.psql(&format!("CREATE DATABASE {foreign};"));
+    database.psql(&format!(
+        "COMMENT ON DATABASE {foreign} IS 'somebody made this';"
+    ));
+    let status = case.project.run(["db", "status"]).expect_code(0);
+    assert!(status.stdout.contains(&format!("`{left}`")), "{status}");
+
+    let output = migrate(&case, &[]).expect_code(0);
+    says(&output, &[&format!("removed `{left}`")]);
+    let names =
+        database.psql("SELECT datname FROM pg_database WHERE datname LIKE '%scratch_left%';");
+    assert!(
+        !names.contains(&left) && names.contains(&foreign),
+        "{names}"
+    );
+    database.psql(&format!("DROP DATABASE {foreign};"));
+}
+
+/// Its own role, who may create databases and is no superuser.
+#[test]
+fn a_role_with_createdb_rehearses_beside() {
+    let Some((mut case, admin)) = Case::owner("scratch_createdb") else {
+        return;
+    };
+    admin.psql(&format!("ALTER ROLE {}_owner CREATEDB;", admin.name()));
+    case.project = case.project.migration("1_first.sql", FIRST).rehearsed();
+    let document = case.migrate();
+    assert_eq!(text(&document, "/outcome"), "migrated");
+    assert!(document["rehearsal"].is_object(), "{document:#}");
+    assert_no_scratch(&case);
+    // What belongs to somebody else cannot be made by this role.
+    create_role(&admin, &format!("{}_other", admin.name()));
+    admin.psql(&format!("CREATE TABLE theirs (id int); ALTER TABLE theirs OWNER TO {0}_other; GRANT SELECT ON theirs TO {0}_owner;", admin.name()));
+    case.project = case.project.migration("2_second.sql", "SELECT 1;");
+    let refused = migrate(&case, &[]).expect_code(3);
+    says(&refused, &["theirs", "SCRATCH_DATABASE_URL"]);
+}
