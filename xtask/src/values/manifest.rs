@@ -137,20 +137,20 @@ pub enum BadManifest {
 }
 
 impl Manifest {
-    /// Reads a manifest; the format number is looked at before all else, so
-    /// that a newer manifest is called newer and not damaged.
+    /// Reads a manifest. Where something is wrong with it, the format number is
+    /// looked at before all else, so that a newer manifest is called newer and
+    /// not damaged.
     pub fn parse(bytes: &[u8]) -> Result<Manifest, BadManifest> {
-        #[derive(Deserialize)]
-        struct Format {
-            format: Option<u64>,
-        }
-        match serde_json::from_slice::<Format>(bytes)?.format {
-            None | Some(0) => return Err(BadManifest::NoFormat),
-            Some(newer) if newer > FORMAT => return Err(BadManifest::Newer(newer)),
-            Some(_) => {}
-        }
-        refuse_changed(bytes)?;
-        let mut manifest: Manifest = serde_json::from_slice(bytes)?;
+        // Read once when all is well: a vault may hold thousands.
+        let sealed = refuse_changed(bytes);
+        let read = sealed.and_then(|()| Ok(serde_json::from_slice::<Manifest>(bytes)?));
+        let mut manifest = match read {
+            Ok(manifest) if (1..=FORMAT).contains(&manifest.format) => manifest,
+            read => {
+                refuse_other_formats(bytes)?;
+                read?
+            }
+        };
         manifest.other.remove(SEAL);
         let (engine, format) = (manifest.database.engine, manifest.dump.format);
         if manifest.dump.file != dump_file_name(&manifest.id, engine, format) {
@@ -202,6 +202,18 @@ pub fn sealed(mut lines: Vec<u8>) -> Vec<u8> {
 /// What follows the lines that it is the digest of.
 fn ending(lines: &[u8]) -> String {
     format!("  \"{SEAL}\": \"{}\"\n}}\n", Sha256::of(lines))
+}
+
+fn refuse_other_formats(bytes: &[u8]) -> Result<(), BadManifest> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: Option<u64>,
+    }
+    match serde_json::from_slice::<Format>(bytes)?.format {
+        None | Some(0) => Err(BadManifest::NoFormat),
+        Some(newer) if newer > FORMAT => Err(BadManifest::Newer(newer)),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Every byte counts: what is not digested must be exactly what was written.

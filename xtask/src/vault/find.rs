@@ -212,7 +212,9 @@ impl Vault {
 
 /// Reads no more than a manifest can have.
 pub(super) fn manifest_in(file: File) -> Result<Manifest, Box<dyn Error + Send + Sync>> {
-    let mut bytes = Vec::new();
+    let length = file.metadata()?.len().min(manifest::MAX_BYTES);
+    // One more, and one read sees the end of it.
+    let mut bytes = Vec::with_capacity(usize::try_from(length)? + 1);
     file.take(manifest::MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > manifest::MAX_BYTES {
         return Err(BadManifest::TooLarge.into());
