@@ -27,7 +27,7 @@
 //! | `migrations` | the folder as sqlx sees it; applied × available → plan | databases |
 //! | `ui` | say, show, ask, progress | all but the human |
 //! | `values` | what the parts tell each other | files, processes, clocks |
-//! | `tool`, `durable`, `interrupt` | the floor: programs, files that survive a power cut, signals | what they are used for |
+//! | `tool`, `durable`, `interrupt`, `cores` | the floor: programs, files that survive a power cut, signals, threads | what they are used for |
 //! | `outcome` | from a story's result to exit code and last words | how it came about |
 //! | `parsers` | what property tests and `fuzz/` may reach of the parts above | all else |
 //!
@@ -58,6 +58,13 @@
 //!
 //! The manifest's last field is the SHA-256 of all lines before it: a restore
 //! compares rows with what it says, so a flipped byte in it must be seen too.
+//!
+//! **List**: names, then a line of each manifest. In a vault of 256 backups or more, `.index` keeps the
+//! lines of earlier runs, each with device, inode, size, mtime and ctime of the manifest that it was
+//! read from; any other manifest is read. A file that changed less than two seconds
+//! before the index was begun is not kept, for it could change again within one tick. It is written
+//! beside and renamed, carries its own SHA-256, and is left alone when it is of no use, somebody else's
+//! or cannot be written. Only the table comes from it: `--json` and all else read the manifests.
 //!
 //! **Restore, PostgreSQL**: a dump that is a packed folder is unpacked and matched once more, before
 //! anything is begun → a new database with the encoding, locale and owner
@@ -108,6 +115,7 @@
 pub mod cli;
 mod commands;
 mod config;
+mod cores;
 mod durable;
 mod engine;
 mod interrupt;

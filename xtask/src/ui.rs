@@ -83,6 +83,10 @@ impl Ui {
         }
     }
 
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     pub fn is_attended(&self) -> bool {
         self.attended
     }
@@ -121,7 +125,7 @@ impl Ui {
         }
         let mut text = serde_json::to_string_pretty(document).context("cannot write JSON")?;
         text.push('\n');
-        write_stdout(&escaped(&text))
+        write_stdout(&escaped(text))
     }
 
     pub fn progress(&self) -> Shown {
@@ -153,6 +157,9 @@ fn eprint_line(line: &str) {
 
 /// Names come from databases and files: what would steer a terminal is made visible.
 pub fn clean(text: &str) -> String {
+    if is_plain(text) {
+        return text.to_owned();
+    }
     let visible = |c| if steers(c) { '\u{fffd}' } else { c };
     text.chars().map(visible).collect()
 }
@@ -170,7 +177,10 @@ fn indented(text: &str) -> String {
 }
 
 /// The same JSON, with what JSON lets stand and a terminal would obey as `\u…`.
-fn escaped(json: &str) -> String {
+fn escaped(json: String) -> String {
+    if is_plain(&json) {
+        return json;
+    }
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         if steers(c) {
@@ -180,6 +190,17 @@ fn escaped(json: &str) -> String {
         }
     }
     text
+}
+
+/// Whether there is nothing but ASCII and line breaks in it, and nothing that steers.
+/// Byte by byte: unoptimised, as `cargo xtask` runs, an iterator takes ten times as long.
+fn is_plain(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() && matches!(bytes[at], b' '..=b'~' | b'\n') {
+        at += 1;
+    }
+    at == bytes.len()
 }
 
 /// Control characters, and those that turn the direction of what follows.

@@ -2,7 +2,8 @@
 //!
 //! A vault knows no database, no network and no terminal. What it holds:
 //! `<id>.dump.zst`, `<id>.tar.zst` or `<id>.db.zst` with `<id>.json` beside it,
-//! `.lock`, and, while something is being written, folders `.<name>.partial`.
+//! `.lock`, in a large one `.index`, and, while something is being written,
+//! folders `.<name>.partial`.
 
 use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind};
@@ -15,9 +16,11 @@ use crate::durable;
 use crate::values::failure::Failure;
 
 mod find;
+mod index;
 mod journal;
 mod lock;
 mod marker;
+mod overview;
 mod publish;
 mod staging;
 mod verify;

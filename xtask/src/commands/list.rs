@@ -5,8 +5,10 @@ use chrono::Utc;
 use serde::{Serialize, Serializer};
 
 use super::Scene;
+use crate::cores;
 use crate::ui::{self, Table};
 use crate::values::manifest::Manifest;
+use crate::values::summary::Summary;
 use crate::vault::{Backup, Problem};
 
 #[derive(Serialize)]
@@ -24,22 +26,36 @@ struct Entry {
 }
 
 pub fn run(scene: &Scene) -> Result<()> {
-    let listing = scene.vault.list()?;
-    scene.ui.emit(&Document {
-        vault: scene.vault.folder().display().to_string(),
-        backups: &listing.backups,
-        problems: &listing.problems,
-    })?;
-    if listing.backups.is_empty() {
+    let (backups, problems) = if scene.ui.is_json() {
+        let listing = scene.vault.list()?;
+        scene.ui.emit(&Document {
+            vault: scene.vault.folder().display().to_string(),
+            backups: &listing.backups,
+            problems: &listing.problems,
+        })?;
+        (listing.backups.len(), listing.problems)
+    } else {
+        let overview = scene.vault.overview()?;
+        if !overview.backups.is_empty() {
+            let tables = cores::on_all(&overview.backups, table).into_iter();
+            let table = tables.reduce(|mut table, more| {
+                table.append(more);
+                table
+            });
+            scene
+                .ui
+                .show(table.map_or_else(String::new, |table| table.to_string()))?;
+        }
+        (overview.backups.len(), overview.problems)
+    };
+    if backups == 0 {
         scene.ui.say(format!(
             "no backups in `{}`",
             scene.vault.folder().display()
         ));
         scene.ui.say("take one with `cargo xtask db backup`");
-    } else {
-        scene.ui.show(table(&listing.backups).to_string())?;
     }
-    for Problem { file, problem } in &listing.problems {
+    for Problem { file, problem } in &problems {
         scene
             .ui
             .say(format!("note: `{file}` is left out: {problem}"));
@@ -55,7 +71,7 @@ fn entries<S: Serializer>(backups: &&[Backup], serializer: S) -> Result<S::Ok, S
     }))
 }
 
-pub fn table(backups: &[Backup]) -> Table {
+fn table(backups: &[Summary]) -> Table {
     let now = Utc::now();
     let header = [
         "id",
@@ -69,17 +85,16 @@ pub fn table(backups: &[Backup]) -> Table {
     ];
     let mut table = Table::new(&header).right(4).right(5).right(6);
     for backup in backups {
-        let manifest = &backup.manifest;
-        let applied = manifest.migrations.applied.iter().map(|m| m.version).max();
+        let migration = backup.migration.map(|version| version.to_string());
         table.row(&[
-            manifest.id.to_string(),
-            manifest.reason.to_string(),
-            format!("{} ({})", manifest.database.name, manifest.database.engine),
-            ui::age(manifest.created_at, now),
-            ui::size(manifest.dump.size_bytes),
-            manifest.tables.len().to_string(),
-            manifest.rows().to_string(),
-            applied.map_or_else(|| "none".into(), |version| version.to_string()),
+            &backup.id,
+            &backup.reason,
+            &format_args!("{} ({})", backup.database, backup.engine),
+            &ui::age(backup.created_at, now),
+            &ui::size(backup.size_bytes),
+            &backup.tables,
+            &backup.rows,
+            &migration.as_deref().unwrap_or("none"),
         ]);
     }
     table

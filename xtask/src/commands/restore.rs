@@ -239,7 +239,7 @@ fn loss(then: &Contents, now: &Contents) -> String {
         let (in_backup, in_database) = (rows_in(then, rows), rows_in(now, rows));
         if in_backup != in_database {
             differ += 1;
-            table.row(&[rows.to_string(), in_backup, in_database]);
+            table.row(&[rows, &in_backup, &in_database]);
         }
     }
     if differ == 0 {

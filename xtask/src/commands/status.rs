@@ -211,7 +211,7 @@ fn show_tables(scene: &Scene, contents: &Contents) -> Result<()> {
             RelationKind::Table => rows.to_string(),
             kind => format!("{rows} ({kind})"),
         };
-        table.row(&[name, rows.rows.to_string()]);
+        table.row(&[&name, &rows.rows]);
     }
     scene.ui.show(format!("\n{table}"))
 }

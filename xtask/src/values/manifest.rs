@@ -234,13 +234,16 @@ const DIRECTORY_FORMAT: &str = ".tar.zst";
 /// How the name of a dump may end after the backup's id.
 pub const DUMP_ENDINGS: [&str; 3] = [SQLITE_FILE, CUSTOM_FORMAT, DIRECTORY_FORMAT];
 
-pub fn dump_file_name(id: &BackupId, engine: EngineKind, format: DumpFormat) -> String {
-    let ending = match (engine, format) {
+pub fn dump_ending(engine: EngineKind, format: DumpFormat) -> &'static str {
+    match (engine, format) {
         (EngineKind::Sqlite, _) => SQLITE_FILE,
         (EngineKind::Postgresql, DumpFormat::Stream) => CUSTOM_FORMAT,
         (EngineKind::Postgresql, DumpFormat::Directory) => DIRECTORY_FORMAT,
-    };
-    format!("{id}{ending}")
+    }
+}
+
+pub fn dump_file_name(id: &BackupId, engine: EngineKind, format: DumpFormat) -> String {
+    format!("{id}{}", dump_ending(engine, format))
 }
 
 pub fn manifest_file_name(id: &BackupId) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::error::Error;
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use chrono::TimeDelta;
 
 use super::Vault;
+use crate::cores::{self, WORTH_A_THREAD};
 use crate::values::id::BackupId;
 use crate::values::manifest::{self, BadManifest, Manifest, manifest_file_name};
 
@@ -32,6 +33,15 @@ impl Backup {
 pub struct Problem {
     pub file: String,
     pub problem: String,
+}
+
+impl Problem {
+    pub(super) fn orphan(dump: &NamedDump) -> Problem {
+        Problem {
+            file: dump.file(),
+            problem: "an orphan: a dump without a manifest, left by a crash".into(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -81,23 +91,36 @@ impl Listing {
 /// A backup waits for its snapshot after its id was made; none waits that long.
 const LONGEST_WAIT: TimeDelta = TimeDelta::days(1);
 
-/// Fewer manifests than this are read sooner than a thread is started.
-const WORTH_A_THREAD: usize = 32;
-const MAX_THREADS: usize = 16;
-
 /// The files of a vault, by name only.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
+    pub manifests: Vec<NamedManifest>,
+    pub dumps: Vec<NamedDump>,
+}
+
+pub(super) struct NamedManifest {
     /// What `<id>.json` is called without its ending.
-    manifests: Vec<String>,
-    dumps: Vec<String>,
+    pub stem: String,
+    pub entry: DirEntry,
+}
+
+pub(super) struct NamedDump {
+    pub stem: String,
+    pub ending: &'static str,
+}
+
+impl NamedDump {
+    fn file(&self) -> String {
+        format!("{}{}", self.stem, self.ending)
+    }
 }
 
 impl Vault {
     /// Reads all manifests. A folder that does not exist is an empty vault.
     pub fn list(&self) -> Result<Listing> {
         let names = self.names()?;
-        let mut listing = self.read_all(&names.manifests);
+        let stems: Vec<String> = names.manifests.into_iter().map(|m| m.stem).collect();
+        let mut listing = self.read_all(&stems);
         listing.add_orphans(names.dumps);
         listing.sort();
         Ok(listing)
@@ -110,7 +133,8 @@ impl Vault {
     /// Ids begin with the time, and the moment that a backup holds comes soon
     /// after it; so a few manifests tell what ten thousand would.
     pub fn newest(&self, wanted: impl Fn(&Listing) -> Option<&Backup>) -> Result<(Listing, usize)> {
-        let mut stems = self.names()?.manifests;
+        let manifests = self.names()?.manifests.into_iter();
+        let mut stems: Vec<String> = manifests.map(|manifest| manifest.stem).collect();
         stems.retain(|stem| stem.starts_with("backup_"));
         stems.sort_unstable_by(|a, b| b.cmp(a));
         let mut listing = Listing::default();
@@ -130,7 +154,7 @@ impl Vault {
         Ok((listing, stems.len()))
     }
 
-    fn names(&self) -> Result<Names> {
+    pub(super) fn names(&self) -> Result<Names> {
         let context = || format!("cannot read the vault `{}`", self.folder.display());
         let entries = match std::fs::read_dir(&self.folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Names::default()),
@@ -138,38 +162,30 @@ impl Vault {
         };
         let mut names = Names::default();
         for entry in entries {
-            let name = entry.with_context(context)?.file_name();
+            let entry = entry.with_context(context)?;
+            let name = entry.file_name();
             let name = name.to_string_lossy();
             if let Some(stem) = name.strip_suffix(".json") {
-                names.manifests.push(stem.to_owned());
-            } else if manifest::DUMP_ENDINGS.iter().any(|end| name.ends_with(end)) {
-                names.dumps.push(name.into_owned());
+                let stem = stem.to_owned();
+                names.manifests.push(NamedManifest { stem, entry });
+                continue;
             }
+            let dump = manifest::DUMP_ENDINGS.iter().find_map(|ending| {
+                let stem = name.strip_suffix(ending)?.to_owned();
+                Some(NamedDump { stem, ending })
+            });
+            names.dumps.extend(dump);
         }
         Ok(names)
     }
 
     /// In no order. On all cores: a large vault is bound by opening its files.
-    fn read_all(&self, stems: &[String]) -> Listing {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = cores.min(MAX_THREADS).min(stems.len() / WORTH_A_THREAD);
-        if threads < 2 {
-            return self.read_some(stems);
+    pub(super) fn read_all(&self, stems: &[String]) -> Listing {
+        let mut listing = Listing::default();
+        for share in cores::on_all(stems, |share| self.read_some(share)) {
+            listing.append(share);
         }
-        std::thread::scope(|scope| {
-            let shares = stems.chunks(stems.len().div_ceil(threads));
-            let readers: Vec<_> = shares
-                .map(|share| scope.spawn(|| self.read_some(share)))
-                .collect();
-            let mut listing = Listing::default();
-            for reader in readers {
-                match reader.join() {
-                    Ok(share) => listing.append(share),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            listing
-        })
+        listing
     }
 
     fn read_some(&self, stems: &[String]) -> Listing {
@@ -186,7 +202,7 @@ impl Vault {
         listing
     }
 
-    fn read(&self, stem: &str) -> Result<Backup, String> {
+    pub(super) fn read(&self, stem: &str) -> Result<Backup, String> {
         let id: BackupId = stem.parse().map_err(|error| format!("{error}"))?;
         let manifest = self
             .read_manifest(&id)
@@ -241,21 +257,16 @@ impl Listing {
         self.problems.sort_by(|a, b| a.file.cmp(&b.file));
     }
 
-    fn add_orphans(&mut self, dumps: Vec<String>) {
+    fn add_orphans(&mut self, dumps: Vec<NamedDump>) {
         let named = self.backups.iter().map(|b| b.manifest.dump.file.as_str());
         let named: HashSet<&str> = named.collect();
         let unread = self.problems.iter().map(|p| p.file.as_str());
         let unread: HashSet<&str> = unread.filter_map(|f| f.strip_suffix(".json")).collect();
-        let is_orphan = |file: &String| {
-            let mut endings = manifest::DUMP_ENDINGS.iter();
-            let stem = endings.find_map(|ending| file.strip_suffix(ending));
-            !named.contains(file.as_str()) && !stem.is_some_and(|stem| unread.contains(stem))
+        let is_orphan = |dump: &NamedDump| {
+            !named.contains(dump.file().as_str()) && !unread.contains(dump.stem.as_str())
         };
-        let orphans: Vec<String> = dumps.into_iter().filter(is_orphan).collect();
-        self.problems
-            .extend(orphans.into_iter().map(|file| Problem {
-                file,
-                problem: "an orphan: a dump without a manifest, left by a crash".into(),
-            }));
+        let orphans = dumps.iter().filter(|dump| is_orphan(dump));
+        let mut orphans: Vec<Problem> = orphans.map(Problem::orphan).collect();
+        self.problems.append(&mut orphans);
     }
 }

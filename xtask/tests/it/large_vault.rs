@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use crate::exec;
 use crate::setup::{Case, sealed, text};
 
+mod index;
+
 /// How many random vaults are made; the seed and the number of rounds may be given.
 const ROUNDS: &str = "XTASK_DB_ROUNDS";
 const SEED: &str = "XTASK_DB_SEED";

@@ -99,15 +99,15 @@ impl Project {
         self.path().join("database/backups")
     }
 
-    /// The names of everything in the vault but the lock file and the journal, sorted; empty when
-    /// there is none.
+    /// The names of everything in the vault but the lock file, the journal and the index, sorted;
+    /// empty when there is none.
     pub fn vault_files(&self) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.vault())
             .into_iter()
             .flatten()
             .map(|entry| entry.expect("list the vault").file_name())
             .map(|name| name.into_string().expect("a UTF-8 file name"))
-            .filter(|name| name != ".lock" && name != "journal.jsonl")
+            .filter(|name| ![".lock", "journal.jsonl", ".index"].contains(&name.as_str()))
             .collect();
         names.sort();
         names

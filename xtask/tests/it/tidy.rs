@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "cli",
             "commands",
             "config",
+            "cores",
             "engine",
             "interrupt",
             "migrations",
@@ -38,11 +39,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("migrations", &["values"]),
     ("ui", &["interrupt", "ui", "values"]),
-    ("vault", &["durable", "interrupt", "values", "vault"]),
+    (
+        "vault",
+        &["cores", "durable", "interrupt", "values", "vault"],
+    ),
     ("values", &["interrupt", "values"]),
     ("cli", &[]),
     ("tool", &["interrupt"]),
     ("durable", &[]),
+    ("cores", &[]),
     ("interrupt", &[]),
 ];
 

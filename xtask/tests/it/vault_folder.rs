@@ -162,41 +162,46 @@ fn a_vault_that_may_only_be_read_can_be_looked_at() {
 #[test]
 fn a_vault_on_a_read_only_file_system_can_be_looked_at() {
     let case = started();
-    let vault = case.project.vault();
-    let mounted = |verb: &[&str]| {
-        let tool = case.project.command([&["db"], verb].concat());
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--map-root-user", "/bin/sh", "-c"]);
-        command.arg(
-            "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" || exit 99\n\
-             exec \"$@\"",
+    let mounted = |verb: &[&str]| on_read_only_file_system(&case, verb).expect("it was mounted");
+    if on_read_only_file_system(&case, &["list"]).is_some() {
+        can_only_be_looked_at(
+            &case,
+            "cannot be written to: Read-only file system",
+            mounted,
         );
-        command
-            .arg(&vault)
-            .arg(tool.get_program())
-            .args(tool.get_args());
-        command.current_dir(case.project.path());
-        for (name, value) in tool.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        exec::run(&mut command, None)
-    };
-    let tried = mounted(&["list"]);
-    if tried.code == 99 || tried.stderr.contains("unshare") {
+    }
+}
+
+/// Runs a verb on the vault, mounted read-only; nothing, after a visible line, where nobody may mount.
+pub fn on_read_only_file_system(case: &Case, verb: &[&str]) -> Option<Output> {
+    let vault = case.project.vault();
+    let tool = case.project.command([&["db"], verb].concat());
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "/bin/sh", "-c"]);
+    command.arg(
+        "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" || exit 99\n\
+         exec \"$@\"",
+    );
+    command
+        .arg(&vault)
+        .arg(tool.get_program())
+        .args(tool.get_args());
+    command.current_dir(case.project.path());
+    for (name, value) in tool.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let ran = exec::run(&mut command, None);
+    if ran.code == 99 || ran.stderr.contains("unshare") {
         exec::say(&format!(
             "SKIPPED: nobody may mount here: {}",
-            tried.stderr.trim()
+            ran.stderr.trim()
         ));
-        return;
+        return None;
     }
-    can_only_be_looked_at(
-        &case,
-        "cannot be written to: Read-only file system",
-        mounted,
-    );
+    Some(ran)
 }
 
 /// A manifest that may not be read may be the newest: named, and `latest` does not step over it.

@@ -1,0 +1,42 @@
+//! A backup in one line of a list.
+
+use chrono::{DateTime, Utc};
+
+use super::database::EngineKind;
+use super::id::Reason;
+use super::manifest::{DumpFormat, Manifest};
+
+/// What a list shows of a manifest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    pub id: String,
+    pub reason: Reason,
+    pub engine: EngineKind,
+    pub format: DumpFormat,
+    /// The name of the database.
+    pub database: String,
+    pub created_at: DateTime<Utc>,
+    pub size_bytes: u64,
+    pub tables: u64,
+    pub rows: u64,
+    /// The last migration that was applied.
+    pub migration: Option<i64>,
+}
+
+impl From<&Manifest> for Summary {
+    fn from(manifest: &Manifest) -> Summary {
+        let applied = &manifest.migrations.applied;
+        Summary {
+            id: manifest.id.to_string(),
+            reason: manifest.reason,
+            engine: manifest.database.engine,
+            format: manifest.dump.format,
+            database: manifest.database.name.clone(),
+            created_at: manifest.created_at,
+            size_bytes: manifest.dump.size_bytes,
+            tables: manifest.tables.len() as u64,
+            rows: manifest.rows(),
+            migration: applied.iter().map(|m| m.version).max(),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What `db list` remembers of a large vault: a line of each manifest, and the
+//! file that the line was read from.
+//!
+//! A cache, and for showing only: nothing is verified, restored or called the
+//! latest by it. It may be removed at any time.
+//!
+//! A line counts as long as its manifest is the very file that was read, by
+//! device, inode, size and both times. The system sets the time of the last
+//! change (`ctime`) itself; no program sets it back. A file that was changed only
+//! just before it was read could be changed again within the same tick of the
+//! clock: such a one is not remembered, and read again the next time.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+
+use chrono::DateTime;
+
+use super::Vault;
+use super::staging::Staging;
+use crate::durable;
+use crate::values::database::EngineKind;
+use crate::values::digest::Sha256;
+use crate::values::id::Reason;
+use crate::values::manifest::DumpFormat;
+use crate::values::summary::Summary;
+
+const FILE: &str = ".index";
+
+/// Its first bytes. What a line holds is another number with every change.
+const HEADER: &[u8] = b"xtask-db index 1\n";
+const DIGEST_BYTES: usize = 64;
+
+/// An index of a million backups. More is damage.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// The coarsest clock of a file system that backups are kept on (FAT's), in
+/// nanoseconds; those of others tick every few milliseconds.
+const TICK: i128 = 2_000_000_000;
+
+/// Says whether a file is the same and unchanged: device, inode, size, and both times.
+pub(super) type Stamp = [u64; 7];
+
+pub(super) fn stamp(metadata: &Metadata) -> Stamp {
+    [
+        metadata.dev(),
+        metadata.ino(),
+        metadata.size(),
+        metadata.mtime().cast_unsigned(),
+        metadata.mtime_nsec().cast_unsigned(),
+        metadata.ctime().cast_unsigned(),
+        metadata.ctime_nsec().cast_unsigned(),
+    ]
+}
+
+/// Nanoseconds since 1970 of the last change of a file, of its bytes or else.
+fn changed_at(metadata: &Metadata) -> i128 {
+    let at = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let bytes = at(metadata.mtime(), metadata.mtime_nsec());
+    bytes.max(at(metadata.ctime(), metadata.ctime_nsec()))
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    /// Nothing where the file is too new to tell it from one that changes now.
+    pub stamp: Option<Stamp>,
+    pub summary: Summary,
+}
+
+/// The moment before which a file must have been left alone to be remembered;
+/// by the clock of the vault's file system, which may be a server's.
+#[derive(Clone, Copy)]
+pub(super) struct Moment(i128);
+
+impl Moment {
+    pub(super) fn stamp(self, metadata: &Metadata) -> Option<Stamp> {
+        (changed_at(metadata) + TICK < self.0).then(|| stamp(metadata))
+    }
+}
+
+/// A new index that nobody sees yet.
+pub(super) struct Draft {
+    staging: Staging,
+    file: File,
+    pub since: Moment,
+}
+
+impl Vault {
+    /// Empty when there is none, or none of use.
+    pub(super) fn read_index(&self) -> Vec<Line> {
+        let read = || -> io::Result<Vec<u8>> {
+            let file = self.open_regular(FILE)?;
+            let metadata = file.metadata()?;
+            // Others may write into a folder that is not private.
+            if metadata.uid() != rustix::process::geteuid().as_raw() {
+                return Ok(Vec::new());
+            }
+            let length = metadata.len().min(MAX_BYTES);
+            let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
+            file.take(MAX_BYTES).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        // Whatever is wrong with it, the manifests tell the same, only slower.
+        let bytes = read().unwrap_or_default();
+        whole(&bytes).and_then(lines_in).unwrap_or_default()
+    }
+
+    /// Begins before the manifests are read that go into it. Nothing where the
+    /// vault cannot be written to.
+    pub(super) fn draft_index(&self) -> Option<Draft> {
+        let staging = self.staging("index").ok()?;
+        let file = durable::create_private_file(&staging.file("index")).ok()?;
+        let since = Moment(changed_at(&file.metadata().ok()?));
+        Some(Draft {
+            staging,
+            file,
+            since,
+        })
+    }
+
+    /// Not flushed to disk: one that a power cut tears does not match its digest.
+    pub(super) fn write_index<'a>(
+        &self,
+        mut draft: Draft,
+        lines: impl Iterator<Item = &'a Line>,
+    ) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            if let Some(stamp) = line.stamp {
+                write_line(&mut bytes, stamp, &line.summary);
+            }
+        }
+        draft.file.write_all(HEADER)?;
+        let digest = Sha256::of(&bytes).to_string();
+        draft.file.write_all(digest.as_bytes())?;
+        draft.file.write_all(&bytes)?;
+        let staged = draft.staging.file("index");
+        std::fs::rename(staged, self.folder.join(FILE))
+    }
+}
+
+/// The lines, when the digest before them is theirs.
+fn whole(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = bytes.strip_prefix(HEADER)?;
+    let (digest, lines) = rest.split_at_checked(DIGEST_BYTES)?;
+    (Sha256::of(lines).to_string().as_bytes() == digest).then_some(lines)
+}
+
+fn write_line(bytes: &mut Vec<u8>, stamp: Stamp, summary: &Summary) {
+    let [engine, reason, format] = [
+        u8::from(summary.engine == EngineKind::Postgresql),
+        match summary.reason {
+            Reason::Manual => 0,
+            Reason::PreMigrate => 1,
+            Reason::PreRestore => 2,
+        },
+        u8::from(summary.format == DumpFormat::Directory),
+    ];
+    bytes.extend([engine, reason, format]);
+    bytes.push(u8::from(summary.migration.is_some()));
+    let numbers = [
+        summary.migration.unwrap_or_default().cast_unsigned(),
+        summary.created_at.timestamp().cast_unsigned(),
+        u64::from(summary.created_at.timestamp_subsec_nanos()),
+        summary.size_bytes,
+        summary.tables,
+        summary.rows,
+        summary.id.len() as u64,
+        summary.database.len() as u64,
+    ];
+    for number in stamp.into_iter().chain(numbers) {
+        bytes.extend(number.to_le_bytes());
+    }
+    bytes.extend(summary.id.as_bytes());
+    bytes.extend(summary.database.as_bytes());
+}
+
+fn lines_in(mut bytes: &[u8]) -> Option<Vec<Line>> {
+    let mut lines = Vec::new();
+    while !bytes.is_empty() {
+        lines.push(read_line(&mut bytes)?);
+    }
+    Some(lines)
+}
+
+fn read_line(bytes: &mut &[u8]) -> Option<Line> {
+    let [engine, reason, format, has_migration] = *take(bytes)?;
+    let stamp = numbers(bytes)?;
+    let [
+        migration,
+        seconds,
+        nanos,
+        size_bytes,
+        tables,
+        rows,
+        id,
+        database,
+    ] = numbers(bytes)?;
+    let mut text = |length: u64| -> Option<String> {
+        let (text, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
+        *bytes = rest;
+        Some(std::str::from_utf8(text).ok()?.to_owned())
+    };
+    let summary = Summary {
+        id: text(id)?,
+        database: text(database)?,
+        engine: *[EngineKind::Sqlite, EngineKind::Postgresql].get(usize::from(engine))?,
+        reason: *[Reason::Manual, Reason::PreMigrate, Reason::PreRestore]
+            .get(usize::from(reason))?,
+        format: *[DumpFormat::Stream, DumpFormat::Directory].get(usize::from(format))?,
+        migration: (has_migration == 1).then_some(migration.cast_signed()),
+        created_at: DateTime::from_timestamp(seconds.cast_signed(), u32::try_from(nanos).ok()?)?,
+        size_bytes,
+        tables,
+        rows,
+    };
+    Some(Line {
+        stamp: Some(stamp),
+        summary,
+    })
+}
+
+fn take<'a, const N: usize>(bytes: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+    let (taken, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(taken)
+}
+
+fn numbers<const N: usize>(bytes: &mut &[u8]) -> Option<[u64; N]> {
+    let mut numbers = [0; N];
+    for number in &mut numbers {
+        *number = u64::from_le_bytes(*take(bytes)?);
+    }
+    Some(numbers)
+}
