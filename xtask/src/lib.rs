@@ -44,7 +44,8 @@
 //!
 //! **migrate-safe**: lock → plan → show → ask → backup → look at the history
 //! again → migrate → report. The question comes before the dump: no human
-//! pause may fall into the gap between dump and migration.
+//! pause may fall into the gap between dump and migration. On PostgreSQL the session that holds the
+//! lock is also asked for facts, size and history, as long as it answers.
 //!
 //! **Backup**: claim the id (a folder `.<id>.partial`, created, never
 //! overwritten) → dump into it (`pg_restore` reads along) → flush → read back from the disk and match →

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use sqlx::PgConnection;
+use sqlx::Connection;
 
+use self::connect::Connected;
 use super::runtime::Runtime;
 use super::{DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch};
 use crate::interrupt::Interrupt;
@@ -46,7 +47,7 @@ pub struct Postgres {
     bookkeeping: Bookkeeping,
     runtime: Runtime,
     /// Holds sqlx's advisory lock.
-    lock: Option<PgConnection>,
+    lock: Option<Connected>,
     /// How many sessions dump or restore at once, when somebody said so.
     jobs: Option<u8>,
 }
@@ -83,9 +84,23 @@ impl Postgres {
     }
 }
 
+/// The session that holds the lock, for small questions: a new one costs the
+/// server a process, and both sides thousands of rounds of SHA-256. When it is
+/// gone, that is told where it matters, before anything is changed.
+async fn answering(held: &mut Option<Connected>) -> Option<&mut Connected> {
+    let held = held.as_mut()?;
+    held.session.ping().await.is_ok().then_some(held)
+}
+
 impl Engine for Postgres {
     fn facts(&mut self) -> Result<DatabaseFacts> {
-        self.runtime.block_on(target::facts_of_target(&self.url))
+        let (held, url) = (&mut self.lock, &self.url);
+        self.runtime.block_on(async {
+            match answering(held).await {
+                Some(held) => inspect::facts(held).await,
+                None => target::facts_of_target(url).await,
+            }
+        })
     }
 
     fn exists(&mut self) -> Result<bool> {
@@ -106,9 +121,12 @@ impl Engine for Postgres {
     }
 
     fn history(&mut self) -> Result<Vec<AppliedMigration>> {
+        let (held, url, table) = (&mut self.lock, &self.url, &self.bookkeeping.table);
         self.runtime.block_on(async {
-            let mut connected = connect::connect(&self.url).await?;
-            inspect::history(&mut connected.session, &self.bookkeeping.table).await
+            match answering(held).await {
+                Some(held) => inspect::history(&mut held.session, table).await,
+                None => inspect::history(&mut connect::connect(url).await?.session, table).await,
+            }
         })
     }
 
@@ -133,17 +151,26 @@ impl Engine for Postgres {
     }
 
     fn prepare_dump(&mut self) -> Result<DumpEstimate> {
-        self.runtime.block_on(async {
-            let mut connected = connect::connect(&self.url).await?;
+        let (held, url) = (&mut self.lock, &self.url);
+        let raw_size_bytes = self.runtime.block_on(async {
+            let mut new;
+            let connected = match answering(held).await {
+                Some(held) => held,
+                None => {
+                    new = connect::connect(url).await?;
+                    &mut new
+                }
+            };
             programs::find_both(connected.server_major)?;
-            let raw_size_bytes = inspect::size_bytes(&mut connected.session).await?;
-            Ok(DumpEstimate {
-                raw_size_bytes,
-                staging_bytes: match self.dump_jobs() {
-                    1 => 0,
-                    _ => raw_size_bytes,
-                },
-            })
+            inspect::size_bytes(&mut connected.session).await
+        })?;
+        let staging_bytes = match self.dump_jobs() {
+            1 => 0,
+            _ => raw_size_bytes,
+        };
+        Ok(DumpEstimate {
+            raw_size_bytes,
+            staging_bytes,
         })
     }
 

@@ -44,7 +44,7 @@ pub fn restore(
     let psql = replay::find_psql(major, &pg_restore)?;
     let list = toc.write_list(postgres, staging)?;
     let (options, database) = (&target.maintenance.options, &target.database);
-    let mut lock = postgres.lock.take();
+    let mut lock = postgres.lock.take().map(|held| held.session);
     let attempt = Attempt {
         replay: Replay {
             postgres,

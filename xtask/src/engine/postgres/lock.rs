@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use sqlx::PgConnection;
 
-use super::connect;
+use super::connect::{self, Connected};
 use crate::engine::runtime::Runtime;
 use crate::interrupt::Interrupted;
 use crate::values::database_url::PostgresUrl;
@@ -22,7 +22,7 @@ pub fn key(database: &str) -> i64 {
 
 /// Takes the lock by asking again and again: a session that waits inside
 /// `pg_advisory_lock` would block `CREATE INDEX CONCURRENTLY` of the holder.
-pub async fn lock(url: &PostgresUrl) -> Result<PgConnection> {
+pub async fn lock(url: &PostgresUrl) -> Result<Connected> {
     let mut connected = connect::connect(url).await?;
     let key = key(&connected.database);
     let deadline = Instant::now() + PATIENCE;
@@ -33,7 +33,7 @@ pub async fn lock(url: &PostgresUrl) -> Result<PgConnection> {
             .await
             .context("cannot take sqlx's advisory lock")?;
         if locked {
-            return Ok(connected.session);
+            return Ok(connected);
         }
         if Instant::now() >= deadline {
             let holder = holder(&mut connected.session, key).await?;
@@ -64,6 +64,11 @@ async fn holder(session: &mut PgConnection, key: i64) -> Result<String> {
     .await
     .context("cannot ask who holds sqlx's advisory lock")?;
     Ok(found.unwrap_or_else(|| "a session that has just ended".into()))
+}
+
+/// The session that holds it.
+pub fn session(lock: &mut Option<Connected>) -> Option<&mut PgConnection> {
+    lock.as_mut().map(|held| &mut held.session)
 }
 
 /// A dump or a restore takes its time, and a session that says nothing may be

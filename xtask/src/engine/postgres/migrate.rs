@@ -26,7 +26,7 @@ pub fn migrate(
     pending: &[Migration],
     ran: &mut dyn FnMut(MigrationRan),
 ) -> Result<()> {
-    lock::require(&postgres.runtime, postgres.lock.as_mut())?;
+    lock::require(&postgres.runtime, lock::session(&mut postgres.lock))?;
     let postgres = &*postgres;
     // A session as the application gets it: its limits and settings apply to migrations.
     let mut to = postgres.runtime.block_on(open(postgres, None))?;

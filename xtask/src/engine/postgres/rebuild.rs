@@ -40,12 +40,12 @@ pub fn restore(
         progress,
     );
     let swapped = built.and_then(|(guard, mut warnings)| {
-        lock::require(&postgres.runtime, postgres.lock.as_mut())?;
+        lock::require(&postgres.runtime, lock::session(&mut postgres.lock))?;
         // Our own session in the database is one that a rename would wait for.
         if let Some(lock) = postgres.lock.take() {
             postgres
                 .runtime
-                .block_on(async { Ok(lock.close().await?) })?;
+                .block_on(async { Ok(lock.session.close().await?) })?;
         }
         let swap = swap_in(postgres, &mut target, &beside, guard, &properties);
         // Bounded, and half of it must not be left to a signal.
