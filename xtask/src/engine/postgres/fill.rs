@@ -11,7 +11,7 @@ use super::folder::{Input, SPARE_BYTES};
 use super::replay::{self, Answers, KNOWS_TRANSACTION_TIMEOUT, Names, Replay};
 use super::{Postgres, programs};
 use crate::durable;
-use crate::engine::pump::{pump, refuse_unreadable};
+use crate::engine::pump::{pump_ahead, refuse_unreadable};
 use crate::interrupt::Interrupted;
 use crate::tool::{self, Pipes, Program, Running};
 use crate::values::failure::Failure;
@@ -187,10 +187,10 @@ impl Filling<'_> {
         self.progress.begin("restore", Some(total));
     }
 
-    fn feed(&self, to: &mut dyn std::io::Write) -> Result<()> {
+    fn feed(&self, to: &mut (dyn std::io::Write + Send)) -> Result<()> {
         let mut unpacked = self.input.dump.unpack().context("cannot read the dump")?;
         let interrupt = self.postgres.interrupt();
-        pump(&mut unpacked, to, self.progress, interrupt)?;
+        pump_ahead(&mut unpacked, to, self.progress, interrupt)?;
         unpacked
             .finish()
             .map_err(|error| Failure::untrusted(error.to_string()).into())
