@@ -71,9 +71,9 @@
 //! anything is begun → a new database with the encoding, locale and owner
 //! of the backup → `pg_restore` (a large dump is unpacked first, and filled in by several
 //! sessions; when it stops at a function that does not find its names, once more through `psql`,
-//! with the schemas in reach and such constraints last) → compare rows, large objects and history with
-//! the manifest → settings and grants → `ANALYZE` → is the advisory lock still ours? → both renames in one
-//! transaction, while a second session ends whoever is still connected. The
+//! with the schemas in reach and such constraints last) → settings and grants → compare rows, large
+//! objects and history with the manifest, in a session without these settings, while `ANALYZE` runs in one
+//! with them → is the advisory lock still ours? → both renames in one transaction, while a second session ends whoever is still connected. The
 //! database is entered by a session of ours before it is marked as being built,
 //! so "marked and without a session of ours" means abandoned, and the next restore
 //! of that database drops it and says so. A role that may not create databases, or could not make all that the

@@ -150,6 +150,16 @@ pub async fn drop_database(
     if !subscriptions.is_empty() {
         drop_subscriptions(postgres, name, &subscriptions).await?;
     }
+    // Its settings may be there already, and a template is not dropped.
+    let is_template: Option<bool> =
+        sqlx::query_scalar("SELECT datistemplate FROM pg_database WHERE datname = $1")
+            .bind(name)
+            .fetch_optional(&mut maintenance.session)
+            .await?;
+    if is_template == Some(true) {
+        let sql = format!("ALTER DATABASE {} IS_TEMPLATE false", quoted(name));
+        maintenance.session.execute(AssertSqlSafe(sql)).await?;
+    }
     let force = if maintenance.server_major >= HAS_FORCE {
         " WITH (FORCE)"
     } else {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use futures_util::future::join;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::connect::{self, Connected, literal, quoted};
@@ -104,13 +105,36 @@ pub fn build(
     };
     input.make_room()?;
     progress.begin("compare", None);
-    let compared = runtime.block_on(compare(postgres, input.dump, beside));
-    progress.end();
-    compared?;
     let session = &mut maintenance.session;
-    warnings.extend(runtime.block_on(properties::apply(session, beside, properties))?);
-    warnings.extend(runtime.block_on(async { Ok(analyze(postgres, beside).await) })?);
+    let finished = runtime.block_on(finish(postgres, input.dump, session, beside, properties));
+    progress.end();
+    warnings.extend(finished?);
     Ok((guard, warnings))
+}
+
+/// Compares, and gathers statistics meanwhile: that changes no row. Returns
+/// what could not be done; a difference is an error before all else.
+async fn finish(
+    postgres: &Postgres,
+    dump: &VerifiedDump,
+    session: &mut PgConnection,
+    beside: &str,
+    properties: &DatabaseProperties,
+) -> Result<Vec<String>> {
+    // Entered before the database gets its settings, which are not meant for counting;
+    // the statistics are to be gathered with them.
+    let counting = connect::connect_to(&postgres.url, Some(beside)).await?;
+    let applied = properties::apply(session, beside, properties).await;
+    // Both to their end: a database with a session at work in it cannot be dropped everywhere.
+    let (compared, analyzed) = join(
+        compare(postgres, dump, counting.session),
+        analyze(postgres, beside),
+    )
+    .await;
+    compared?;
+    let mut warnings = applied?;
+    warnings.extend(analyzed);
+    Ok(warnings)
 }
 
 async fn swap_in(
@@ -178,14 +202,16 @@ async fn create(
 }
 
 /// What was built against what the manifest says was dumped.
-async fn compare(postgres: &Postgres, dump: &VerifiedDump, beside: &str) -> Result<()> {
-    let mut connected = connect::connect_to(&postgres.url, Some(beside)).await?;
-    let session = &mut connected.session;
+async fn compare(
+    postgres: &Postgres,
+    dump: &VerifiedDump,
+    mut session: PgConnection,
+) -> Result<()> {
     let expected = dump.manifest().contents();
-    let mut found = inspect::contents(session, &postgres.bookkeeping.table).await?;
+    let mut found = inspect::contents(&mut session, &postgres.bookkeeping.table).await?;
     if let Some(table) = &expected.history_table {
         // By its full name: the new database has no search path of its own yet.
-        found.applied = inspect::read_history(session, Some(table)).await?;
+        found.applied = inspect::read_history(&mut session, Some(table)).await?;
     }
     let differences = expected.differences(&found);
     if !differences.is_empty() {
@@ -195,7 +221,7 @@ async fn compare(postgres: &Postgres, dump: &VerifiedDump, beside: &str) -> Resu
         ))
         .into());
     }
-    let closed = connected.session.close().await;
+    let closed = session.close().await;
     closed.context("cannot end the comparison")
 }
 

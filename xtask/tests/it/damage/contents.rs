@@ -79,6 +79,20 @@ fn a_table_name_that_is_sql() {
     }
 }
 
+/// What hangs on a database is there when its rows are compared; a template cannot be dropped.
+#[test]
+fn a_template_that_is_not_what_its_manifest_says() {
+    let Some(case) = Case::postgres("template") else {
+        return;
+    };
+    let scene = Scene::new(case);
+    edit(&scene.manifest(), "/database/properties/is_template", true);
+    let mut counted = tables(&scene);
+    counted[0]["rows"] = json!(4);
+    edit(&scene.manifest(), "/tables", counted);
+    scene.restore_finds_out("postgresql", &["kept", "3 rows"]);
+}
+
 /// A dump that ended too early and was stored as if it were whole.
 #[test]
 fn a_dump_that_ends_early_under_its_own_digest() {

@@ -86,6 +86,25 @@ fn what_hangs_on_a_database_comes_back() {
     assert_eq!(case.query(ROWS), EXPECTED);
 }
 
+/// As many of them as the database asks for: its settings are there before they are gathered.
+#[test]
+fn statistics_are_gathered_as_the_database_says() {
+    let Some(case) = Case::postgres("statistics") else {
+        return;
+    };
+    let name = case.server.as_ref().expect("a server").name();
+    case.query(&format!(
+        "CREATE TABLE t AS SELECT n FROM generate_series(1, 5000) n;
+         ALTER DATABASE {name} SET default_statistics_target = 7;"
+    ));
+    let id = case.backup();
+    let restored = case.restore(&id);
+    assert_eq!(restored["warnings"], serde_json::json!([]), "{restored:#}");
+    let gathered = "SELECT reltuples, cardinality(histogram_bounds::text::int[])
+                    FROM pg_class JOIN pg_stats ON relname = tablename WHERE relname = 't';";
+    assert_eq!(case.query(gathered), ["5000|8"]);
+}
+
 /// Lost altogether: the restore makes it from nothing, settings, grants and all.
 #[test]
 fn a_dropped_database_is_restored_from_nothing() {
