@@ -19,7 +19,8 @@ pub const NAME: &str = "zstd";
 
 /// Compresses on all cores, digests and counts what comes out.
 pub struct Packer<W: Write> {
-    encoder: Digesting<zstd::Encoder<'static, Digesting<W>>>,
+    encoder: zstd::Encoder<'static, Digesting<W>>,
+    raw_size_bytes: u64,
 }
 
 pub struct Packed {
@@ -36,19 +37,19 @@ impl<W: Write> Packer<W> {
         encoder.multithread(cores.min(MAX_WORKERS) as u32)?;
         encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
         Ok(Packer {
-            encoder: Digesting::new(encoder),
+            encoder,
+            raw_size_bytes: 0,
         })
     }
 
     pub fn finish(self) -> io::Result<(W, Packed)> {
-        let (encoder, _, raw_size_bytes) = self.encoder.finish();
-        let (sink, sha256, size_bytes) = encoder.finish()?.finish();
+        let (sink, sha256, size_bytes) = self.encoder.finish()?.finish();
         Ok((
             sink,
             Packed {
                 sha256,
                 size_bytes,
-                raw_size_bytes,
+                raw_size_bytes: self.raw_size_bytes,
             },
         ))
     }
@@ -56,7 +57,9 @@ impl<W: Write> Packer<W> {
 
 impl<W: Write> Write for Packer<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.encoder.write(buffer)
+        let written = self.encoder.write(buffer)?;
+        self.raw_size_bytes += written as u64;
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
