@@ -67,6 +67,12 @@
 //! beside and renamed, carries its own SHA-256, and is left alone when it is of no use, somebody else's
 //! or cannot be written. Only the table comes from it: `--json` and all else read the manifests.
 //!
+//! **Backup, SQLite**: a read transaction pins one moment. In WAL mode nobody waits for a reader, and with an
+//! empty log SQLite's locks keep the file as it is until the reader ends (`engine/sqlite/live_file.rs`): the
+//! live file itself is packed and checked, in two transactions that see the same. With a rollback journal, or
+//! where the log holds a part of the moment, the online backup API makes a copy; others go on, and the copy is
+//! packed and checked.
+//!
 //! **Restore, PostgreSQL**: a dump that is a packed folder is unpacked and matched once more, before
 //! anything is begun → a new database with the encoding, locale and owner
 //! of the backup → `pg_restore` (a large dump is unpacked first, and filled in by several

@@ -20,6 +20,7 @@ mod describe;
 mod dump;
 mod hold;
 mod inspect;
+mod live_file;
 mod migrate;
 mod restore;
 mod scratch;

@@ -2,6 +2,7 @@
 //! comes back the moment it is cut. What is there afterwards is one whole state, and no mixture.
 
 mod at_once;
+mod live_file;
 mod pool;
 mod writers;
 

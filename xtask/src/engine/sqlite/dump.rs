@@ -1,16 +1,18 @@
-//! A SQLite dump: a page-by-page copy of one moment, checked, then streamed.
+//! A SQLite dump: the file of one moment, or an exact copy, packed and checked.
 
+use std::borrow::Borrow;
 use std::fs::File;
-use std::io::Write;
-use std::path::Path;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::hold::{self, Hold};
 use super::inspect::{self, BUSY_WAIT};
+use super::live_file::{self, LiveFile};
 use super::{Sqlite, copy};
 use crate::engine::pump::pump;
 use crate::engine::{Dumped, Engine};
@@ -26,20 +28,28 @@ pub fn dump(
     staging: &Path,
     progress: &dyn Progress,
 ) -> Result<Dumped> {
-    let copied = staging.join("copy.db");
     let estimate = sqlite.prepare_dump()?.raw_size_bytes;
-    let taken_at = copy_of_one_moment(sqlite, &copied, estimate, progress)?;
-
-    // Packing and checking read the same file at once; both are the time of a backup.
-    let interrupt = sqlite.interrupt();
-    let (checked, packed) = std::thread::scope(|scope| {
-        let packing = scope.spawn(|| pack(&copied, sink, progress, interrupt));
-        let checked = check(&copied, &sqlite.bookkeeping.table, interrupt);
-        (checked, packing.join())
-    });
-    packed.map_err(|_| Failure::unexpected("the packing thread panicked"))??;
-    let contents = checked?;
-    std::fs::remove_file(&copied).context("cannot remove the staged copy")?;
+    let copied = Copied {
+        path: staging.join("copy.db"),
+        estimate,
+    };
+    let (taken_at, contents) = match &sqlite.held {
+        Some(Hold::Exclusive(holder)) => {
+            inspect::patiently(sqlite.interrupt(), || begin_to_read(holder))?;
+            let taken_at = Utc::now();
+            let contents = by_way_of_a_copy(sqlite, holder, &copied, sink, progress)?;
+            (taken_at, contents)
+        }
+        _ => {
+            let source = begun(sqlite)?;
+            let taken_at = Utc::now();
+            let contents = match live_beside(sqlite, &source)? {
+                Some(live) => as_it_stands(sqlite, &source, live, sink, progress)?,
+                None => by_way_of_a_copy(sqlite, source, &copied, sink, progress)?,
+            };
+            (taken_at, contents)
+        }
+    };
     Ok(Dumped {
         taken_at,
         facts: sqlite.facts()?,
@@ -50,31 +60,95 @@ pub fn dump(
     })
 }
 
-/// A read transaction pins one moment for all steps of the copy. A writer in
-/// WAL mode goes on meanwhile; in the other modes it waits.
-fn copy_of_one_moment(
-    sqlite: &Sqlite,
-    copied: &Path,
+/// Where the copy will lie, and about how large it will be.
+struct Copied {
+    path: PathBuf,
     estimate: u64,
+}
+
+/// A read transaction pins one moment for all steps. A writer in WAL mode goes
+/// on meanwhile; in the other modes it waits.
+fn begun(sqlite: &Sqlite) -> Result<Connection> {
+    let source = inspect::patiently(sqlite.interrupt(), || open_source(sqlite))?;
+    inspect::patiently(sqlite.interrupt(), || begin_to_read(&source))?;
+    Ok(source)
+}
+
+/// The live file, read beside `source` in the same moment. `None` where somebody
+/// would have to wait for its reader, or where the log is a part of the moment.
+fn live_beside(sqlite: &Sqlite, source: &Connection) -> Result<Option<LiveFile>> {
+    if !live_file::is_wal(source)? {
+        return Ok(None);
+    }
+    let reader = begun(sqlite)?;
+    // Looked at when both have begun, it is true of both: they see the file, and only the file.
+    if !live_file::has_empty_log(source)? || !live_file::has_empty_log(&reader)? {
+        return Ok(None);
+    }
+    LiveFile::new(reader)
+}
+
+/// Nobody waits for a reader, and the file stays as it is: no copy is needed.
+fn as_it_stands(
+    sqlite: &Sqlite,
+    source: &Connection,
+    mut live: LiveFile,
+    sink: &mut (dyn Write + Send),
     progress: &dyn Progress,
-) -> Result<DateTime<Utc>> {
-    let opened;
-    let source = match &sqlite.held {
-        Some(Hold::Exclusive(holder)) => holder,
-        _ => {
-            opened = inspect::patiently(sqlite.interrupt(), || open_source(sqlite))?;
-            &opened
-        }
+) -> Result<Contents> {
+    let (interrupt, size_bytes) = (sqlite.interrupt(), live.size_bytes());
+    let packing = move || {
+        pack(&mut live, size_bytes, sink, progress, interrupt)?;
+        live.require_unchanged()
     };
-    inspect::patiently(sqlite.interrupt(), || begin_to_read(source))?;
-    let taken_at = Utc::now();
-    progress.begin("copy", Some(estimate));
-    let done = copy_to_new_file(source, copied, progress, sqlite.interrupt());
+    let checking = || check_connection(source, &sqlite.bookkeeping.table, interrupt);
+    at_once(packing, checking)
+}
+
+/// The moment ends with the copy, and whoever waits for it can go on.
+fn by_way_of_a_copy<C: Borrow<Connection>>(
+    sqlite: &Sqlite,
+    source: C,
+    copied: &Copied,
+    sink: &mut (dyn Write + Send),
+    progress: &dyn Progress,
+) -> Result<Contents> {
+    let interrupt = sqlite.interrupt();
+    let Copied {
+        path: copied,
+        estimate,
+    } = copied;
+    progress.begin("copy", Some(*estimate));
+    let done = copy_to_new_file(source.borrow(), copied, progress, interrupt);
     progress.end();
-    source
-        .execute_batch("COMMIT")
-        .context("cannot end reading")?;
-    done.map(|()| taken_at)
+    let ended = source.borrow().execute_batch("COMMIT");
+    ended.context("cannot end reading")?;
+    drop(source);
+    done?;
+
+    let packing = || {
+        let mut file = File::open(copied).context("cannot open the staged copy")?;
+        let size_bytes = file.metadata().context("cannot see the staged copy")?.len();
+        pack(&mut file, size_bytes, sink, progress, interrupt)
+    };
+    let checking = || check(copied, &sqlite.bookkeeping.table, interrupt);
+    let contents = at_once(packing, checking)?;
+    std::fs::remove_file(copied).context("cannot remove the staged copy")?;
+    Ok(contents)
+}
+
+/// Packing and checking read the same file at once; both are the time of a backup.
+fn at_once(
+    packing: impl FnOnce() -> Result<()> + Send,
+    checking: impl FnOnce() -> Result<Contents>,
+) -> Result<Contents> {
+    let (checked, packed) = std::thread::scope(|scope| {
+        let packing = scope.spawn(packing);
+        let checked = checking();
+        (checked, packing.join())
+    });
+    packed.map_err(|_| Failure::unexpected("the packing thread panicked"))??;
+    checked
 }
 
 fn begin_to_read(source: &Connection) -> Result<()> {
@@ -126,24 +200,33 @@ fn copy_to_new_file(
 }
 
 fn pack(
-    copied: &Path,
+    from: &mut dyn Read,
+    size_bytes: u64,
     sink: &mut (dyn Write + Send),
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<()> {
-    let mut file = File::open(copied).context("cannot open the staged copy")?;
-    progress.begin("pack", file.metadata().ok().map(|metadata| metadata.len()));
-    let done = pump(&mut file, sink, progress, interrupt);
+    progress.begin("pack", Some(size_bytes));
+    let done = pump(from, sink, progress, interrupt);
     progress.end();
     done
 }
 
-/// What the copy holds; refuses a copy that SQLite itself finds damaged,
-/// because nobody would want to restore it.
+/// What the copy holds.
 pub(super) fn check(copied: &Path, bookkeeping: &str, interrupt: &Interrupt) -> Result<Contents> {
     let connection = inspect::open_unchanging(copied)?;
-    inspect::interruptibly(&connection, interrupt, |connection| {
-        let problems = inspect::integrity_problems(connection).context("cannot check the copy")?;
+    check_connection(&connection, bookkeeping, interrupt)
+}
+
+/// What the database holds; refuses one that SQLite itself finds damaged,
+/// because nobody would want to restore it.
+fn check_connection(
+    connection: &Connection,
+    bookkeeping: &str,
+    interrupt: &Interrupt,
+) -> Result<Contents> {
+    inspect::interruptibly(connection, interrupt, |connection| {
+        let problems = inspect::integrity_problems(connection).context("cannot check it")?;
         if problems.is_empty() {
             return inspect::contents(connection, bookkeeping);
         }

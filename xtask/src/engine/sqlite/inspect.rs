@@ -68,7 +68,8 @@ pub fn open_unchanging(path: &Path) -> Result<Connection> {
     .with_context(|| format!("cannot open `{}`", path.display()))
 }
 
-/// Rows of all tables and the history, in one read transaction.
+/// Rows of all tables and the history, in one read transaction: its own, or the
+/// one that has begun.
 pub fn contents(connection: &Connection, bookkeeping: &str) -> Result<Contents> {
     // Not even a count begins without the collation of the key that it walks along. No order
     // is asked for, so any collation will do; and what is checked was checked before.
@@ -76,7 +77,9 @@ pub fn contents(connection: &Connection, bookkeeping: &str) -> Result<Contents> 
         .collation_needed(|connection, name| connection.create_collation(name, str::cmp))
         .context("cannot stand in for the application's collations")?;
     let transaction = connection
-        .unchecked_transaction()
+        .is_autocommit()
+        .then(|| connection.unchecked_transaction())
+        .transpose()
         .context("cannot begin to read")?;
     let mut tables = Vec::new();
     for (name, kind) in tables_of(connection).context("cannot read the schema")? {

@@ -47,6 +47,27 @@ fn a_backup_of_sqlite_that_cannot_be_written_to_its_end() {
     case.project.run(["db", "verify", "--all"]).expect_code(0);
 }
 
+/// In WAL mode there is no copy that could fail first.
+#[test]
+fn a_dump_of_the_live_file_that_cannot_be_written_to_its_end() {
+    let case = Case::sqlite();
+    case.query("PRAGMA journal_mode = wal;");
+    fill_sqlite(&case, 3000);
+    let whole = kib_of(&case);
+    let bytes = || std::fs::read(case.project.sqlite_path()).expect("read the database");
+    let (before, contents) = (bytes(), case.contents());
+    for kib in [whole / 4, whole / 2, whole - whole / 8] {
+        let failed = run(&case.project, kib, &["db", "backup"]);
+        assert_eq!(failed.code, 1, "{kib} KiB\n{failed}");
+        says(&failed, &["error: no backup was taken of the SQLite"]);
+        assert_eq!(case.project.vault_files(), [""; 0], "{failed}");
+        assert!(bytes() == before, "{failed}");
+    }
+    assert_eq!(case.contents(), contents);
+    run(&case.project, whole + 8, &["db", "backup"]).expect_code(0);
+    case.project.run(["db", "verify", "--all"]).expect_code(0);
+}
+
 /// The dump streams into the vault, and stops at any byte.
 #[test]
 fn a_backup_of_a_server_that_cannot_be_written_to_its_end() {
