@@ -52,36 +52,51 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
 }
 
-/// Lets the next reader of a flushed file see the disk. Only a hint, and only
-/// where the system takes it.
-pub fn forget_cached(file: &File) {
+/// Lets the next reader of what was flushed, from a place in the file on, see
+/// the disk. Only a hint, and only where the system takes it.
+pub fn forget_cached(file: &File, from: u64) {
     #[cfg(target_os = "linux")]
-    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    let _ = rustix::fs::fadvise(file, from, None, rustix::fs::Advice::DontNeed);
     #[cfg(not(target_os = "linux"))]
-    let _ = file;
+    let _ = (file, from);
 }
 
 /// How many bytes lie unflushed before the disk is asked to take them.
 const FLUSH_BYTES: usize = 16 << 20;
 
 /// A file whose bytes go to the disk while more of them come, so that little is
-/// left to wait for at the end.
-pub struct FlushedEarly {
+/// left to wait for at the end. `R` goes along and sees what is there already.
+pub struct FlushedEarly<R> {
     file: File,
+    written_bytes: u64,
     unflushed_bytes: usize,
-    wake: SyncSender<()>,
-    flusher: JoinHandle<io::Result<()>>,
+    wake: SyncSender<u64>,
+    flusher: JoinHandle<io::Result<R>>,
 }
 
-impl FlushedEarly {
-    pub fn new(file: File) -> io::Result<FlushedEarly> {
+impl<R: Send + 'static> FlushedEarly<R> {
+    /// `flushed` is told, in another thread, that so many of the first bytes are
+    /// on the disk.
+    pub fn new(
+        file: File,
+        mut reader: R,
+        flushed: impl Fn(&mut R, u64) + Send + 'static,
+    ) -> io::Result<FlushedEarly<R>> {
         let (wake, woken) = sync_channel(1);
         let same = file.try_clone()?;
+        let flush = move || {
+            for written_bytes in woken {
+                same.sync_data()?;
+                flushed(&mut reader, written_bytes);
+            }
+            Ok(reader)
+        };
         let flusher = std::thread::Builder::new()
             .name("flush".into())
-            .spawn(move || woken.iter().try_for_each(|()| same.sync_data()))?;
+            .spawn(flush)?;
         Ok(FlushedEarly {
             file,
+            written_bytes: 0,
             unflushed_bytes: 0,
             wake,
             flusher,
@@ -90,24 +105,25 @@ impl FlushedEarly {
 
     /// Flushes what is left. A failure of any flush is a failure of the file:
     /// the system tells it only once.
-    pub fn finish(self) -> io::Result<File> {
+    pub fn finish(self) -> io::Result<R> {
         drop(self.wake);
         let flushed = self.flusher.join();
-        flushed.map_err(|_| io::Error::other("the flushing thread panicked"))??;
+        let reader = flushed.map_err(|_| io::Error::other("the flushing thread panicked"))??;
         self.file.sync_all()?;
-        Ok(self.file)
+        Ok(reader)
     }
 }
 
-impl Write for FlushedEarly {
+impl<R> Write for FlushedEarly<R> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let written = self.file.write(buffer)?;
+        self.written_bytes += written as u64;
         self.unflushed_bytes += written;
         if self.unflushed_bytes >= FLUSH_BYTES {
             self.unflushed_bytes = 0;
             // One that is busy flushes these with its next turn; one that has
             // failed is heard of at the end.
-            let _ = self.wake.try_send(());
+            let _ = self.wake.try_send(self.written_bytes);
         }
         Ok(written)
     }

@@ -48,8 +48,8 @@
 //! lock is also asked for facts, size and history, as long as it answers.
 //!
 //! **Backup**: claim the id (a folder `.<id>.partial`, created, never
-//! overwritten) → dump into it (`pg_restore` reads along) → flush → read back from the disk and match →
-//! manifest into it, flushed and read back as well → name the dump without
+//! overwritten) → dump into it (`pg_restore` reads along) → flush → read back from the disk and match (a
+//! large one part by part, each as soon as it is flushed) → manifest into it, flushed and read back as well → name the dump without
 //! overwriting → flush the folder → name the manifest → flush. The dump is
 //! matched before it has a manifest, so a backup that does not match itself
 //! never exists, not even for a moment. PostgreSQL with `--jobs`: several sessions dump into a

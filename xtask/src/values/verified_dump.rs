@@ -4,7 +4,7 @@
 //! only reading the dump's bytes and matching them makes one.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 
 use super::codec;
@@ -13,7 +13,7 @@ use super::manifest::Manifest;
 use super::progress::Progress;
 use crate::interrupt::Interrupt;
 
-const BUFFER_BYTES: usize = 1 << 20;
+pub const BUFFER_BYTES: usize = 1 << 20;
 
 /// A dump whose bytes were read and matched. It keeps the file open, so that
 /// what is restored is what was verified, whatever happens to the name.
@@ -34,31 +34,69 @@ pub enum NotVerified {
     Read(#[from] io::Error),
 }
 
+/// A dump that is being read and digested from its beginning on, maybe while
+/// its end is not there yet.
+pub struct Reading {
+    file: File,
+    digested: Digesting<io::Sink>,
+    at: u64,
+}
+
+impl Reading {
+    pub fn new(file: File) -> Reading {
+        Reading {
+            file,
+            digested: Digesting::new(io::sink()),
+            at: 0,
+        }
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// How far it was read.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Reads on, at most to `end`; how many bytes, none at the end of the file.
+    pub fn read_on(&mut self, buffer: &mut [u8], end: u64) -> io::Result<usize> {
+        let left = usize::try_from(end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let length = buffer.len().min(left);
+        let read = self.file.read_at(&mut buffer[..length], self.at)?;
+        self.digested.write_all(&buffer[..read])?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
 impl VerifiedDump {
-    /// Reads all of `file` and matches it with `manifest`. The vault's verify
-    /// step is the only caller.
+    /// Reads what is left of `reading` and matches all of it with `manifest`.
+    /// The vault's verify step is the only caller.
     pub(crate) fn read_back(
-        file: File,
+        mut reading: Reading,
         manifest: Manifest,
         progress: &dyn Progress,
         interrupt: &Interrupt,
     ) -> Result<VerifiedDump, NotVerified> {
         let expected = manifest.dump.size_bytes;
-        let found = file.metadata()?.len();
+        let found = reading.file.metadata()?.len();
         if found != expected {
             return Err(NotVerified::Size { expected, found });
         }
-        let mut stored = Digesting::new(FromStart::new(&file));
+        progress.advance(reading.at);
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
-            let read = stored.read(&mut buffer)?;
+            let read = reading.read_on(&mut buffer, u64::MAX)?;
             if read == 0 {
                 break;
             }
             progress.advance(read as u64);
             interrupt.check()?;
         }
-        let (_, found, _) = stored.finish();
+        let Reading { file, digested, .. } = reading;
+        let (_, found, _) = digested.finish();
         if found != manifest.dump.sha256 {
             return Err(NotVerified::Digest {
                 expected: manifest.dump.sha256,

@@ -1,6 +1,7 @@
 //! The publish order, so that a power cut leaves too much and never a lie.
 //!
-//! claim the id → stage the dump → flush → read it back and match → stage the
+//! claim the id → stage the dump → flush → read it back and match (what is flushed
+//! is read back while more is packed, the match comes when all is) → stage the
 //! manifest, flush, read it back → name the dump without overwriting → flush
 //! the folder → name the manifest → flush the folder.
 //! The dump is matched *before* it gets a manifest: a backup that does not
@@ -13,7 +14,7 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 
 use super::find::manifest_in;
-use super::staging::Staging;
+use super::staging::{Staging, is_still};
 use super::{Backup, Vault};
 use crate::durable::{self, FlushedEarly};
 use crate::interrupt::Interrupt;
@@ -24,10 +25,14 @@ use crate::values::manifest::{
     DUMP_ENDINGS, DumpFormat, Manifest, StoredDump, dump_file_name, manifest_file_name,
 };
 use crate::values::progress::Progress;
-use crate::values::verified_dump::VerifiedDump;
+use crate::values::verified_dump::{BUFFER_BYTES, Reading, VerifiedDump};
 
 const DUMP: &str = "dump";
 const MANIFEST: &str = "manifest";
+
+/// What the kernel may keep in one piece. It forgets nothing of a piece that is not all flushed, so
+/// only whole ones are read back while the file grows.
+const LARGEST_PAGE_BYTES: u64 = 2 << 20;
 
 /// Two runs in one second get two ids; more than this many is a mistake.
 const MAX_ATTEMPTS: u32 = 1000;
@@ -36,7 +41,7 @@ const MAX_ATTEMPTS: u32 = 1000;
 pub struct Draft {
     id: BackupId,
     staging: Staging,
-    packer: Packer<FlushedEarly>,
+    packer: Packer<FlushedEarly<Reading>>,
     engine: EngineKind,
 }
 
@@ -44,6 +49,7 @@ pub struct Draft {
 pub struct Staged {
     id: BackupId,
     staging: Staging,
+    reading: Reading,
     engine: EngineKind,
     packed: Packed,
 }
@@ -77,9 +83,7 @@ impl Vault {
             if self.is_taken(&id).with_context(context)? {
                 continue;
             }
-            let file = durable::create_private_file(&staging.file(DUMP)).with_context(context)?;
-            let packer = FlushedEarly::new(file).and_then(Packer::new);
-            let packer = packer.with_context(context)?;
+            let packer = stage_dump(&staging).with_context(context)?;
             return Ok(Draft {
                 id,
                 staging,
@@ -105,7 +109,7 @@ impl Vault {
         Ok(false)
     }
 
-    /// Reads the staged dump back from the disk and matches it.
+    /// Reads back from the disk what was not read of the staged dump, and matches all of it.
     pub fn read_back(
         &self,
         staged: Staged,
@@ -114,11 +118,15 @@ impl Vault {
         interrupt: &Interrupt,
     ) -> Result<ReadBack> {
         let path = staged.staging.file(DUMP);
-        let file =
-            File::open(&path).with_context(|| format!("cannot read back `{}`", path.display()))?;
+        let reading = staged.reading;
+        anyhow::ensure!(
+            is_still(reading.file(), &path),
+            "cannot read back `{}`: it is another file now",
+            path.display()
+        );
         // From the disk, not from what the kernel remembers of the writing.
-        durable::forget_cached(&file);
-        let dump = self.match_bytes(file, manifest, progress, interrupt)?;
+        durable::forget_cached(reading.file(), reading.at());
+        let dump = self.match_bytes(reading, manifest, progress, interrupt)?;
         Ok(ReadBack {
             staging: staged.staging,
             dump,
@@ -167,6 +175,23 @@ impl Vault {
     }
 }
 
+/// The dump's file, and with it who reads it back.
+fn stage_dump(staging: &Staging) -> io::Result<Packer<FlushedEarly<Reading>>> {
+    let path = staging.file(DUMP);
+    let file = durable::create_private_file(&path)?;
+    let reading = Reading::new(File::open(&path)?);
+    FlushedEarly::new(file, reading, read_ahead).and_then(Packer::new)
+}
+
+/// Reads back what is on the disk, while more is packed. A failure is left for the last part of
+/// the reading, which meets it again.
+fn read_ahead(reading: &mut Reading, flushed_bytes: u64) {
+    let end = flushed_bytes - flushed_bytes % LARGEST_PAGE_BYTES;
+    durable::forget_cached(reading.file(), reading.at());
+    let mut buffer = vec![0; BUFFER_BYTES];
+    while reading.read_on(&mut buffer, end).is_ok_and(|read| read > 0) {}
+}
+
 /// On disk, and as the next one will read it: within its limits, and the same.
 fn stage_manifest(staging: &Staging, manifest: &Manifest) -> Result<()> {
     let path = staging.file(MANIFEST);
@@ -174,7 +199,7 @@ fn stage_manifest(staging: &Staging, manifest: &Manifest) -> Result<()> {
     staged
         .write_all(&manifest.to_json()?)
         .and_then(|()| staged.sync_all())?;
-    durable::forget_cached(&staged);
+    durable::forget_cached(&staged, 0);
     let found = manifest_in(File::open(&path)?);
     let found = found.map_err(|problem| anyhow::anyhow!("its manifest is of no use: {problem}"))?;
     anyhow::ensure!(
@@ -197,10 +222,11 @@ impl Draft {
     pub fn finish(self) -> Result<Staged> {
         let context = || format!("cannot finish the staged dump of `{}`", self.id);
         let (file, packed) = self.packer.finish().with_context(context)?;
-        file.finish().with_context(context)?;
+        let reading = file.finish().with_context(context)?;
         Ok(Staged {
             id: self.id,
             staging: self.staging,
+            reading,
             engine: self.engine,
             packed,
         })

@@ -38,9 +38,9 @@ impl Drop for Staging {
     }
 }
 
-/// Whether the name still leads to the folder that is open.
-fn is_still(folder: &File, path: &Path) -> bool {
-    match (folder.metadata(), path.symlink_metadata()) {
+/// Whether the name still leads to the file or folder that is open.
+pub(super) fn is_still(file: &File, path: &Path) -> bool {
+    match (file.metadata(), path.symlink_metadata()) {
         (Ok(open), Ok(named)) => open.ino() == named.ino() && open.dev() == named.dev(),
         _ => false,
     }

@@ -1,7 +1,5 @@
 //! Bytes against manifest: the only place where a proof is made.
 
-use std::fs::File;
-
 use anyhow::Result;
 
 use super::{Backup, Vault};
@@ -9,7 +7,7 @@ use crate::interrupt::{Interrupt, Interrupted};
 use crate::values::failure::Failure;
 use crate::values::manifest::Manifest;
 use crate::values::progress::Progress;
-use crate::values::verified_dump::{NotVerified, VerifiedDump};
+use crate::values::verified_dump::{NotVerified, Reading, VerifiedDump};
 
 impl Vault {
     /// Reads the dump of a published backup and matches it with its manifest.
@@ -27,19 +25,24 @@ impl Vault {
                     backup.dump_path.display()
                 ))
             })?;
-        self.match_bytes(file, backup.manifest.clone(), progress, interrupt)
+        self.match_bytes(
+            Reading::new(file),
+            backup.manifest.clone(),
+            progress,
+            interrupt,
+        )
     }
 
     pub(super) fn match_bytes(
         &self,
-        file: File,
+        reading: Reading,
         manifest: Manifest,
         progress: &dyn Progress,
         interrupt: &Interrupt,
     ) -> Result<VerifiedDump> {
         let name = self.folder.join(&manifest.dump.file).display().to_string();
         progress.begin("verify", Some(manifest.dump.size_bytes));
-        let verified = VerifiedDump::read_back(file, manifest, progress, interrupt);
+        let verified = VerifiedDump::read_back(reading, manifest, progress, interrupt);
         progress.end();
         verified.map_err(|error| match error {
             NotVerified::Interrupted(Interrupted) => Interrupted.into(),
