@@ -23,7 +23,7 @@
 //! | `commands` | the stories, one verb a file | SQL, JSON, file names |
 //! | `config` | flags, environment, `.env`, `sqlx.toml` → settings | the terminal |
 //! | `engine` | what differs between databases: `sqlite`, `postgres` | vault, ids, the terminal |
-//! | `vault` | ids, staging, publishing, finding, locking, verifying | databases, network, the terminal |
+//! | `vault` | ids, staging, publishing, finding, locking, verifying, the journal | databases, network, the terminal |
 //! | `migrations` | the folder as sqlx sees it; applied × available → plan | databases |
 //! | `ui` | say, show, ask, progress | all but the human |
 //! | `values` | what the parts tell each other | files, processes, clocks |
@@ -42,10 +42,21 @@
 //!
 //! # Orders that matter
 //!
-//! **migrate-safe**: lock → plan → show → ask → backup → look at the history
+//! **migrate-safe**: lock → plan → show → ask → backup → rehearsal → loss gate → look at the history
 //! again → migrate → report. The question comes before the dump: no human
-//! pause may fall into the gap between dump and migration. On PostgreSQL the session that holds the
+//! pause may fall into the gap between dump and migration. Where a person types what may be lost, backup
+//! and rehearsal are done again. On PostgreSQL the session that holds the
 //! lock is also asked for facts, size and history, as long as it answers.
+//!
+//! **Rehearsal**: the dump restored into a scratch database as a restore would, and compared → a survey (rows,
+//! values of each column, what tables look like) → the pending migrations, one by one → a second survey; the
+//! difference is the effect (`values/effect.rs`), and what of it is a loss. On PostgreSQL each migration runs in
+//! a transaction of ours in which sqlx's own is a savepoint, so that its locks can still be seen at its end; one
+//! that commits by itself, or that fails so, runs as it would on the live database. The scratch database carries
+//! the mark of one that is being restored and is dropped with its value.
+//!
+//! **Journal**: a line for each thing that was done, added and flushed under a lock. `.unfinished` lies in the
+//! vault from before the first change to a live database until it is known how that ended.
 //!
 //! **Backup**: claim the id (a folder `.<id>.partial`, created, never
 //! overwritten) → dump into it (`pg_restore` reads along) → flush → read back from the disk and match (a

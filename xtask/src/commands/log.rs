@@ -72,17 +72,16 @@ fn table(lines: &[Line]) -> Table {
         let who: Vec<&str> = who.into_iter().flatten().map(String::as_str).collect();
         let mut note: Vec<String> = entry.versions.iter().map(i64::to_string).collect();
         note.extend(entry.note.clone());
+        let took = entry.duration_ms.map_or_else(String::new, ui::duration);
+        let backup = entry.backup.as_ref().map_or("", |id| id.as_str());
         table.row(&[
-            ui::time(entry.at),
-            entry.deed.to_string(),
-            entry.ending.to_string(),
-            entry.duration_ms.map_or_else(String::new, ui::duration),
-            who.join("@"),
-            entry
-                .backup
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string),
-            note.join(" "),
+            &ui::time(entry.at),
+            &entry.deed.to_string(),
+            &entry.ending.to_string(),
+            &took,
+            &who.join("@"),
+            &backup,
+            &note.join(" "),
         ]);
     }
     table

@@ -85,10 +85,10 @@ pub fn table(effect: &Effect, bookkeeping: &Bookkeeping) -> Table {
             continue;
         }
         table.row(&[
-            changed.title(),
-            rows(changed.rows_before),
-            rows(changed.rows_after),
-            changed.changes.join("; "),
+            &changed.title(),
+            &rows(changed.rows_before),
+            &rows(changed.rows_after),
+            &changed.changes.join("; "),
         ]);
     }
     table

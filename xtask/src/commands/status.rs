@@ -82,17 +82,7 @@ pub fn run(scene: &Scene) -> Result<()> {
         unfinished: unfinished.as_ref(),
     })?;
 
-    let version = &facts.server_version;
-    scene.ui.show(format!(
-        "database    {facts}\nversion     {} {version}\n",
-        facts.engine
-    ))?;
-    if !exists {
-        let creates = "`db migrate-safe` and `db restore` create it";
-        scene
-            .ui
-            .show(format!("            does not exist yet; {creates}\n"))?;
-    }
+    show_database(scene, &facts, exists)?;
     show_migrations(
         scene,
         &contents,
@@ -124,6 +114,21 @@ pub fn run(scene: &Scene) -> Result<()> {
         scene.ui.show(format!("beside      {line}\n"))?;
     }
     show_tables(scene, &contents)
+}
+
+fn show_database(scene: &Scene, facts: &DatabaseFacts, exists: bool) -> Result<()> {
+    let version = &facts.server_version;
+    scene.ui.show(format!(
+        "database    {facts}\nversion     {} {version}\n",
+        facts.engine
+    ))?;
+    if !exists {
+        let creates = "`db migrate-safe` and `db restore` create it";
+        scene
+            .ui
+            .show(format!("            does not exist yet; {creates}\n"))?;
+    }
+    Ok(())
 }
 
 /// What the journal says has been shown of the backups.

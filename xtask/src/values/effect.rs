@@ -116,7 +116,22 @@ impl Effect {
                 changes: vec![format!("new {}", now.kind)],
             });
         }
+        effect.large_objects(before, after);
         effect
+    }
+
+    /// They are in no table, and named as where PostgreSQL keeps them.
+    fn large_objects(&mut self, before: &Survey, after: &Survey) {
+        let count = |survey: &Survey| survey.contents.large_objects.unwrap_or(0);
+        let (before, after) = (count(before), count(after));
+        if after < before {
+            self.losses.push(Loss {
+                schema: "pg_catalog".into(),
+                table: "pg_largeobject".into(),
+                column: None,
+                what: format!("{} of {before} large objects are gone", before - after),
+            });
+        }
     }
 }
 

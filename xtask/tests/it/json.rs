@@ -217,7 +217,7 @@ fn a_failure_is_one_document_too() {
         "CREATE TABLE changed (id INTEGER);",
     );
     assert_error(&run(&["migrate-safe", "--yes"]), 3);
-    assert_error(&run(&["restore", "pre-migrate"]), 3);
+    assert_error(&run(&["restore", "latest"]), 3);
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn backups_are_private() {
         let entries: Vec<_> = entries
             .map(|entry| entry.expect("an entry").path())
             .collect();
-        assert_eq!(entries.len(), 7, "{entries:?}");
+        assert_eq!(entries.len(), 8, "{entries:?}");
         for path in entries {
             assert_eq!(mode(&path), 0o600, "{path:?}");
         }

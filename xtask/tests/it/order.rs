@@ -101,7 +101,8 @@ fn started_as_owner(name: &str) -> Option<(Case, Programs)> {
 }
 
 fn start(case: Case) -> (Case, Programs) {
-    let (case, programs) = Programs::for_case(case);
+    let (mut case, programs) = Programs::for_case(case);
+    case.project = case.project.unrehearsed();
     case.query(CREATE);
     case.backup();
     let mut words = programs.words();
@@ -127,6 +128,29 @@ fn the_dump_is_whole_before_the_migration_begins() {
     programs.replace("pg_dump", look);
     case.migrate();
     assert_eq!(programs.log(), ["pg_dump", "migrated tables: 0"]);
+    assert_eq!(case.query("SELECT count(*) FROM migrated;"), ["0"]);
+}
+
+/// The live database is looked at when the scratch database is whole, and has not been touched.
+#[test]
+fn the_backup_is_restored_beside_before_the_migration_begins() {
+    let Some((mut case, programs)) = started("rehearsed_first") else {
+        return;
+    };
+    case.project = case.project.rehearsed();
+    let live = case.server.as_ref().expect("a server").url();
+    let look = format!(
+        "\"$real\" \"$@\" || exit\n\
+         case \"$database\" in *_scratch_*) word=scratch ;; *) word=live ;; esac\n\
+         \"$(dirname \"$real\")/psql\" --no-psqlrc --tuples-only --no-align --dbname='{live}' \
+         --command=\"SELECT 'into $word, migrated tables: ' || count(*) FROM pg_class \
+         WHERE relname = 'migrated'\" >>\"$(dirname \"$0\")/log\""
+    );
+    programs.replace("pg_restore", &look);
+    let arguments = ["db", "migrate-safe", "--yes", "--accept-loss", "t"];
+    case.project.run(arguments).expect_code(0);
+    let steps = ["pg_dump", "pg_restore", "into scratch, migrated tables: 0"];
+    assert_eq!(programs.log(), steps);
     assert_eq!(case.query("SELECT count(*) FROM migrated;"), ["0"]);
 }
 

@@ -123,7 +123,8 @@ impl Project {
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(arguments).current_dir(self.path());
-        if !self.rehearses && command.get_args().any(|word| word == "migrate-safe") {
+        let has = |word: &str| command.get_args().any(|argument| argument == word);
+        if !self.rehearses && has("migrate-safe") && !has("--no-rehearse") {
             command.arg("--no-rehearse");
         }
         for (name, _) in std::env::vars_os() {

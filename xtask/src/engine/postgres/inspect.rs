@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::connect::{Connected, literal, quoted};
 use super::{describe, properties};
@@ -124,55 +124,96 @@ pub fn begin_in(snapshot: Option<&str>) -> String {
     }
 }
 
-/// Exact rows, a bounded number of tables at a time. `snapshot` makes all the
-/// questions see one moment, each in a transaction of its own, so that locks
-/// do not add up.
+/// Of each table, by schema and name, the columns whose values other than NULL are counted.
+pub type Columns = BTreeMap<(String, String), Vec<String>>;
+/// How many values each column has.
+pub type Values = BTreeMap<(String, String), BTreeMap<String, u64>>;
+
+/// Exact rows. `snapshot` makes all the questions see one moment.
 pub async fn count_rows(
     session: &mut PgConnection,
     tables: &[Table],
     snapshot: Option<&str>,
 ) -> Result<Vec<TableRows>> {
-    use sqlx::Executor;
+    let (rows, _) = count(session, tables, &Columns::new(), snapshot).await?;
+    Ok(rows)
+}
+
+/// Exact rows and values, a bounded number of tables at a time, each time in a
+/// transaction of its own, so that locks do not add up.
+pub async fn count(
+    session: &mut PgConnection,
+    tables: &[Table],
+    columns: &Columns,
+    snapshot: Option<&str>,
+) -> Result<(Vec<TableRows>, Values)> {
     // The rows of a partitioned table are added up below.
     let mut sums: BTreeMap<(String, String), u64> = BTreeMap::new();
     let mut counted: Vec<TableRows> = Vec::with_capacity(tables.len());
+    let mut values = Values::new();
     let with_rows: Vec<&Table> = tables.iter().filter(|table| table.has_rows).collect();
     for some in with_rows.chunks(TABLES_A_QUESTION) {
-        let questions = some.iter().enumerate();
-        let question = questions
-            .map(|(i, table)| count_question(i, table))
-            .collect::<Vec<_>>()
-            .join(" UNION ALL ");
-        // As pg_dump does: fail rather than count only the rows that a policy lets us see.
-        let begin = begin_in(snapshot) + "; SET LOCAL row_security = off";
-        session
-            .execute(AssertSqlSafe(begin))
-            .await
-            .context("cannot begin to count rows")?;
-        let rows: Vec<(i32, i64)> = sqlx::query_as(AssertSqlSafe(question))
-            .persistent(false)
-            .fetch_all(&mut *session)
-            .await
-            .context("cannot count rows")?;
-        session
-            .execute("COMMIT")
-            .await
-            .context("cannot end counting rows")?;
-        for (i, rows) in rows {
+        let question = question_for(some, columns);
+        for (i, rows, of_columns) in ask(session, question, snapshot).await? {
             let (table, rows) = (some[i.unsigned_abs() as usize], rows.unsigned_abs());
             if let Some(root) = &table.root {
                 *sums.entry(root.clone()).or_default() += rows;
+            }
+            if let Some(names) = columns.get(&table.full_name()) {
+                let counts = of_columns.into_iter().map(i64::unsigned_abs);
+                let pairs = names.iter().cloned().zip(counts);
+                values.insert(table.full_name(), pairs.collect());
             }
             counted.push(table.with_rows(rows));
         }
     }
     let partitioned = tables.iter().filter(|t| !t.has_rows && t.root.is_none());
     counted.extend(partitioned.map(|table| {
-        let sum = sums.get(&(table.schema.clone(), table.name.clone()));
+        let sum = sums.get(&table.full_name());
         table.with_rows(sum.copied().unwrap_or(0))
     }));
     counted.sort();
-    Ok(counted)
+    Ok((counted, values))
+}
+
+fn question_for(some: &[&Table], columns: &Columns) -> String {
+    let one = |(i, table): (usize, &&Table)| {
+        let names = columns.get(&table.full_name()).into_iter().flatten();
+        let counts: Vec<String> = names
+            .map(|name| format!("count({})", quoted(name)))
+            .collect();
+        format!(
+            "SELECT {i}, count(*), ARRAY[{}]::bigint[] FROM ONLY {}.{}",
+            counts.join(", "),
+            quoted(&table.schema),
+            quoted(&table.name)
+        )
+    };
+    let questions: Vec<String> = some.iter().enumerate().map(one).collect();
+    questions.join(" UNION ALL ")
+}
+
+async fn ask(
+    session: &mut PgConnection,
+    question: String,
+    snapshot: Option<&str>,
+) -> Result<Vec<(i32, i64, Vec<i64>)>> {
+    // As pg_dump does: fail rather than count only the rows that a policy lets us see.
+    let begin = begin_in(snapshot) + "; SET LOCAL row_security = off";
+    session
+        .execute(AssertSqlSafe(begin))
+        .await
+        .context("cannot begin to count rows")?;
+    let rows = sqlx::query_as(AssertSqlSafe(question))
+        .persistent(false)
+        .fetch_all(&mut *session)
+        .await
+        .context("cannot count rows")?;
+    session
+        .execute("COMMIT")
+        .await
+        .context("cannot end counting rows")?;
+    Ok(rows)
 }
 
 impl Table {
@@ -184,6 +225,10 @@ impl Table {
         }
     }
 
+    fn full_name(&self) -> (String, String) {
+        (self.schema.clone(), self.name.clone())
+    }
+
     fn with_rows(&self, rows: u64) -> TableRows {
         TableRows {
             schema: self.schema.clone(),
@@ -193,14 +238,6 @@ impl Table {
             fingerprint: None,
         }
     }
-}
-
-fn count_question(i: usize, table: &Table) -> String {
-    format!(
-        "SELECT {i}, count(*) FROM ONLY {}.{}",
-        quoted(&table.schema),
-        quoted(&table.name)
-    )
 }
 
 pub async fn large_objects(session: &mut PgConnection) -> Result<u64> {

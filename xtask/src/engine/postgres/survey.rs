@@ -5,41 +5,30 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::connect::quoted;
-use super::inspect;
+use super::{describe, inspect};
+use crate::values::database::Contents;
 use crate::values::schema::{RelationKind, display_name};
 use crate::values::survey::Survey;
 
-/// Of one table; a row of the answer has at most 1,600 columns.
-const COLUMNS_A_QUESTION: usize = 500;
-
 pub async fn survey(session: &mut PgConnection, bookkeeping: &str) -> Result<Survey> {
-    let contents = inspect::contents(session, bookkeeping).await?;
-    let mut values = BTreeMap::new();
+    let relations = describe::relations(session, None).await?;
     let counted = |kind| matches!(kind, RelationKind::Table | RelationKind::Partition);
-    for relation in contents.relations.iter().filter(|r| counted(r.kind)) {
-        let mut of_table = BTreeMap::new();
-        for some in relation.columns.chunks(COLUMNS_A_QUESTION) {
-            let counts: Vec<String> = some
-                .iter()
-                .map(|column| format!("count({})", quoted(&column.name)))
-                .collect();
-            let question = format!(
-                "SELECT ARRAY[{}] FROM ONLY {}.{}",
-                counts.join(", "),
-                quoted(&relation.schema),
-                quoted(&relation.name)
-            );
-            let counts: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(question))
-                .persistent(false)
-                .fetch_one(&mut *session)
-                .await
-                .with_context(|| format!("cannot count the values of `{relation}`"))?;
-            let names = some.iter().map(|column| column.name.clone());
-            of_table.extend(names.zip(counts.into_iter().map(i64::unsigned_abs)));
-        }
-        values.insert((relation.schema.clone(), relation.name.clone()), of_table);
-    }
+    let with_values = relations.iter().filter(|relation| counted(relation.kind));
+    let columns = with_values.map(|relation| {
+        let names = relation.columns.iter().map(|column| column.name.clone());
+        (relation.full_name(), names.collect())
+    });
+    let columns: inspect::Columns = columns.collect();
+    let tables = inspect::tables(session).await?;
+    let (tables, values) = inspect::count(session, &tables, &columns, None).await?;
+    let history_table = inspect::find_history(session, bookkeeping).await?;
+    let contents = Contents {
+        tables,
+        large_objects: Some(inspect::large_objects(session).await?),
+        applied: inspect::read_history(session, history_table.as_deref()).await?,
+        history_table,
+        relations,
+    };
     let rows: Vec<(String, String, i64, String, i16)> = sqlx::query_as(
         "SELECT n.nspname::text, c.relname::text, c.oid::bigint, a.attname::text, a.attnum \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \

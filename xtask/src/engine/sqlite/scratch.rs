@@ -17,7 +17,7 @@ use crate::values::survey::{Rehearsed, Survey};
 use crate::values::verified_dump::VerifiedDump;
 
 /// Of one table; SQLite takes up to 2,000 columns in an answer.
-const COLUMNS_A_QUESTION: usize = 500;
+const COLUMNS_A_QUESTION: usize = 1000;
 
 pub struct SqliteScratch {
     sqlite: Sqlite,
