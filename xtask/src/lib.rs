@@ -24,7 +24,7 @@
 //! | `config` | flags, environment, `.env`, `sqlx.toml` → settings | the terminal |
 //! | `engine` | what differs between databases: `sqlite`, `postgres` | vault, ids, the terminal |
 //! | `vault` | ids, staging, publishing, finding, locking, verifying, the journal | databases, network, the terminal |
-//! | `migrations` | the folder as sqlx sees it; applied × available → plan | databases |
+//! | `migrations` | the folder as sqlx sees it; applied × available → plan; what of a file reaches further | databases |
 //! | `ui` | say, show, ask, progress | all but the human |
 //! | `values` | what the parts tell each other | files, processes, clocks |
 //! | `tool`, `durable`, `interrupt`, `cores` | the floor: programs, files that survive a power cut, signals, threads | what they are used for |

@@ -10,6 +10,11 @@ use crate::values::database::AppliedMigration;
 use crate::values::failure::Failure;
 use crate::values::plan::{Migration, MigrationPlan, PlanProblem, Source};
 
+mod reach;
+mod sql;
+
+pub use reach::reaches;
+
 /// Reads all migrations, in the order in which sqlx runs them. What sqlx
 /// ignores is ignored; what sqlx refuses is refused, in sqlx's words.
 pub fn read(source: &Source) -> Result<Vec<Migration>> {

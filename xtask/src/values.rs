@@ -16,6 +16,7 @@ pub mod loss;
 pub mod manifest;
 pub mod plan;
 pub mod progress;
+pub mod reach;
 pub mod schema;
 pub mod summary;
 pub mod survey;

@@ -36,7 +36,11 @@ fn assert_fields(value: &Value, wanted: &[&str]) {
 fn project() -> Project {
     Project::new()
         .migration("1_first.sql", "CREATE TABLE first (id INTEGER);")
-        .migration("2_second.sql", "CREATE TABLE second (id INTEGER);")
+        .migration(
+            "2_second.sql",
+            "CREATE TABLE second (id INTEGER);\n\
+             UPDATE _sqlx_migrations SET description = 'first' WHERE version = 1;",
+        )
 }
 
 /// The story of a day, every document of it looked at.
@@ -125,6 +129,11 @@ fn looking(project: &Project, taken: &Value) {
         (&planned["applied"], &planned["backup"]),
         (&json!([]), &Value::Null)
     );
+    let what = "UPDATE _sqlx_migrations";
+    let reach = json!({
+        "version": 2, "line": 2, "what": what, "kind": "bookkeeping", "within": "statement"
+    });
+    assert_eq!(planned["reaches"], json!([reach]));
 }
 
 fn putting_back(project: &Project, taken: &Value) {

@@ -7,6 +7,7 @@
 mod ids;
 mod manifests;
 mod migration_files;
+mod reaches;
 mod urls;
 
 use std::fmt::Debug;

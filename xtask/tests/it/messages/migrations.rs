@@ -249,3 +249,38 @@ fn a_database_that_is_none() {
       rm [DIR]/project/database/app.db.damaged_[TIME]
     ");
 }
+
+#[test]
+fn what_reaches_further_than_the_database() {
+    let _steady = steady();
+    let project = begun();
+    project.write(
+        "migrations/3_far.sql",
+        "-- far\nATTACH 'other.db' AS other; -- COMMIT;\n\
+         CREATE TRIGGER t AFTER INSERT ON first BEGIN\n  DELETE FROM _sqlx_migrations;\nEND;\nFROBNICATE 'COMMIT';\n",
+    );
+    project.write("migrations/4_many.sql", "COMMIT;\n".repeat(12));
+    insta::assert_snapshot!(said(&project, ["db", "migrate-safe", "--dry-run"]), @"
+    exit code 0
+    --- stderr
+    pending on the SQLite database `[DIR]/project/database/app.db`:
+      2 second
+      3 far
+      note: 3 line 2: ATTACH … AS other (outside of the database: restoring will not undo this)
+      note: 3 line 4: DELETE FROM _sqlx_migrations, in a body that waits to be called (this is where sqlx keeps its history)
+      note: 3 line 6: FROBNICATE (not understood: look yourself how far it reaches)
+      4 many
+      note: 4 line 1: COMMIT (ends sqlx's transaction or begins another: a failure may leave a part)
+      note: 4 line 2: COMMIT (ends sqlx's transaction or begins another: a failure may leave a part)
+      note: 4 line 3: COMMIT (ends sqlx's transaction or begins another: a failure may leave a part)
+      note: 4 line 4: COMMIT (ends sqlx's transaction or begins another: a failure may leave a part)
+      note: 4 line 5: COMMIT (ends sqlx's transaction or begins another: a failure may leave a part)
+      note: 4 line 6: COMMIT (ends sqlx's transaction or begins another: a failure may leave a part)
+      note: 4 line 7: COMMIT (ends sqlx's transaction or begins another: a failure may leave a part)
+      note: 4 line 8: COMMIT (ends sqlx's transaction or begins another: a failure may leave a part)
+      note: 4 line 9: COMMIT (ends sqlx's transaction or begins another: a failure may leave a part)
+      note: 4 line 10: COMMIT (ends sqlx's transaction or begins another: a failure may leave a part)
+      note: 4 and 2 more of the kind; see --json
+    dry run: nothing was written
+    ");
+}

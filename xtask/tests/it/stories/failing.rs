@@ -68,14 +68,16 @@ fn a_failing_migration_names_what_is_committed_and_the_way_back() {
 #[test]
 fn the_first_of_them_may_fail_too() {
     for case in started("failing_first") {
-        case.project
-            .write("migrations/2_bad.sql", "INSERT INTO nowhere VALUES (1);");
+        case.project.write(
+            "migrations/2_bad.sql",
+            "INSERT INTO nowhere SELECT 'COMMIT'; -- COMMIT",
+        );
         let before = case.contents();
         let failed = case.project.run(["db", "migrate-safe", "--yes"]);
-        says(
-            &failed.expect_code(5),
-            &["committed: none; not committed: 2"],
-        );
+        let failed = failed.expect_code(5);
+        says(&failed, &["committed: none; not committed: 2"]);
+        // The word alone ends no transaction.
+        assert!(!failed.stderr.contains("a part of it"), "{failed}");
         assert_eq!(case.contents(), before);
     }
 }
@@ -116,6 +118,32 @@ fn a_migration_without_a_transaction_fails_part_way() {
             &failed,
             &[
                 "committed: none; not committed: 2",
+                "2 does not run in one transaction, and a part of it may be in the database",
+            ],
+        );
+        assert_eq!(case.query("SELECT count(*) FROM half;"), ["0"], "the part");
+        follow_hint(&case, &failed);
+        assert_eq!(case.contents()[0], before[0]);
+        assert_eq!(case.contents()[1], before[1]);
+    }
+}
+
+/// sqlx begins the transaction, and the file ends it: said before, and when the rest fails.
+#[test]
+fn a_migration_that_ends_its_transaction_fails_part_way() {
+    for case in started("own_commit") {
+        let before = case.contents();
+        case.project.write(
+            "migrations/2_own.sql",
+            "CREATE TABLE half (id BIGINT NOT NULL PRIMARY KEY);\n/* so */ commit;\n\
+             INSERT INTO nowhere VALUES (1);",
+        );
+        let failed = case.project.run(["db", "migrate-safe", "--yes"]);
+        let failed = failed.expect_code(5);
+        says(
+            &failed,
+            &[
+                "note: 2 line 2: COMMIT (ends sqlx's transaction",
                 "2 does not run in one transaction, and a part of it may be in the database",
             ],
         );
