@@ -10,9 +10,11 @@ use crate::values::database::AppliedMigration;
 use crate::values::failure::Failure;
 use crate::values::plan::{Migration, MigrationPlan, PlanProblem, Source};
 
+mod expected_loss;
 mod reach;
 mod sql;
 
+pub use expected_loss::expected_losses;
 pub use reach::reaches;
 
 /// Reads all migrations, in the order in which sqlx runs them. What sqlx

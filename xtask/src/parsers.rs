@@ -1,13 +1,14 @@
 //! The parsers of what comes from outside, for property tests and fuzzing.
 //! Not a part of what this crate promises to its users.
 
-pub use crate::migrations::reaches;
 pub use crate::migrations::read as read_migrations;
+pub use crate::migrations::{expected_losses, reaches};
 pub use crate::values::database::EngineKind;
 pub use crate::values::database_url::DatabaseUrl;
 pub use crate::values::digest::Sha256;
 pub use crate::values::failure::Failure;
 pub use crate::values::id::{BackupId, Label};
+pub use crate::values::loss::LossName;
 pub use crate::values::manifest::{Manifest, sealed as sealed_manifest};
 pub use crate::values::plan::{Migration, Source};
 pub use crate::values::reach::{Reach, ReachKind, Within};

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use sqlx::migrate::MigrationType;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
-use xtask_db::parsers::{EngineKind, Migration, reaches};
+use xtask_db::parsers::{EngineKind, Migration, expected_losses, reaches};
 
 fn migration(sql: String) -> Migration {
     let sql = AssertSqlSafe(sql).into_sql_str();
@@ -27,4 +27,5 @@ fuzz_target!(|input: (String, bool)| {
         assert!((1..=lines).contains(&reach.line), "{reach:?}");
         assert!(!reach.to_string().contains('\n'), "{reach:?}");
     }
+    drop(expected_losses(&plain, engine));
 });

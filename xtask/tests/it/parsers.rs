@@ -5,6 +5,7 @@
 //! names its seed. `xtask/fuzz` holds the same promises with a fuzzer.
 
 mod ids;
+mod losses;
 mod manifests;
 mod migration_files;
 mod reaches;

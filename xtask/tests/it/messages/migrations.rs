@@ -256,16 +256,17 @@ fn what_reaches_further_than_the_database() {
     let project = begun();
     project.write(
         "migrations/3_far.sql",
-        "-- far\nATTACH 'other.db' AS other; -- COMMIT;\n\
+        "-- expect-loss: first, second.\"Old id\"\nATTACH 'other.db' AS other; -- COMMIT;\n\
          CREATE TRIGGER t AFTER INSERT ON first BEGIN\n  DELETE FROM _sqlx_migrations;\nEND;\nFROBNICATE 'COMMIT';\n",
     );
     project.write("migrations/4_many.sql", "COMMIT;\n".repeat(12));
-    insta::assert_snapshot!(said(&project, ["db", "migrate-safe", "--dry-run"]), @"
+    insta::assert_snapshot!(said(&project, ["db", "migrate-safe", "--dry-run"]), @r#"
     exit code 0
     --- stderr
     pending on the SQLite database `[DIR]/project/database/app.db`:
       2 second
       3 far
+      note: 3 expects to lose first, second."Old id"
       note: 3 line 2: ATTACH … AS other (outside of the database: restoring will not undo this)
       note: 3 line 4: DELETE FROM _sqlx_migrations, in a body that waits to be called (this is where sqlx keeps its history)
       note: 3 line 6: FROBNICATE (not understood: look yourself how far it reaches)
@@ -282,5 +283,16 @@ fn what_reaches_further_than_the_database() {
       note: 4 line 10: COMMIT (ends sqlx's transaction or begins another: a failure may leave a part)
       note: 4 and 2 more of the kind; see --json
     dry run: nothing was written
+    "#);
+    project.write(
+        "migrations/3_far.sql",
+        "SELECT 1;\n-- expect-loss: first second\n",
+    );
+    insta::assert_snapshot!(said(&project, ["db", "migrate-safe", "--yes"]), @"
+    exit code 2
+    --- stderr
+    error: migration 3 line 2: `first second` is no name of a table or column; such are `books`, `users.phone`, `shop.\"Books\".title`
+
+    hint: write it as `-- expect-loss: books, users.phone`
     ");
 }
