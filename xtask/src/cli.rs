@@ -143,6 +143,10 @@ pub struct MigrateSafe {
     /// PostgreSQL: take the backup through N sessions at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(JOBS))]
     pub jobs: Option<u8>,
+    /// Rehearse also what reaches further than its database, such as CREATE ROLE, on the live
+    /// database's own server
+    #[arg(long, conflicts_with = "no_rehearse")]
+    pub rehearse_reaching: bool,
     /// Do not restore the backup into a scratch database, and run the migrations unrehearsed
     #[arg(long)]
     pub no_rehearse: bool,

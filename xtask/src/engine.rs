@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
 use crate::values::database_url::DatabaseUrl;
+use crate::values::failure::Failure;
 use crate::values::manifest::DumpFormat;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
@@ -69,6 +70,32 @@ pub struct Kept {
     pub name: String,
     /// A command that removes it.
     pub remove_command: String,
+}
+
+/// What a scratch database is wanted for.
+pub struct ScratchOrder<'a> {
+    pub dump: &'a VerifiedDump,
+    /// The server to build it on; nothing: beside the live database.
+    pub elsewhere: Option<&'a DatabaseUrl>,
+    /// A private folder that outlives the scratch.
+    pub staging: &'a Path,
+    /// What the migrations would do for real beyond a scratch database; refused
+    /// where that is the live database's own server.
+    pub reaches: Vec<String>,
+}
+
+impl ScratchOrder<'_> {
+    fn refuse_reaches(&self, hint: &str) -> Result<()> {
+        if self.reaches.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::refused(format!(
+            "a rehearsal would do more than its scratch database can undo; nothing was changed\n  {}",
+            self.reaches.join("\n  ")
+        ))
+        .hint(hint)
+        .into())
+    }
 }
 
 /// A throw-away database that was built from a backup and compared with it.
@@ -137,14 +164,10 @@ pub trait Engine {
         ran: &mut dyn FnMut(MigrationRan),
     ) -> Result<()>;
 
-    /// Restores the dump into a scratch database and compares that with the
-    /// manifest: beside the live database, or on the server of `elsewhere`.
-    /// `staging` must outlive the scratch.
+    /// Restores a dump into a scratch database and compares that with the manifest.
     fn scratch(
         &mut self,
-        dump: &VerifiedDump,
-        elsewhere: Option<&DatabaseUrl>,
-        staging: &Path,
+        order: &ScratchOrder,
         progress: &dyn Progress,
     ) -> Result<Box<dyn Scratch>>;
 

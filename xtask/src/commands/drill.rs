@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::rehearse::elapsed_ms;
 use super::{Scene, choose};
 use crate::cli::Drill;
-use crate::engine::Engine;
+use crate::engine::{Engine, ScratchOrder};
 use crate::interrupt::Interrupted;
 use crate::ui;
 use crate::values::database::DatabaseFacts;
@@ -129,8 +129,13 @@ fn restore_and_compare(scene: &Scene, engine: &mut dyn Engine, backup: &Backup) 
     let proof = scene.vault.verify(backup, &progress, scene.interrupt)?;
     let staging = scene.vault.staging("drill")?;
     let began = Instant::now();
-    let elsewhere = scene.settings.scratch_url.as_ref();
-    let scratch = engine.scratch(&proof, elsewhere, staging.path(), &progress)?;
+    let order = ScratchOrder {
+        dump: &proof,
+        elsewhere: scene.settings.scratch_url.as_ref(),
+        staging: staging.path(),
+        reaches: Vec::new(),
+    };
+    let scratch = engine.scratch(&order, &progress)?;
     let restore_ms = elapsed_ms(began);
     for warning in scratch.warnings() {
         scene.ui.say(format!("note: {warning}"));

@@ -6,15 +6,16 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::migrate_safe::foresee::Foreseen;
 use super::{Scene, loss_gate};
-use crate::engine::{Engine, Scratch};
+use crate::cli::MigrateSafe;
+use crate::engine::{Engine, Scratch, ScratchOrder};
 use crate::interrupt::Interrupted;
 use crate::ui;
-use crate::values::database::{DatabaseFacts, EngineKind};
+use crate::values::database::DatabaseFacts;
 use crate::values::effect::Effect;
 use crate::values::failure::{Failure, Outcome};
-use crate::values::loss::LossName;
-use crate::values::plan::{Migration, MigrationPlan, describe};
+use crate::values::plan::{Migration, MigrationPlan};
 use crate::values::progress::Progress;
 use crate::values::survey::Rehearsed;
 use crate::values::verified_dump::VerifiedDump;
@@ -39,19 +40,29 @@ pub fn rehearse(
     facts: &DatabaseFacts,
     proof: &VerifiedDump,
     plan: &MigrationPlan,
+    foreseen: &Foreseen,
+    arguments: &MigrateSafe,
 ) -> Result<Rehearsal> {
     let began = Instant::now();
     let staging = scene.vault.staging("rehearsal")?;
     let progress = scene.ui.progress();
-    let elsewhere = scene.settings.scratch_url.as_ref();
+    let order = ScratchOrder {
+        dump: proof,
+        elsewhere: scene.settings.scratch_url.as_ref(),
+        staging: staging.path(),
+        reaches: match arguments.rehearse_reaching {
+            true => Vec::new(),
+            false => foreseen.reaches_past_a_scratch(),
+        },
+    };
     let mut scratch = engine
-        .scratch(proof, elsewhere, staging.path(), &progress)
+        .scratch(&order, &progress)
         .map_err(|error| not_restorable(error, proof))?;
     for warning in scratch.warnings() {
         scene.ui.say(format!("note: {warning}"));
     }
     let restore_ms = elapsed_ms(began);
-    let (migrations, effect) = run(&mut *scratch, &progress, facts, plan)?;
+    let (migrations, effect) = run(&mut *scratch, &progress, facts, plan, foreseen)?;
     scratch.remove()?;
     Ok(Rehearsal {
         restore_ms,
@@ -83,6 +94,7 @@ fn run(
     progress: &dyn Progress,
     facts: &DatabaseFacts,
     plan: &MigrationPlan,
+    foreseen: &Foreseen,
 ) -> Result<(Vec<Rehearsed>, Effect)> {
     let before = scratch
         .survey()
@@ -90,7 +102,7 @@ fn run(
     let mut migrations = Vec::new();
     for migration in &plan.pending {
         progress.begin(&format!("rehearse {}", migration.version), None);
-        let ran = scratch.migrate(migration, false);
+        let ran = scratch.migrate(migration, foreseen.commits_itself(migration));
         progress.end();
         migrations.push(ran.map_err(|error| refuse(error, facts, migration))?);
     }
@@ -174,14 +186,4 @@ pub fn show(scene: &Scene, rehearsal: &Rehearsal) {
             "warning: the index `{index}` is not valid afterwards"
         ));
     }
-}
-
-/// What the files and the command line say may be lost.
-pub fn expected_losses(
-    plan: &MigrationPlan,
-    engine: EngineKind,
-    accepted: &[LossName],
-) -> Result<Vec<LossName>> {
-    let _ = (plan, engine, describe);
-    Ok(accepted.to_vec())
 }

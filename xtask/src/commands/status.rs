@@ -88,17 +88,7 @@ pub fn run(scene: &Scene) -> Result<()> {
         &contents,
         &plan.map_err(|problem| problem.to_string()),
     )?;
-    scene.ui.show(match newest {
-        Some(backup) => format!(
-            "latest      {}, {}\n",
-            backup.id(),
-            ui::old(backup.manifest.created_at, Utc::now())
-        ),
-        None => "latest      no backup of this database\n".into(),
-    })?;
-    if newest.is_some() {
-        scene.ui.show(proofs.line())?;
-    }
+    show_newest(scene, newest, &proofs)?;
     if unfinished.is_some() {
         scene.say_unfinished();
     }
@@ -127,6 +117,21 @@ fn show_database(scene: &Scene, facts: &DatabaseFacts, exists: bool) -> Result<(
         scene
             .ui
             .show(format!("            does not exist yet; {creates}\n"))?;
+    }
+    Ok(())
+}
+
+fn show_newest(scene: &Scene, newest: Option<&Backup>, proofs: &Proofs) -> Result<()> {
+    scene.ui.show(match newest {
+        Some(backup) => format!(
+            "latest      {}, {}\n",
+            backup.id(),
+            ui::old(backup.manifest.created_at, Utc::now())
+        ),
+        None => "latest      no backup of this database\n".into(),
+    })?;
+    if newest.is_some() {
+        scene.ui.show(proofs.line())?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use sqlx::Connection;
 
 use self::connect::Connected;
 use super::runtime::Runtime;
-use super::{DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch};
+use super::{DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch, ScratchOrder};
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
 use crate::values::database_url::{DatabaseUrl, PostgresUrl};
@@ -196,12 +196,10 @@ impl Engine for Postgres {
 
     fn scratch(
         &mut self,
-        dump: &VerifiedDump,
-        elsewhere: Option<&DatabaseUrl>,
-        staging: &Path,
+        order: &ScratchOrder,
         progress: &dyn Progress,
     ) -> Result<Box<dyn Scratch>> {
-        let elsewhere = match elsewhere {
+        let elsewhere = match order.elsewhere {
             Some(DatabaseUrl::Postgres(url)) => Some(url),
             Some(DatabaseUrl::Sqlite(_)) => {
                 return Err(
@@ -212,7 +210,7 @@ impl Engine for Postgres {
             }
             None => None,
         };
-        let built = scratch::build(self, elsewhere, dump, staging, progress);
+        let built = scratch::build(self, elsewhere, order, progress);
         let context = "cannot build a scratch database from the backup";
         Ok(Box::new(built.context(context)?))
     }

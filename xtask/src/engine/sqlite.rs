@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::runtime::Runtime;
-use super::{DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch};
+use super::{DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch, ScratchOrder};
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind};
-use crate::values::database_url::{DatabaseUrl, SqliteUrl};
+use crate::values::database_url::SqliteUrl;
 use crate::values::failure::Failure;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
@@ -184,12 +184,14 @@ impl Engine for Sqlite {
     /// In a file of its own, wherever that is asked for: nothing is nearer, and nothing is burdened.
     fn scratch(
         &mut self,
-        dump: &VerifiedDump,
-        _elsewhere: Option<&DatabaseUrl>,
-        staging: &Path,
+        order: &ScratchOrder,
         progress: &dyn Progress,
     ) -> Result<Box<dyn Scratch>> {
-        let built = scratch::build(self, dump, staging, progress);
+        order.refuse_reaches(
+            "if doing it twice does no harm: cargo xtask db migrate-safe --rehearse-reaching; or go \
+             without this proof: cargo xtask db migrate-safe --no-rehearse",
+        )?;
+        let built = scratch::build(self, order.dump, order.staging, progress);
         let context = "cannot build a scratch database from the backup";
         Ok(Box::new(built.context(context)?))
     }

@@ -8,6 +8,7 @@ use crate::setup::{Case, says, text, versions};
 
 mod drill;
 mod gate;
+mod reach;
 mod scratch;
 
 const FIRST: &str = "\

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::connect::{Connected, literal, quoted};
@@ -29,14 +30,10 @@ pub async fn facts(connected: &mut Connected) -> Result<DatabaseFacts> {
 /// Of a database that may be another one than the session's.
 pub async fn facts_of(connected: &mut Connected, database: &str) -> Result<DatabaseFacts> {
     let properties = properties::read(connected, database).await?;
-    let socket = connected
-        .options
-        .get_socket()
-        .map(|path| path.display().to_string());
     Ok(DatabaseFacts {
         engine: EngineKind::Postgresql,
         name: database.to_owned(),
-        host: Some(socket.unwrap_or_else(|| connected.options.get_host().to_owned())),
+        host: Some(host_of(&connected.options)),
         port: Some(connected.options.get_port()),
         user: Some(connected.user.clone()),
         path: None,
@@ -47,8 +44,15 @@ pub async fn facts_of(connected: &mut Connected, database: &str) -> Result<Datab
     })
 }
 
+/// Name, address or socket folder.
+pub fn host_of(options: &PgConnectOptions) -> String {
+    let socket = options.get_socket();
+    let socket = socket.map(|path| path.display().to_string());
+    socket.unwrap_or_else(|| options.get_host().to_owned())
+}
+
 /// A managed server may keep it to itself; then host and port must do.
-async fn system_identifier(session: &mut PgConnection) -> Option<String> {
+pub async fn system_identifier(session: &mut PgConnection) -> Option<String> {
     sqlx::query_scalar("SELECT system_identifier::text FROM pg_control_system()")
         .fetch_one(session)
         .await

@@ -1,16 +1,14 @@
 //! A scratch database: built beside the live one, or on another server, from a
 //! backup; compared with it; used; dropped.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use sqlx::{Connection, PgConnection};
 
 use super::folder::Input;
 use super::target::{self, Target};
 use super::toc::Toc;
-use super::{Postgres, connect, left_beside, migrate, programs, rebuild, survey};
-use crate::engine::Scratch;
+use super::{Postgres, connect, inspect, left_beside, migrate, programs, rebuild, survey};
+use crate::engine::{Scratch, ScratchOrder};
 use crate::tool;
 use crate::values::database::DatabaseProperties;
 use crate::values::database_url::PostgresUrl;
@@ -36,15 +34,20 @@ pub struct PostgresScratch {
 pub fn build(
     live: &Postgres,
     elsewhere: Option<&PostgresUrl>,
-    dump: &VerifiedDump,
-    staging: &Path,
+    order: &ScratchOrder,
     progress: &dyn Progress,
 ) -> Result<PostgresScratch> {
+    let (dump, staging) = (order.dump, order.staging);
     let url = elsewhere.unwrap_or(&live.url).clone();
     let interrupt = live.interrupt().clone();
     let postgres = Postgres::new(url, live.bookkeeping.clone(), live.jobs, interrupt)?;
     let mut target = postgres.runtime.block_on(target::target(&postgres.url))?;
     let mut warnings = warnings(&target, dump);
+    let is_elsewhere =
+        elsewhere.is_some() && postgres.runtime.block_on(is_another(&mut target, dump))?;
+    if !is_elsewhere {
+        order.refuse_reaches(REACHES)?;
+    }
     if elsewhere.is_some() {
         target.database = dump.manifest().database.name.clone();
     }
@@ -64,7 +67,7 @@ pub fn build(
         left.iter()
             .map(|name| format!("removed `{name}`, which a run that was cut short had left")),
     );
-    let name = left_beside::scratch_name(&mut target, elsewhere.is_some());
+    let name = left_beside::scratch_name(&mut target, is_elsewhere);
     let name = postgres.runtime.block_on(name)?;
     let input = Input::of(&postgres, dump, staging, progress)?;
     let mut scratch = PostgresScratch {
@@ -88,6 +91,26 @@ pub fn build(
     scratch.guard = Some(guard);
     scratch.warnings.extend(warnings);
     Ok(scratch)
+}
+
+const REACHES: &str = "\
+set `SCRATCH_DATABASE_URL` to another server, such as a service container; or, if doing it twice does \
+no harm: cargo xtask db migrate-safe --rehearse-reaching; or go without this proof: \
+cargo xtask db migrate-safe --no-rehearse";
+
+/// Whether the server is not the live database's: by the cluster's identifier,
+/// or, where a role may not read that, by host and port.
+async fn is_another(target: &mut Target, dump: &VerifiedDump) -> Result<bool> {
+    let live = &dump.manifest().database;
+    let here = inspect::system_identifier(&mut target.maintenance.session).await;
+    Ok(match (&live.system_identifier, here) {
+        (Some(live), Some(here)) => *live != here,
+        _ => {
+            let options = &target.maintenance.options;
+            let host = inspect::host_of(options);
+            live.host.as_deref() != Some(host.as_str()) || live.port != Some(options.get_port())
+        }
+    })
 }
 
 fn warnings(target: &Target, dump: &VerifiedDump) -> Vec<String> {

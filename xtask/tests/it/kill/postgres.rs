@@ -204,9 +204,9 @@ fn survives(cluster: &'static Cluster, case: Case, default_rounds: u64) {
         assert!(took < Duration::from_secs(60), "{round}\n{output}");
         wait_for_quiet(&postgres);
         let is_known = |name: &String| {
-            let is_marked =
-                name.contains("_restore_20") && name.contains("|xtask-db: being restored");
-            let is_new = name.contains("_restore_20") && name.ends_with('|');
+            let is_ours = name.contains("_restore_20") || name.contains("_scratch_20");
+            let is_marked = is_ours && name.contains("|xtask-db: being restored");
+            let is_new = is_ours && name.ends_with('|');
             name.contains("_before_20") || is_marked || is_new
         };
         let found = others(&database);

@@ -187,3 +187,29 @@ fn what_is_not_the_name_stops() {
         assert_eq!(fs::read(project.sqlite_path()).expect("read it"), before);
     }
 }
+
+/// Said in the file, it need not be said again, and the plan repeats it.
+#[test]
+fn a_loss_that_the_migration_declares_is_expected() {
+    for second in [
+        "-- expect-loss: books\nDELETE FROM books;",
+        "DROP TABLE books; -- expect-loss: authors.phone,\"books\"",
+    ] {
+        for case in cases("declared", second) {
+            let declared = migrate(&case, &[]);
+            if second.starts_with("DROP") && declared.code != 0 {
+                panic!("{declared}");
+            }
+            says(&declared.expect_code(0), &["2 expects to lose "]);
+        }
+    }
+    for case in cases(
+        "not_declared",
+        "-- expect-loss: authors\nDELETE FROM books;",
+    ) {
+        says(
+            &migrate(&case, &[]).expect_code(3),
+            &["books: 3 of 3 rows are gone"],
+        );
+    }
+}
