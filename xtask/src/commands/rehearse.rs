@@ -17,7 +17,7 @@ use crate::values::effect::Effect;
 use crate::values::failure::{Failure, Outcome};
 use crate::values::plan::{Migration, MigrationPlan};
 use crate::values::progress::Progress;
-use crate::values::survey::Rehearsed;
+use crate::values::survey::{Rehearsed, Survey};
 use crate::values::verified_dump::VerifiedDump;
 
 /// A rehearsal that passed.
@@ -109,21 +109,30 @@ fn run(
     let after = scratch
         .survey()
         .context("cannot look at the scratch database")?;
-    let missing = plan.pending.iter().find(|migration| {
-        let mut applied = after.contents.applied.iter();
-        !applied.any(|a| a.version == migration.version && a.success)
-    });
-    if let Some(missing) = missing {
-        return Err(Failure::refused(format!(
-            "migration {} ran on a scratch database and is not in the history there; \
-             nothing was changed",
-            missing.version
-        ))
-        .hint("does it write sqlx's own table?")
-        .into());
-    }
+    require_history(&before, &after, plan)?;
     let effect = Effect::between(&before, &after, facts.engine);
     Ok((migrations, effect))
+}
+
+/// A migration that writes sqlx's own table would make the next run refuse.
+fn require_history(before: &Survey, after: &Survey, plan: &MigrationPlan) -> Result<()> {
+    let applied = &after.contents.applied;
+    let is_there = |version: i64| applied.iter().any(|a| a.version == version && a.success);
+    let then = before.contents.applied.iter();
+    let gone = then
+        .filter(|then| !applied.contains(then))
+        .map(|a| a.version);
+    let pending = plan.pending.iter().map(|migration| migration.version);
+    let mut missing = gone.chain(pending.filter(|version| !is_there(*version)));
+    let Some(missing) = missing.next() else {
+        return Ok(());
+    };
+    Err(Failure::refused(format!(
+        "the rehearsal ended without migration {missing} in sqlx's history as it should be; \
+         nothing was changed"
+    ))
+    .hint("a migration must not write sqlx's own table")
+    .into())
 }
 
 fn refuse(error: anyhow::Error, facts: &DatabaseFacts, migration: &Migration) -> anyhow::Error {

@@ -234,6 +234,9 @@ fn a_command_to_paste_repeats_the_flags() {
     pending on the SQLite database `[DIR]/project/database/app.db`:
       2 second
     backed up as backup_[TIME]_pre-migrate: 2 tables, 2 rows, [SIZE]; read back and matched
+    rehearsed on a scratch database: restored and compared in [N] ms, 1 migration in [N] ms
+       table   rows before  rows after  what changes
+       second            –           0  new table
     applied 2 second in [N] ms
     1 applied; the way back is `cargo xtask db --database-url sqlite://database/app.db --source migrations --backups 'a vault' restore backup_[TIME]_pre-migrate`
     ");

@@ -37,8 +37,10 @@ fn of_db() {
       backup        Take a backup, read it back and match it
       list          Show the backups in the vault, newest first
       status        Show the database, its migrations and its newest backup
+      log           Show what was done with the vault, and whether its journal is whole
       verify        Match backups with their manifests
-      migrate-safe  Take a backup, then run the pending migrations
+      drill         Restore backups into scratch databases and compare
+      migrate-safe  Take a backup, rehearse the pending migrations on it, then run them
       restore       Put a backup in place of the database, or change nothing
       help          Print this message or the help of the given subcommand(s)
 
@@ -186,16 +188,22 @@ fn of_db_migrate_safe() {
     insta::assert_snapshot!(said(&Project::new(), ["db", "migrate-safe", "--help"]), @"
     exit code 0
     --- stdout
-    Take a backup, then run the pending migrations
+    Take a backup, rehearse the pending migrations on it, then run them
 
     Usage: cargo xtask db migrate-safe [OPTIONS]
 
     Options:
-          --dry-run             Show what would run; write nothing
-          --target-version <N>  Run migrations up to this version only
-          --jobs <N>            PostgreSQL: take the backup through N sessions at once
-      -y, --yes                 Answer the question with `yes`
-      -h, --help                Print help
+          --dry-run              Show what would run; write nothing
+          --target-version <N>   Run migrations up to this version only
+          --jobs <N>             PostgreSQL: take the backup through N sessions at once
+          --rehearse-reaching    Rehearse also what reaches further than its database, such as CREATE
+                                 ROLE, on the live database's own server
+          --no-rehearse          Do not restore the backup into a scratch database, and run the
+                                 migrations unrehearsed
+          --accept-loss <NAMES>  Tables and columns whose rows or values may be lost, such as
+                                 `books,users.phone`
+      -y, --yes                  Answer the question with `yes`
+      -h, --help                 Print help
 
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
@@ -271,8 +279,10 @@ fn of_a_verb_that_does_not_exist() {
       backup        Take a backup, read it back and match it
       list          Show the backups in the vault, newest first
       status        Show the database, its migrations and its newest backup
+      log           Show what was done with the vault, and whether its journal is whole
       verify        Match backups with their manifests
-      migrate-safe  Take a backup, then run the pending migrations
+      drill         Restore backups into scratch databases and compare
+      migrate-safe  Take a backup, rehearse the pending migrations on it, then run them
       restore       Put a backup in place of the database, or change nothing
       help          Print this message or the help of the given subcommand(s)
 

@@ -22,6 +22,7 @@ fn changed_or_missing_or_dirty_or_twice() {
     applied     1 migration, the last is 1
     problem     migration 1 was applied before, and its file was changed since
     latest      backup_[TIME]_pre-migrate, [AGE] old
+    proof       hash, check, not drilled, rehearsed [AGE] ago
     vault  [DIR]/project/database/backups, 1 backup
 
      table             rows
@@ -126,6 +127,7 @@ fn one_of_several_that_fails() {
       3 third
       4 fourth
     backed up as backup_[TIME]_pre-migrate: 2 tables, 2 rows, [SIZE]; read back and matched
+    not rehearsed: --no-rehearse
     applied 2 second in [N] ms
     error: the migrations of the SQLite database `[DIR]/project/database/app.db` stopped: committed: 2; not committed: 3, 4
     caused by: migration 3 (third) failed
@@ -149,6 +151,7 @@ fn one_without_a_transaction_that_fails() {
     pending on the SQLite database `[DIR]/project/database/app.db`:
       2 second  (without a transaction: a failure leaves the statements before it)
     backed up as backup_[TIME]_pre-migrate: 2 tables, 2 rows, [SIZE]; read back and matched
+    not rehearsed: --no-rehearse
     error: the migrations of the SQLite database `[DIR]/project/database/app.db` stopped: committed: none; not committed: 2; 2 does not run in one transaction, and a part of it may be in the database
     caused by: migration 2 (second) failed
     caused by: no such function: broken
@@ -161,6 +164,7 @@ fn one_without_a_transaction_that_fails() {
     pending on the SQLite database `[DIR]/project/database/app.db`:
       2 second  (without a transaction: a failure leaves the statements before it)
     backed up as backup_[TIME]_pre-migrate: 3 tables, 2 rows, [SIZE]; read back and matched
+    not rehearsed: --no-rehearse
     error: the migrations of the SQLite database `[DIR]/project/database/app.db` stopped: committed: none; not committed: 2; 2 does not run in one transaction, and a part of it may be in the database
     caused by: migration 2 (second) failed
     caused by: table half already exists

@@ -45,6 +45,10 @@ fn a_day_goes_on(project: &Project, database: &Database) {
       1 first
       2 second
     backed up as backup_[TIME]_pre-migrate: 0 tables, 0 rows, [SIZE]; read back and matched
+    rehearsed on a scratch database: restored and compared in [N] ms, 2 migrations in [N] ms
+       table   rows before  rows after  what changes
+       first             –           0  new table
+       second            –           0  new table
     applied 1 first in [N] ms
     applied 2 second in [N] ms
     2 applied; the way back is `cargo xtask db restore backup_[TIME]_pre-migrate`
@@ -57,6 +61,7 @@ fn a_day_goes_on(project: &Project, database: &Database) {
     applied     2 migrations, the last is 2
     pending     none
     latest      backup_[TIME]_pre-migrate, [AGE] old
+    proof       hash, check, not drilled, rehearsed [AGE] ago
     vault  [DIR]/project/database/backups, 1 backup
 
      table             rows
@@ -303,6 +308,7 @@ fn a_failing_migration() {
       2 second
       3 third
     backed up as backup_[TIME]_pre-migrate: 0 tables, 0 rows, [SIZE]; read back and matched
+    not rehearsed: --no-rehearse
     applied 1 first in [N] ms
     applied 2 second in [N] ms
     error: the migrations of the PostgreSQL database `words_failing` on `[SOCKET]` port [PORT] stopped: committed: 1, 2; not committed: 3

@@ -77,6 +77,7 @@ fn status() {
     applied     1 migration, the last is 1
     pending     2 second
     latest      backup_[TIME]_pre-migrate, [AGE] old
+    proof       hash, check, not drilled, rehearsed [AGE] ago
     vault  [DIR]/project/database/backups, 1 backup
 
      table             rows
@@ -150,6 +151,9 @@ fn migrate_safe() {
     pending on the SQLite database `[DIR]/project/database/app.db`:
       2 second
     backed up as backup_[TIME]_pre-migrate: 2 tables, 2 rows, [SIZE]; read back and matched
+    rehearsed on a scratch database: restored and compared in [N] ms, 1 migration in [N] ms
+       table   rows before  rows after  what changes
+       second            –           0  new table
     applied 2 second in [N] ms
     1 applied; the way back is `cargo xtask db restore backup_[TIME]_pre-migrate`
     ");
