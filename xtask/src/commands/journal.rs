@@ -71,12 +71,12 @@ impl Scene<'_> {
         };
         let age = ui::old(entry.at, Utc::now());
         let versions: Vec<String> = entry.versions.iter().map(i64::to_string).collect();
-        let what = match versions.as_slice() {
-            [] => entry.deed.to_string(),
-            some => format!("{} of {}", entry.deed, some.join(", ")),
+        let what = match entry.deed {
+            Deed::Migrate => format!("a migration ({})", versions.join(", ")),
+            deed => format!("a {deed}"),
         };
         self.ui.insist(format!(
-            "warning: a {what} on the {} was begun and did not end, {age}; \
+            "warning: {what} of the {} was begun and did not end, {age}; \
              `cargo xtask db status` shows what is applied",
             entry.database
         ));

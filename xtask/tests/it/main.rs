@@ -13,6 +13,7 @@ mod hard_to_restore;
 mod harness;
 mod interrupt;
 mod jobs;
+mod journal;
 mod json;
 mod kill;
 mod large_vault;

@@ -32,8 +32,8 @@ pub fn migrate(
     begun.backup = Some(backup.id().clone());
     begun.versions = plan.pending.iter().map(|m| m.version).collect();
     let context = "no migration was begun";
+    scene.vault.record(begun.clone()).context(context)?;
     scene.vault.mark_unfinished(&begun).context(context)?;
-    scene.vault.record(begun).context(context)?;
     let began = Instant::now();
     let mut ran = Vec::new();
     let migrated = engine.migrate(proof, &plan.pending, &mut |migration| {
