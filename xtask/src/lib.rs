@@ -87,7 +87,8 @@
 //! **Restore, PostgreSQL**: a dump that is a packed folder is unpacked and matched once more, before
 //! anything is begun → a new database with the encoding, locale and owner
 //! of the backup → `pg_restore` (a large dump is unpacked first, and filled in by several
-//! sessions; when it stops at a function that does not find its names, once more through `psql`,
+//! sessions; when a constraint fails because of that, once more in the dump's own order; when it stops at a
+//! function that does not find its names, once more through `psql`,
 //! with the schemas in reach and such constraints last) → settings and grants → compare rows, large
 //! objects and history with the manifest, in a session without these settings, while `ANALYZE` runs in one
 //! with them → is the advisory lock still ours? → both renames in one transaction, while a second session ends whoever is still connected. The

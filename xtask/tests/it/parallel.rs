@@ -106,3 +106,30 @@ fn a_pg_restore_that_outlives_its_killed_tool_is_in_nobodys_way() {
         "and gone after the next restore"
     );
 }
+
+/// Several sessions fill the largest tables first: the constraint then sees rows that come later in
+/// the dump, and that its own do not fit any more. In the dump's order it holds as it did.
+#[test]
+fn a_check_that_depends_on_the_order_of_the_dump_stays_valid() {
+    let Some(case) = Case::postgres("order_of_the_dump") else {
+        return;
+    };
+    case.query(
+        "CREATE TABLE z_limit (most INT, filling TEXT);
+         CREATE FUNCTION fits(amount INT) RETURNS BOOLEAN LANGUAGE sql AS
+           'SELECT coalesce(amount <= (SELECT min(most) FROM public.z_limit), true)';
+         CREATE TABLE booking (amount INT CONSTRAINT fitting CHECK (fits(amount)));
+         INSERT INTO booking VALUES (7);
+         INSERT INTO z_limit SELECT 5, repeat('x', 500) FROM generate_series(1, 5000);
+         CREATE TABLE zz_large AS SELECT n, repeat(md5(n::text), 20) AS text FROM generate_series(1, 60000) n;",
+    );
+    let valid = "SELECT convalidated FROM pg_constraint WHERE conname = 'fitting';";
+    assert_eq!(case.query(valid), ["t"]);
+    let id = case.backup();
+    let restored = case
+        .project
+        .json(["db", "restore", &id, "--yes", "--jobs", "2"]);
+    assert_eq!(restored["warnings"], serde_json::json!([]));
+    assert_eq!(case.query(valid), ["t"]);
+    assert_eq!(case.query("SELECT * FROM booking;"), ["7"]);
+}

@@ -36,9 +36,17 @@ pub struct Filling<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// In which order entries are restored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Several at a time.
+    Any,
+    OfTheDump,
+}
+
 impl Filling<'_> {
     /// Every entry as `pg_dump` wrote it.
-    pub fn as_dumped(&self, maintenance: &Connected) -> Result<()> {
+    pub fn as_dumped(&self, maintenance: &Connected, order: Order) -> Result<()> {
         let major = maintenance.server_major;
         let pg_restore = programs::find_pg_restore(self.input.dump, major)?;
         let filled =
@@ -47,19 +55,31 @@ impl Filling<'_> {
                 self.through_psql(maintenance, &pg_restore, &psql, Names::Hidden)
                     .map(drop)
             } else {
-                self.through_pg_restore(maintenance, &pg_restore)
+                self.through_pg_restore(maintenance, &pg_restore, order)
             };
         filled.map_err(explain)
     }
 
-    fn through_pg_restore(&self, maintenance: &Connected, pg_restore: &Program) -> Result<()> {
+    fn through_pg_restore(
+        &self,
+        maintenance: &Connected,
+        pg_restore: &Program,
+        order: Order,
+    ) -> Result<()> {
+        let jobs = match order {
+            Order::Any => self.postgres.restore_jobs(),
+            Order::OfTheDump => 1,
+        };
         if let Some(folder) = &self.input.folder {
-            return self.in_parallel(maintenance, pg_restore, folder);
+            return self.in_parallel(maintenance, pg_restore, folder, jobs);
+        }
+        if jobs == 1 {
+            return self.in_one_stream(maintenance, pg_restore);
         }
         let Some(unpacked) = self.unpack()? else {
             return self.in_one_stream(maintenance, pg_restore);
         };
-        let restored = self.in_parallel(maintenance, pg_restore, &unpacked);
+        let restored = self.in_parallel(maintenance, pg_restore, &unpacked, jobs);
         // Its room is wanted before a safety copy or a log asks for it.
         let removed = std::fs::remove_file(unpacked);
         restored?;
@@ -115,14 +135,17 @@ impl Filling<'_> {
         maintenance: &Connected,
         pg_restore: &Program,
         unpacked: &Path,
+        jobs: usize,
     ) -> Result<()> {
         let libpq = self.libpq(maintenance)?;
-        let jobs = self.postgres.restore_jobs().to_string();
+        let jobs = jobs.to_string();
+        let without = self.input.without;
         let shell = tool::shell()?;
         let (path, dbname) = (&pg_restore.path, &libpq.dbname);
         let command = libpq.prepare(cmd!(
             shell,
-            "{path} --exit-on-error --no-password --jobs={jobs} --dbname={dbname} {unpacked}"
+            "{path} --exit-on-error --no-password --jobs={jobs} {without...}
+                --dbname={dbname} {unpacked}"
         ));
         let running = Running::start(command, Pipes::None, self.postgres.interrupt())?;
         self.progress.begin("restore", None);
@@ -135,9 +158,10 @@ impl Filling<'_> {
         let libpq = self.libpq(maintenance)?;
         let shell = tool::shell()?;
         let (path, dbname) = (&pg_restore.path, &libpq.dbname);
+        let without = self.input.without;
         let command = libpq.prepare(cmd!(
             shell,
-            "{path} --exit-on-error --no-password --dbname={dbname}"
+            "{path} --exit-on-error --no-password {without...} --dbname={dbname}"
         ));
         let mut running = Running::start(command, Pipes::Stdin, self.postgres.interrupt())?;
         let mut stdin: ChildStdin = running.take_stdin()?;
@@ -212,6 +236,16 @@ const NOT_NAMES: [&str; 9] = [
     "server closed the connection",
     "terminating connection",
 ];
+
+/// A constraint that reads another table finds other rows there when several
+/// sessions fill them; in the dump's own order it may hold as it did.
+pub fn may_depend_on_order(error: &anyhow::Error) -> bool {
+    may_lack_names(error)
+        && error
+            .root_cause()
+            .to_string()
+            .contains("violates check constraint")
+}
 
 /// Whether a second try with names in reach is worth its time.
 pub fn may_lack_names(error: &anyhow::Error) -> bool {

@@ -39,6 +39,8 @@ pub const SPARE_BYTES: u64 = 256 << 20;
 pub struct Input<'a> {
     pub dump: &'a VerifiedDump,
     pub folder: Option<PathBuf>,
+    /// Options of `pg_restore` that leave something out.
+    pub without: &'static [&'static str],
 }
 
 impl Input<'_> {
@@ -60,7 +62,11 @@ impl Input<'_> {
             refuse_unreadable(unpacked)??;
             folder = Some(path);
         }
-        Ok(Input { dump, folder })
+        Ok(Input {
+            dump,
+            folder,
+            without: &[],
+        })
     }
 
     /// Its room is wanted before a safety copy or a log asks for it.

@@ -7,7 +7,7 @@ use futures_util::future::join;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::connect::{self, Connected, literal, quoted};
-use super::fill::{self, Filling};
+use super::fill::{self, Filling, Order};
 use super::folder::Input;
 use super::target::Target;
 use super::{Postgres, inspect, left_beside, lock, properties, swap};
@@ -91,17 +91,21 @@ pub fn build(
     };
     let maintenance = &mut target.maintenance;
     let mut guard = runtime.block_on(create(postgres, maintenance, beside, properties))?;
-    let mut warnings = match filling.as_dumped(maintenance) {
-        Ok(()) => Vec::new(),
+    let mut filled = filling
+        .as_dumped(maintenance, Order::Any)
+        .map(|()| Vec::new());
+    // What failed leaves a database that is filled in part: each try begins with a new one.
+    if matches!(&filled, Err(error) if fill::may_depend_on_order(error)) {
+        guard = runtime.block_on(anew(postgres, maintenance, beside, properties, guard))?;
+        let again = filling.as_dumped(maintenance, Order::OfTheDump);
+        filled = again.map(|()| Vec::new());
+    }
+    let mut warnings = match filled {
         Err(error) if fill::may_lack_names(&error) => {
-            runtime.block_on(async {
-                guard.close().await?;
-                left_beside::drop_database(postgres, maintenance, beside).await
-            })?;
-            guard = runtime.block_on(create(postgres, maintenance, beside, properties))?;
+            guard = runtime.block_on(anew(postgres, maintenance, beside, properties, guard))?;
             filling.with_names_in_reach(maintenance, error)?
         }
-        Err(error) => return Err(error),
+        filled => filled?,
     };
     input.make_room()?;
     progress.begin("compare", None);
@@ -165,6 +169,18 @@ pub fn properties_of(dump: &VerifiedDump) -> Result<DatabaseProperties> {
     properties.ok_or_else(|| {
         Failure::untrusted("the manifest does not say how to create the database").into()
     })
+}
+
+async fn anew(
+    postgres: &Postgres,
+    maintenance: &mut Connected,
+    name: &str,
+    properties: &DatabaseProperties,
+    guard: PgConnection,
+) -> Result<PgConnection> {
+    guard.close().await?;
+    left_beside::drop_database(postgres, maintenance, name).await?;
+    create(postgres, maintenance, name, properties).await
 }
 
 /// Created, entered, then marked: a database that carries the mark and that

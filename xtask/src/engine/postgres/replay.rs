@@ -140,6 +140,7 @@ impl Replay<'_> {
         let shell = tool::shell()?;
         let path = &self.pg_restore.path;
         let mut command = cmd!(shell, "{path} --exit-on-error --file=-");
+        command = command.args(self.input.without);
         if self.in_our_transaction {
             command = command.arg("--single-transaction");
         }

@@ -69,7 +69,8 @@ pub fn build(
     );
     let name = left_beside::scratch_name(&mut target, is_elsewhere);
     let name = postgres.runtime.block_on(name)?;
-    let input = Input::of(&postgres, dump, staging, progress)?;
+    let mut input = Input::of(&postgres, dump, staging, progress)?;
+    input.without = &["--no-publications", "--no-subscriptions"];
     let mut scratch = PostgresScratch {
         postgres,
         target,
