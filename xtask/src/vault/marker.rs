@@ -17,11 +17,13 @@ impl Vault {
     /// On disk before the first change. Takes the place of an older one: who
     /// goes on has been told of that.
     pub fn mark_unfinished(&self, entry: &Entry) -> Result<()> {
+        let staging = self.staging("mark")?;
         let write = || -> io::Result<()> {
-            let mut staged = tempfile::NamedTempFile::new_in(&self.folder)?;
+            let path = staging.file(FILE_NAME);
+            let mut staged = durable::create_private_file(&path)?;
             staged.write_all(&serde_json::to_vec(entry)?)?;
-            staged.as_file().sync_all()?;
-            staged.persist(self.folder.join(FILE_NAME))?;
+            staged.sync_all()?;
+            std::fs::rename(&path, self.folder.join(FILE_NAME))?;
             durable::flush_folder(&self.folder)
         };
         write().with_context(|| format!("cannot write into the vault `{}`", self.folder.display()))

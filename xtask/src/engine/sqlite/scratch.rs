@@ -2,10 +2,12 @@
 //! folder, compared, migrated there, removed.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use rusqlite::Connection;
+use tempfile::TempDir;
 
 use super::inspect::{self, quoted};
 use super::{Sqlite, migrate, restore};
@@ -21,6 +23,8 @@ const COLUMNS_A_QUESTION: usize = 1000;
 
 pub struct SqliteScratch {
     sqlite: Sqlite,
+    /// Leads to the staging folder when that has a name that sqlx cannot take.
+    _link: Option<TempDir>,
 }
 
 pub fn build(
@@ -29,7 +33,12 @@ pub fn build(
     staging: &Path,
     progress: &dyn Progress,
 ) -> Result<SqliteScratch> {
-    let path = staging.join("scratch.db");
+    let link = match staging.to_str() {
+        Some(_) => None,
+        None => Some(linked(staging).context("cannot link to the staging folder")?),
+    };
+    let folder = link.as_ref().map(|link| link.path().join(LINK));
+    let path = folder.as_deref().unwrap_or(staging).join("scratch.db");
     restore::unpack_and_compare(live, dump, &path, progress)?;
     Ok(SqliteScratch {
         sqlite: Sqlite {
@@ -40,7 +49,17 @@ pub fn build(
             runtime: Runtime::new(live.interrupt().clone())?,
             held: None,
         },
+        _link: link,
     })
+}
+
+const LINK: &str = "staging";
+
+/// A name in UTF-8 for a folder that has none.
+fn linked(folder: &Path) -> io::Result<TempDir> {
+    let link = tempfile::Builder::new().prefix("xtask-db-").tempdir()?;
+    std::os::unix::fs::symlink(folder, link.path().join(LINK))?;
+    Ok(link)
 }
 
 impl Scratch for SqliteScratch {

@@ -127,7 +127,7 @@ fn a_server_with_few_locks() {
         ["0"],
         "rolled back"
     );
-    (2..8).for_each(|part| drop(more_tables(part)));
+    (2..16).for_each(|part| drop(more_tables(part)));
     let refused = owner.project.run(["db", "backup"]);
     says(
         &refused.expect_code(3),

@@ -102,6 +102,8 @@ fn a_backup_is_flushed_in_the_order_in_which_it_is_named() {
         "fsync VAULT",
         "rename VAULT/.ID.partial/manifest VAULT/ID.json",
         "fsync VAULT",
+        "fdatasync VAULT/journal.jsonl",
+        "fsync VAULT",
     ];
     assert_eq!(short, expected, "all calls: {calls:#?}");
 }

@@ -187,9 +187,11 @@ fn a_migration_that_fails() {
     let project = project()
         .migration("2_broken.sql", "ALTER TABLE nowhere ADD COLUMN x int;")
         .database_url(&database.url());
-    let output = project
-        .run(["db", "migrate-safe", "--yes", "--verbose"])
-        .expect_code(5);
+    let arguments = ["db", "migrate-safe", "--yes", "--verbose"];
+    let output = project.run(arguments).expect_code(3);
+    assert_silent("a failed rehearsal", &output);
+    let project = project.unrehearsed();
+    let output = project.run(arguments).expect_code(5);
     assert_silent("a failed migration", &output);
     let told = files_that_tell(project.path().parent().expect("a parent"));
     assert!(told.is_empty(), "files with the password: {told:?}");

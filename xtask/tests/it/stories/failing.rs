@@ -1,6 +1,7 @@
 //! Migrations that stop half-way: what is committed is said, and the way back can be pasted.
 
 use crate::exec::Output;
+use crate::project::Project;
 use crate::setup::{Case, hinted_command, says, versions};
 
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -19,8 +20,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
 ];
 
 fn started(name: &str) -> Vec<Case> {
-    let cases = Case::each(name);
-    for case in &cases {
+    let mut cases = Case::each(name);
+    for case in &mut cases {
+        // A rehearsal would find it out before.
+        case.project = std::mem::replace(&mut case.project, Project::new()).unrehearsed();
         case.project.write(
             "migrations/1_base.sql",
             "CREATE TABLE base (id BIGINT NOT NULL PRIMARY KEY); INSERT INTO base VALUES (1);",
