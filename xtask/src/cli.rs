@@ -153,6 +153,12 @@ pub struct MigrateSafe {
     /// Tables and columns whose rows or values may be lost, such as `books,users.phone`
     #[arg(long, value_name = "NAMES", conflicts_with = "no_rehearse")]
     pub accept_loss: Option<String>,
+    /// Do everything but the jump: write what would happen into FILE, for a review
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["no_rehearse", "dry_run", "approve"])]
+    pub plan: Option<PathBuf>,
+    /// Run only if it is what FILE, written by --plan, says
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["no_rehearse", "dry_run"])]
+    pub approve: Option<PathBuf>,
     /// Answer the question with `yes`
     #[arg(long, short)]
     pub yes: bool,

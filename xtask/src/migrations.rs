@@ -124,6 +124,11 @@ fn check_target(
     }
 }
 
+/// SHA-384 of the file, hexadecimal, as sqlx computes it.
+pub fn checksum(migration: &Migration) -> String {
+    hexadecimal(&migration.checksum)
+}
+
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -29,7 +29,10 @@ pub fn report(ui: &Ui, story: impl FnOnce(&Interrupt) -> Result<()>) -> u8 {
     let done = Interrupt::install()
         .context("cannot listen for signals")
         .and_then(|interrupt| story(&interrupt));
-    let Err(error) = done else { return 0 };
+    let Err(error) = done else {
+        ui.publish_summary(&[], None);
+        return 0;
+    };
     let failure = error.downcast_ref::<Failure>();
     let lines = cause::lines(&error);
     let hint = hint_of(&error);
@@ -58,6 +61,7 @@ pub fn report(ui: &Ui, story: impl FnOnce(&Interrupt) -> Result<()>) -> u8 {
     } else {
         ui.error(&lines, hint.as_deref());
     }
+    ui.publish_summary(&lines, hint.as_deref());
     let (message, causes) = match lines.split_first() {
         Some((message, causes)) => (message.clone(), causes.to_vec()),
         None => (String::new(), Vec::new()),

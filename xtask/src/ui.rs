@@ -1,16 +1,18 @@
 //! The human: say, show, ask. Text for people goes to stderr, data to stdout.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+mod actions;
 mod ask;
 mod progress;
 mod table;
 mod words;
 
+pub use actions::plain;
 pub use ask::Answer;
 pub use progress::Shown;
 pub use table::Table;
@@ -28,6 +30,8 @@ pub struct Ui {
     emitted: Cell<bool>,
     /// The flags of this run that say which database and which vault.
     flags: OnceCell<String>,
+    /// Markdown, for the summary of a job.
+    summary: RefCell<String>,
 }
 
 impl Ui {
@@ -45,6 +49,7 @@ impl Ui {
             attended,
             emitted: Cell::new(false),
             flags: OnceCell::new(),
+            summary: RefCell::default(),
         }
     }
 

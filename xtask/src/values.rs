@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod plan;
 pub mod progress;
 pub mod reach;
+pub mod receipt;
 pub mod schema;
 pub mod summary;
 pub mod survey;

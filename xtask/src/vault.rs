@@ -22,6 +22,7 @@ mod lock;
 mod marker;
 mod overview;
 mod publish;
+pub mod receipt;
 mod staging;
 mod verify;
 

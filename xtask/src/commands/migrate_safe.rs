@@ -11,10 +11,11 @@ use crate::migrations;
 use crate::ui::Answer;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
+use crate::values::loss::LossName;
 use crate::values::manifest::{Manifest, PendingMigration};
 use crate::values::plan::{MigrationPlan, MigrationRan};
 use crate::values::reach::Reach;
-use crate::vault::Backup;
+use crate::vault::{self, Backup};
 use apply::migrate;
 use foresee::{Foreseen, foresee, show};
 use prove::{Proven, accepted_losses, prove};
@@ -22,6 +23,8 @@ use prove::{Proven, accepted_losses, prove};
 mod apply;
 pub mod foresee;
 mod prove;
+mod reviewed;
+mod summary;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -39,7 +42,9 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     if arguments.dry_run {
         return dry_run(scene, arguments);
     }
-    accepted_losses(arguments)?;
+    let mut accepted = accepted_losses(arguments)?;
+    let receipt = arguments.approve.as_deref().map(vault::receipt::read);
+    let receipt = receipt.transpose()?;
     // Read before anything is locked or created: a mistake here is the cheapest.
     let available = migrations::read(&scene.settings.source)?;
     scene.prepare_vault()?;
@@ -61,12 +66,25 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
         plan: &plan,
         foreseen: &foreseen,
     };
+    summary::begin(scene, &facts, &plan, &foreseen);
+    if let (Some(receipt), Some(path)) = (&receipt, &arguments.approve) {
+        reviewed::require(path, receipt, &facts, &plan)?;
+        for names in &receipt.accepted_losses {
+            accepted.extend(LossName::parse_list(names)?);
+        }
+    }
     if plan.pending.is_empty() {
         return report.emit("nothing-pending", &[], None);
     }
-    confirm(scene, arguments)?;
+    if arguments.plan.is_none() {
+        confirm(scene, arguments)?;
+    }
 
-    let proven = prove(scene, &mut *engine, &facts, &plan, &foreseen, arguments)?;
+    let proven = prove(scene, &mut *engine, &report, arguments, accepted)?;
+    if let Some(path) = &arguments.plan {
+        reviewed::write_receipt(scene, path, &facts, &plan, &proven)?;
+        return report.emit("receipt", &[], Some(&proven));
+    }
     refuse_if_changed_meanwhile(&mut *engine, &plan)?;
     let way_back = (&proven.backup, &proven.proof);
     let ran = migrate(scene, &mut *engine, &facts, &plan, &foreseen, way_back)?;
@@ -76,6 +94,7 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
         ran.len(),
         restore_command(&proven.backup)
     ));
+    summary::done(scene, &ran, &proven);
     report.emit("migrated", &ran, Some(&proven))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::database::EngineKind;
 use super::loss::LossName;
@@ -16,13 +16,13 @@ mod comparison;
 mod narrowing;
 
 /// What became of one table; only tables of which something changed are named.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TableEffect {
     pub schema: String,
     pub name: String,
     pub kind: RelationKind,
     /// When it has another name now.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_to: Option<String>,
     /// `None`: it was not there, or has no rows of its own.
     pub rows_before: Option<u64>,
@@ -42,7 +42,7 @@ impl TableEffect {
 }
 
 /// Data that is gone after the migrations.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
     pub schema: String,
     pub table: String,
@@ -77,7 +77,7 @@ impl fmt::Display for Loss {
 }
 
 /// All that changed.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Effect {
     pub tables: Vec<TableEffect>,
     pub losses: Vec<Loss>,

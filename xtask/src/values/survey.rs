@@ -17,7 +17,7 @@ pub struct Survey {
 }
 
 /// One migration on a scratch database.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rehearsed {
     pub version: i64,
     pub description: String,

@@ -20,6 +20,7 @@ const FOREIGN: &[&str] = &[
     "DATABASE_URL",
     "SCRATCH_DATABASE_URL",
     "CI",
+    "GITHUB_",
 ];
 
 /// A project with `migrations/` and `database/`, a home and a folder for temporary files.

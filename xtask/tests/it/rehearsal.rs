@@ -9,6 +9,7 @@ use crate::setup::{Case, says, text, versions};
 mod drill;
 mod gate;
 mod reach;
+mod reviewed;
 mod scratch;
 
 const FIRST: &str = "\

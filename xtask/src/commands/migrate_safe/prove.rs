@@ -2,17 +2,15 @@
 
 use anyhow::Result;
 
-use super::foresee::Foreseen;
+use super::{Report, summary};
 use crate::cli::MigrateSafe;
 use crate::commands::rehearse::{self, Rehearsal};
 use crate::commands::{Scene, backup, loss_gate};
 use crate::engine::Engine;
-use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
 use crate::values::id::Reason;
 use crate::values::journal::Deed;
 use crate::values::loss::LossName;
-use crate::values::plan::MigrationPlan;
 use crate::values::verified_dump::VerifiedDump;
 use crate::vault::Backup;
 
@@ -27,17 +25,23 @@ pub struct Proven {
 pub fn prove(
     scene: &Scene,
     engine: &mut dyn Engine,
-    facts: &DatabaseFacts,
-    plan: &MigrationPlan,
-    foreseen: &Foreseen,
+    report: &Report,
     arguments: &MigrateSafe,
+    mut expected: Vec<LossName>,
 ) -> Result<Proven> {
-    let mut expected = accepted_losses(arguments)?;
+    let Report {
+        facts,
+        plan,
+        foreseen,
+        ..
+    } = report;
     let declared = foreseen.losses.iter().flat_map(|(_, names)| names);
     expected.extend(declared.cloned());
     loop {
         let (backup, proof) = backup::take(scene, engine, Reason::PreMigrate, None)?;
+        summary::backed_up(scene, &backup);
         if arguments.no_rehearse {
+            summary::not_rehearsed(scene);
             scene.ui.say("not rehearsed: --no-rehearse");
             return Ok(Proven {
                 backup,
@@ -52,6 +56,7 @@ pub fn prove(
             |_| Some(backup.id().clone()),
         )?;
         rehearse::show(scene, &rehearsal);
+        summary::rehearsed(scene, &rehearsal);
         let unexpected = loss_gate::unexpected(&rehearsal.effect, facts.engine, &expected);
         if unexpected.is_empty() {
             let losses = rehearsal.effect.losses.iter();

@@ -202,6 +202,9 @@ fn of_db_migrate_safe() {
                                  migrations unrehearsed
           --accept-loss <NAMES>  Tables and columns whose rows or values may be lost, such as
                                  `books,users.phone`
+          --plan <FILE>          Do everything but the jump: write what would happen into FILE, for a
+                                 review
+          --approve <FILE>       Run only if it is what FILE, written by --plan, says
       -y, --yes                  Answer the question with `yes`
       -h, --help                 Print help
 
