@@ -72,6 +72,9 @@ pub enum Verb {
         /// uncompressed for a while
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(JOBS))]
         jobs: Option<u8>,
+        /// Fingerprint the values of every table; whatever restores this backup compares them, too
+        #[arg(long)]
+        fingerprint: bool,
     },
     /// Show the backups in the vault, newest first
     List,
@@ -98,6 +101,17 @@ impl Verb {
             Verb::Restore(arguments) => arguments.jobs,
             Verb::Drill(arguments) => arguments.jobs,
             Verb::List | Verb::Status | Verb::Verify(_) | Verb::Log(_) => None,
+        }
+    }
+}
+
+impl Verb {
+    /// Whether backups of this run fingerprint what they hold.
+    pub fn fingerprint(&self) -> bool {
+        match self {
+            Verb::Backup { fingerprint, .. } => *fingerprint,
+            Verb::MigrateSafe(arguments) => arguments.fingerprint,
+            _ => false,
         }
     }
 }
@@ -143,6 +157,9 @@ pub struct MigrateSafe {
     /// PostgreSQL: take the backup through N sessions at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(JOBS))]
     pub jobs: Option<u8>,
+    /// Fingerprint the values of every table; whatever restores the backup compares them, too
+    #[arg(long)]
+    pub fingerprint: bool,
     /// Rehearse also what reaches further than its database, such as CREATE ROLE, on the live
     /// database's own server
     #[arg(long, conflicts_with = "no_rehearse")]

@@ -35,6 +35,8 @@ pub struct Scene<'a> {
     pub who: RanOn,
     /// How many sessions dump or restore at once; nothing: as the engine sees fit.
     pub jobs: Option<u8>,
+    /// Whether backups fingerprint the values of their tables.
+    pub fingerprint: bool,
 }
 
 pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
@@ -48,6 +50,7 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
         vault,
         who: surroundings::ran_on(),
         jobs: db.verb.jobs(),
+        fingerprint: db.verb.fingerprint(),
     };
     scene
         .ui
@@ -86,13 +89,17 @@ impl Scene<'_> {
     }
 
     fn engine(&self) -> Result<Box<dyn Engine>> {
-        engine::open(
+        let mut engine = engine::open(
             &self.settings.url,
             &self.settings.url_folder,
             self.settings.bookkeeping.clone(),
             self.jobs,
             self.interrupt.clone(),
-        )
+        )?;
+        if self.fingerprint {
+            engine.take_fingerprints();
+        }
+        Ok(engine)
     }
 }
 

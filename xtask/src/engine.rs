@@ -123,6 +123,9 @@ pub trait Engine {
     /// Whether there is a database to read; a missing one can still be restored into.
     fn exists(&mut self) -> Result<bool>;
 
+    /// From now on dumps and contents come with a fingerprint of every table's values.
+    fn take_fingerprints(&mut self);
+
     /// Exact row counts and the history, as they are now. Reads only.
     fn contents(&mut self) -> Result<Contents>;
 

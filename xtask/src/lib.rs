@@ -71,6 +71,10 @@
 //! The manifest's last field is the SHA-256 of all lines before it: a restore
 //! compares rows with what it says, so a flipped byte in it must be seen too.
 //!
+//! **Fingerprints**, when asked for: the sessions that count rows for a backup also add up a hash of each row, in
+//! the same snapshot (`engine/*/fingerprint.rs`). A manifest that has them makes every later comparison compute
+//! them, with the same settings. Each begins with the name of its method; two methods are never compared.
+//!
 //! **List**: names, then a line of each manifest. In a vault of 256 backups or more, `.index` keeps the
 //! lines of earlier runs, each with device, inode, size, mtime and ctime of the manifest that it was
 //! read from; any other manifest is read. A file that changed less than two seconds

@@ -22,6 +22,7 @@ mod connect;
 mod describe;
 mod dump;
 mod fill;
+mod fingerprint;
 mod folder;
 mod in_place;
 mod inspect;
@@ -50,6 +51,7 @@ pub struct Postgres {
     lock: Option<Connected>,
     /// How many sessions dump or restore at once, when somebody said so.
     jobs: Option<u8>,
+    takes_fingerprints: bool,
 }
 
 impl Postgres {
@@ -65,6 +67,7 @@ impl Postgres {
             runtime: Runtime::new(interrupt)?,
             lock: None,
             jobs,
+            takes_fingerprints: false,
         })
     }
 
@@ -113,10 +116,15 @@ impl Engine for Postgres {
         })
     }
 
+    fn take_fingerprints(&mut self) {
+        self.takes_fingerprints = true;
+    }
+
     fn contents(&mut self) -> Result<Contents> {
+        let (table, fingerprints) = (&self.bookkeeping.table, self.takes_fingerprints);
         self.runtime.block_on(async {
             let mut connected = connect::connect(&self.url).await?;
-            inspect::contents(&mut connected.session, &self.bookkeeping.table).await
+            inspect::contents(&mut connected.session, table, fingerprints).await
         })
     }
 

@@ -18,6 +18,7 @@ use crate::values::verified_dump::VerifiedDump;
 mod copy;
 mod describe;
 mod dump;
+mod fingerprint;
 mod hold;
 mod inspect;
 mod live_file;
@@ -32,6 +33,7 @@ pub struct Sqlite {
     bookkeeping: Bookkeeping,
     runtime: Runtime,
     held: Option<hold::Hold>,
+    takes_fingerprints: bool,
 }
 
 impl Sqlite {
@@ -55,6 +57,7 @@ impl Sqlite {
             bookkeeping,
             runtime: Runtime::new(interrupt)?,
             held: None,
+            takes_fingerprints: false,
         })
     }
 
@@ -70,6 +73,13 @@ impl Sqlite {
                 None => Ok(T::default()),
             }
         })
+    }
+
+    fn look(&self) -> inspect::Look<'_> {
+        inspect::Look {
+            history: &self.bookkeeping.table,
+            fingerprints: self.takes_fingerprints,
+        }
     }
 
     fn require_writable(&self) -> Result<()> {
@@ -122,8 +132,12 @@ impl Engine for Sqlite {
         Ok(self.path.exists())
     }
 
+    fn take_fingerprints(&mut self) {
+        self.takes_fingerprints = true;
+    }
+
     fn contents(&mut self) -> Result<Contents> {
-        self.read(|connection| inspect::contents(connection, &self.bookkeeping.table))
+        self.read(|connection| inspect::contents(connection, &self.look()))
     }
 
     fn history(&mut self) -> Result<Vec<AppliedMigration>> {

@@ -150,7 +150,7 @@ pub struct TableRows {
     pub rows: u64,
     #[serde(default, skip_serializing_if = "RelationKind::is_table")]
     pub kind: RelationKind,
-    /// Of all rows in no order, when it was asked for; see [`Contents::differences`].
+    /// Of the values of all rows in any order, after the name of its method; when it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
 }
@@ -222,6 +222,11 @@ impl Contents {
         differences
     }
 
+    /// Whether a look at the same tables has to fingerprint them, too.
+    pub fn has_fingerprints(&self) -> bool {
+        self.tables.iter().any(|table| table.fingerprint.is_some())
+    }
+
     pub fn by_name(&self) -> BTreeMap<(&str, &str), &TableRows> {
         self.tables
             .iter()
@@ -238,12 +243,17 @@ impl TableRows {
                 found.rows, self.rows
             ));
         }
-        match (&self.fingerprint, &found.fingerprint) {
-            (Some(then), Some(now)) if then != now => Some(format!(
-                "table `{self}` has as many rows, and other values than the manifest says"
-            )),
-            _ => None,
-        }
+        (self.has_same_content(found) == Some(false)).then(|| {
+            format!("table `{self}` has as many rows, and other values than the manifest says")
+        })
+    }
+
+    /// `None` where one of them has no fingerprint, or both were made in different ways: a
+    /// fingerprint begins with its method, which says how values became bytes.
+    pub fn has_same_content(&self, other: &TableRows) -> Option<bool> {
+        let method = |text: &str| Some(text.split_once(':')?.0.to_owned());
+        let (then, now) = (self.fingerprint.as_deref()?, other.fingerprint.as_deref()?);
+        (method(then)? == method(now)?).then(|| then == now)
     }
 }
 

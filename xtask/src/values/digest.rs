@@ -28,6 +28,13 @@ impl Sha256 {
     pub fn of(bytes: &[u8]) -> Sha256 {
         Sha256(sha2::Sha256::digest(bytes).into())
     }
+
+    /// The first half of it as a number.
+    pub fn half(&self) -> u128 {
+        let mut half = [0; 16];
+        half.copy_from_slice(&self.0[..16]);
+        u128::from_be_bytes(half)
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

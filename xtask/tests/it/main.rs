@@ -8,6 +8,7 @@ mod contract;
 mod damage;
 mod dependencies;
 mod exec;
+mod fingerprints;
 mod full_disk;
 mod hard_to_restore;
 mod harness;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
+use super::fingerprint;
 use super::inspect::begin_in;
 use crate::values::schema::{Column, Part, Relation, RelationKind};
 
@@ -20,13 +21,13 @@ type EntryRow = (Key, String, String, String, bool, Option<String>);
 type PartRow = (Key, String, String, bool);
 
 /// Everything that is read like a table, sorted by schema and name, in the
-/// moment of `snapshot` if there is one. With an empty search path, so that
-/// every name that the server writes says where it is.
+/// moment of `snapshot` if there is one. With settings that leave the server one
+/// way to write a name or a value; every name says where it is.
 pub async fn relations(
     session: &mut PgConnection,
     snapshot: Option<&str>,
 ) -> Result<Vec<Relation>> {
-    let begin = begin_in(snapshot) + "; SET LOCAL search_path = ''";
+    let begin = begin_in(snapshot) + "; " + fingerprint::SETTINGS;
     session
         .execute(AssertSqlSafe(begin))
         .await

@@ -284,7 +284,13 @@ async fn count(postgres: &Postgres, snapshot: &str) -> Result<Contents> {
         .await
         .context("cannot end reading")?;
     let relations = describe::relations(&mut session, Some(snapshot)).await?;
-    let tables = inspect::count_rows(&mut session, &tables, Some(snapshot)).await?;
+    let tables = inspect::count_rows(
+        &mut session,
+        &tables,
+        postgres.takes_fingerprints,
+        Some(snapshot),
+    )
+    .await?;
     Ok(Contents {
         tables,
         large_objects,

@@ -252,7 +252,7 @@ pub async fn changed_tables_of_others(
         let is_theirs = theirs.iter().any(|(s, n)| s == schema && n == name);
         is_theirs && in_backup(schema, name).is_some()
     });
-    let now = inspect::count_rows(session, &tables, None).await?;
+    let now = inspect::count_rows(session, &tables, false, None).await?;
     let tables = now.iter().filter(|now| now.kind.is_table());
     let changed = tables.filter_map(|now| {
         let then = in_backup(&now.schema, &now.name)?;

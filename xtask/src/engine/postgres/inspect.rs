@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::connect::{Connected, literal, quoted};
+use super::fingerprint::{self, Columns, ROW};
 use super::{describe, properties};
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind, TableRows};
 use crate::values::schema::RelationKind;
@@ -128,8 +129,15 @@ pub fn begin_in(snapshot: Option<&str>) -> String {
     }
 }
 
-/// Of each table, by schema and name, the columns whose values other than NULL are counted.
-pub type Columns = BTreeMap<(String, String), Vec<String>>;
+/// What is asked of tables besides the number of their rows.
+#[derive(Default)]
+pub struct Counting {
+    /// The columns whose values other than NULL are counted.
+    pub values: Columns,
+    /// The columns of the tables that are fingerprinted.
+    pub fingerprints: Columns,
+}
+
 /// How many values each column has.
 pub type Values = BTreeMap<(String, String), BTreeMap<String, u64>>;
 
@@ -137,9 +145,14 @@ pub type Values = BTreeMap<(String, String), BTreeMap<String, u64>>;
 pub async fn count_rows(
     session: &mut PgConnection,
     tables: &[Table],
+    fingerprints: bool,
     snapshot: Option<&str>,
 ) -> Result<Vec<TableRows>> {
-    let (rows, _) = count(session, tables, &Columns::new(), snapshot).await?;
+    let mut counting = Counting::default();
+    if fingerprints {
+        counting.fingerprints = fingerprint::columns(session).await?;
+    }
+    let (rows, _) = count(session, tables, &counting, snapshot).await?;
     Ok(rows)
 }
 
@@ -148,46 +161,55 @@ pub async fn count_rows(
 pub async fn count(
     session: &mut PgConnection,
     tables: &[Table],
-    columns: &Columns,
+    counting: &Counting,
     snapshot: Option<&str>,
 ) -> Result<(Vec<TableRows>, Values)> {
     // The rows of a partitioned table are added up below.
-    let mut sums: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let mut sums: BTreeMap<(String, String), (u64, i128)> = BTreeMap::new();
     let mut counted: Vec<TableRows> = Vec::with_capacity(tables.len());
     let mut values = Values::new();
     let with_rows: Vec<&Table> = tables.iter().filter(|table| table.has_rows).collect();
     for some in with_rows.chunks(TABLES_A_QUESTION) {
-        let question = question_for(some, columns);
-        for (i, rows, of_columns) in ask(session, question, snapshot).await? {
+        let question = question_for(some, counting);
+        for (i, rows, of_columns, sum) in ask(session, question, counting, snapshot).await? {
             let (table, rows) = (some[i.unsigned_abs() as usize], rows.unsigned_abs());
+            let sum = sum.map(|sum| sum.parse::<i128>()).transpose();
+            let sum = sum.context("a fingerprint is no number")?;
             if let Some(root) = &table.root {
-                *sums.entry(root.clone()).or_default() += rows;
+                let (all_rows, all_sums) = sums.entry(root.clone()).or_default();
+                *all_rows += rows;
+                *all_sums += sum.unwrap_or(0);
             }
-            if let Some(names) = columns.get(&table.full_name()) {
+            if let Some(names) = counting.values.get(&table.full_name()) {
                 let counts = of_columns.into_iter().map(i64::unsigned_abs);
                 let pairs = names.iter().cloned().zip(counts);
                 values.insert(table.full_name(), pairs.collect());
             }
-            counted.push(table.with_rows(rows));
+            counted.push(table.with_rows(rows, sum));
         }
     }
     let partitioned = tables.iter().filter(|t| !t.has_rows && t.root.is_none());
     counted.extend(partitioned.map(|table| {
-        let sum = sums.get(&table.full_name());
-        table.with_rows(sum.copied().unwrap_or(0))
+        let of_parts = sums.get(&table.full_name()).copied();
+        let (rows, sum) = of_parts.unwrap_or_default();
+        let is_wanted = counting.fingerprints.contains_key(&table.full_name());
+        table.with_rows(rows, is_wanted.then_some(sum))
     }));
     counted.sort();
     Ok((counted, values))
 }
 
-fn question_for(some: &[&Table], columns: &Columns) -> String {
+fn question_for(some: &[&Table], counting: &Counting) -> String {
     let one = |(i, table): (usize, &&Table)| {
-        let names = columns.get(&table.full_name()).into_iter().flatten();
+        let name = table.full_name();
+        let names = counting.values.get(&name).into_iter().flatten();
         let counts: Vec<String> = names
             .map(|name| format!("count({})", quoted(name)))
             .collect();
+        let columns = counting.fingerprints.get(&name);
+        let sum = columns.map_or("NULL::text".into(), |columns| fingerprint::sum(columns));
         format!(
-            "SELECT {i}, count(*), ARRAY[{}]::bigint[] FROM ONLY {}.{}",
+            "SELECT {i}, count(*), ARRAY[{}]::bigint[], {sum} FROM ONLY {}.{} AS {ROW}",
             counts.join(", "),
             quoted(&table.schema),
             quoted(&table.name)
@@ -200,10 +222,14 @@ fn question_for(some: &[&Table], columns: &Columns) -> String {
 async fn ask(
     session: &mut PgConnection,
     question: String,
+    counting: &Counting,
     snapshot: Option<&str>,
-) -> Result<Vec<(i32, i64, Vec<i64>)>> {
+) -> Result<Vec<(i32, i64, Vec<i64>, Option<String>)>> {
     // As pg_dump does: fail rather than count only the rows that a policy lets us see.
-    let begin = begin_in(snapshot) + "; SET LOCAL row_security = off";
+    let mut begin = begin_in(snapshot) + "; SET LOCAL row_security = off; ";
+    if !counting.fingerprints.is_empty() {
+        begin += fingerprint::SETTINGS;
+    }
     session
         .execute(AssertSqlSafe(begin))
         .await
@@ -233,13 +259,13 @@ impl Table {
         (self.schema.clone(), self.name.clone())
     }
 
-    fn with_rows(&self, rows: u64) -> TableRows {
+    fn with_rows(&self, rows: u64, sum: Option<i128>) -> TableRows {
         TableRows {
             schema: self.schema.clone(),
             name: self.name.clone(),
             rows,
             kind: self.kind,
-            fingerprint: None,
+            fingerprint: sum.map(fingerprint::text),
         }
     }
 }
@@ -252,11 +278,15 @@ pub async fn large_objects(session: &mut PgConnection) -> Result<u64> {
     Ok(count.unsigned_abs())
 }
 
-pub async fn contents(session: &mut PgConnection, bookkeeping: &str) -> Result<Contents> {
+pub async fn contents(
+    session: &mut PgConnection,
+    bookkeeping: &str,
+    fingerprints: bool,
+) -> Result<Contents> {
     let tables = tables(session).await?;
     let history_table = find_history(session, bookkeeping).await?;
     Ok(Contents {
-        tables: count_rows(session, &tables, None).await?,
+        tables: count_rows(session, &tables, fingerprints, None).await?,
         large_objects: Some(large_objects(session).await?),
         applied: read_history(session, history_table.as_deref()).await?,
         history_table,

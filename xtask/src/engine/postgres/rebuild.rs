@@ -224,7 +224,8 @@ async fn compare(
     mut session: PgConnection,
 ) -> Result<()> {
     let expected = dump.manifest().contents();
-    let mut found = inspect::contents(&mut session, &postgres.bookkeeping.table).await?;
+    let table = &postgres.bookkeeping.table;
+    let mut found = inspect::contents(&mut session, table, expected.has_fingerprints()).await?;
     if let Some(table) = &expected.history_table {
         // By its full name: the new database has no search path of its own yet.
         found.applied = inspect::read_history(&mut session, Some(table)).await?;

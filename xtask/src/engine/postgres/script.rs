@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::{Context, Result};
 
 use super::connect::literal;
+use super::fingerprint::{self, ROW};
 use super::replay::ANSWER;
 use super::toc::Toc;
 use crate::values::verified_dump::VerifiedDump;
@@ -33,23 +34,16 @@ pub fn write_drops(toc: &Toc, script: &mut dyn Write) -> Result<()> {
 }
 
 /// Raises an exception, inside the transaction, when a table is missing or
-/// has other rows than the manifest says.
+/// has other rows than the manifest says. What it sets is set as before when it is done.
 pub fn compare_statement(dump: &VerifiedDump) -> String {
-    let rows: Vec<String> = dump
-        .manifest()
-        .tables
-        .iter()
-        .filter(|t| t.kind.is_table())
-        .map(|t| format!("({}, {}, {})", literal(&t.schema), literal(&t.name), t.rows))
-        .collect();
-    // VALUES needs a row.
-    let nothing = (literal(""), literal(""));
-    let rows = if rows.is_empty() {
-        vec![format!("({}, {}, -1)", nothing.0, nothing.1)]
-    } else {
-        rows
+    let (before, after) = match dump.manifest().contents().has_fingerprints() {
+        true => (
+            format!("SAVEPOINT compare; {};", fingerprint::SETTINGS),
+            "ROLLBACK TO SAVEPOINT compare; RELEASE SAVEPOINT compare;",
+        ),
+        false => (String::new(), ""),
     };
-    let values = rows.join(", ");
+    let values = expected_rows(dump);
     // A name in a manifest may hold anything, also the end of a quotation.
     let mut tag = String::from("$compare$");
     while values.contains(&tag) {
@@ -63,16 +57,17 @@ pub fn compare_statement(dump: &VerifiedDump) -> String {
          AND pg_has_role(current_user, c.relowner, 'USAGE') \
          AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
          WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') \
-         AND NOT EXISTS (SELECT FROM (VALUES {values}) AS v(schema, name, rows) \
+         AND NOT EXISTS (SELECT FROM (VALUES {values}) AS v(schema, name, rows, sum) \
          WHERE v.schema = n.nspname AND v.name = c.relname)"
     );
     format!(
-        "\nDO {tag}\nDECLARE\n  expected record;\n  counted bigint;\n  kind \"char\";\n  more text;\nBEGIN\n  \
+        "\n{before}\nDO {tag}\nDECLARE\n  expected record;\n  counted bigint;\n  \
+         summed text;\n  kind \"char\";\n  more text;\nBEGIN\n  \
          {unexpected} INTO more;\n  \
          IF more IS NOT NULL THEN RAISE EXCEPTION \
          'after the restore there are tables that are not in the manifest: %', more \
          USING ERRCODE = 'XD002'; END IF;\n  \
-         FOR expected IN SELECT * FROM (VALUES {values}) AS v(schema, name, rows) LOOP\n    \
+         FOR expected IN SELECT * FROM (VALUES {values}) AS v(schema, name, rows, sum) LOOP\n    \
          CONTINUE WHEN expected.rows < 0;\n    \
          SELECT c.relkind INTO kind FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -88,7 +83,54 @@ pub fn compare_statement(dump: &VerifiedDump) -> String {
          INTO counted;\n    \
          IF counted <> expected.rows THEN RAISE EXCEPTION \
          'table %.% has % rows after the restore, the manifest says %', \
-         expected.schema, expected.name, counted, expected.rows USING ERRCODE = 'XD002'; END IF;\n  \
-         END LOOP;\nEND\n{tag};\n"
+         expected.schema, expected.name, counted, expected.rows USING ERRCODE = 'XD002'; END IF;\n    \
+         {content}END LOOP;\nEND\n{tag};\n{after}\n",
+        content = compare_content(),
+    )
+}
+
+/// What the manifest says of tables, as rows in SQL: schema, name, rows, sum.
+fn expected_rows(dump: &VerifiedDump) -> String {
+    let rows: Vec<String> = dump
+        .manifest()
+        .tables
+        .iter()
+        .filter(|t| t.kind.is_table())
+        .map(|t| {
+            let sum = t.fingerprint.as_deref().and_then(fingerprint::sum_in);
+            let sum = sum.map_or("NULL".into(), literal);
+            let (schema, name) = (literal(&t.schema), literal(&t.name));
+            format!("({schema}, {name}, {}, {sum})", t.rows)
+        })
+        .collect();
+    // VALUES needs a row.
+    let nothing = (literal(""), literal(""));
+    let rows = if rows.is_empty() {
+        vec![format!("({}, {}, -1, NULL)", nothing.0, nothing.1)]
+    } else {
+        rows
+    };
+    rows.join(", ")
+}
+
+/// In the loop over the tables, where their rows are as many as they should be.
+fn compare_content() -> String {
+    let question = literal(&format!(
+        "SELECT {} FROM %s %I.%I AS {ROW}",
+        fingerprint::sum_of("%s")
+    ));
+    format!(
+        "CONTINUE WHEN expected.sum IS NULL;\n    \
+         SELECT coalesce(string_agg(format('{ROW}.%I', a.attname), ', ' \
+         ORDER BY a.attname::text COLLATE \"C\"), '') INTO more \
+         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = expected.schema AND c.relname = expected.name \
+         AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '';\n    \
+         EXECUTE format({question}, more, CASE WHEN kind = 'p' THEN '' ELSE 'ONLY' END, \
+         expected.schema, expected.name) INTO summed;\n    \
+         IF summed <> expected.sum THEN RAISE EXCEPTION \
+         'table %.% has as many rows, and other values than the manifest says', \
+         expected.schema, expected.name USING ERRCODE = 'XD002'; END IF;\n  "
     )
 }

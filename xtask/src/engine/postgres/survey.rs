@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use sqlx::PgConnection;
 
+use super::fingerprint::Columns;
 use super::{describe, inspect};
 use crate::values::database::Contents;
 use crate::values::schema::{RelationKind, display_name};
@@ -18,9 +19,13 @@ pub async fn survey(session: &mut PgConnection, bookkeeping: &str) -> Result<Sur
         let names = relation.columns.iter().map(|column| column.name.clone());
         (relation.full_name(), names.collect())
     });
-    let columns: inspect::Columns = columns.collect();
+    let columns: Columns = columns.collect();
     let tables = inspect::tables(session).await?;
-    let (tables, values) = inspect::count(session, &tables, &columns, None).await?;
+    let counting = inspect::Counting {
+        values: columns,
+        ..inspect::Counting::default()
+    };
+    let (tables, values) = inspect::count(session, &tables, &counting, None).await?;
     let history_table = inspect::find_history(session, bookkeeping).await?;
     let contents = Contents {
         tables,

@@ -11,7 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::hold::{self, Hold};
-use super::inspect::{self, BUSY_WAIT};
+use super::inspect::{self, BUSY_WAIT, Look};
 use super::live_file::{self, LiveFile};
 use super::{Sqlite, copy};
 use crate::engine::pump::pump;
@@ -101,7 +101,7 @@ fn as_it_stands(
         pack(&mut live, size_bytes, sink, progress, interrupt)?;
         live.require_unchanged()
     };
-    let checking = || check_connection(source, &sqlite.bookkeeping.table, interrupt);
+    let checking = || check_connection(source, &sqlite.look(), interrupt);
     at_once(packing, checking)
 }
 
@@ -131,7 +131,7 @@ fn by_way_of_a_copy<C: Borrow<Connection>>(
         let size_bytes = file.metadata().context("cannot see the staged copy")?.len();
         pack(&mut file, size_bytes, sink, progress, interrupt)
     };
-    let checking = || check(copied, &sqlite.bookkeeping.table, interrupt);
+    let checking = || check(copied, &sqlite.look(), interrupt);
     let contents = at_once(packing, checking)?;
     std::fs::remove_file(copied).context("cannot remove the staged copy")?;
     Ok(contents)
@@ -213,22 +213,22 @@ fn pack(
 }
 
 /// What the copy holds.
-pub(super) fn check(copied: &Path, bookkeeping: &str, interrupt: &Interrupt) -> Result<Contents> {
+pub(super) fn check(copied: &Path, look: &Look, interrupt: &Interrupt) -> Result<Contents> {
     let connection = inspect::open_unchanging(copied)?;
-    check_connection(&connection, bookkeeping, interrupt)
+    check_connection(&connection, look, interrupt)
 }
 
 /// What the database holds; refuses one that SQLite itself finds damaged,
 /// because nobody would want to restore it.
 fn check_connection(
     connection: &Connection,
-    bookkeeping: &str,
+    look: &Look,
     interrupt: &Interrupt,
 ) -> Result<Contents> {
     inspect::interruptibly(connection, interrupt, |connection| {
         let problems = inspect::integrity_problems(connection).context("cannot check it")?;
         if problems.is_empty() {
-            return inspect::contents(connection, bookkeeping);
+            return inspect::contents(connection, look);
         }
         let problems = problems.join("; ");
         Err(

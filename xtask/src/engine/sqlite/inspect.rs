@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{copy, describe};
+use super::{copy, describe, fingerprint};
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, TableRows};
 use crate::values::failure::Failure;
@@ -68,9 +68,16 @@ pub fn open_unchanging(path: &Path) -> Result<Connection> {
     .with_context(|| format!("cannot open `{}`", path.display()))
 }
 
+/// What to look for in a file.
+pub struct Look<'a> {
+    /// sqlx's table.
+    pub history: &'a str,
+    pub fingerprints: bool,
+}
+
 /// Rows of all tables and the history, in one read transaction: its own, or the
 /// one that has begun.
-pub fn contents(connection: &Connection, bookkeeping: &str) -> Result<Contents> {
+pub fn contents(connection: &Connection, look: &Look) -> Result<Contents> {
     // Not even a count begins without the collation of the key that it walks along. No order
     // is asked for, so any collation will do; and what is checked was checked before.
     connection
@@ -83,13 +90,18 @@ pub fn contents(connection: &Connection, bookkeeping: &str) -> Result<Contents> 
         .context("cannot begin to read")?;
     let mut tables = Vec::new();
     for (name, kind) in tables_of(connection).context("cannot read the schema")? {
+        let is_wanted = look.fingerprints && kind != "virtual";
+        let fingerprint = is_wanted.then(|| fingerprint::of_table(connection, &name));
+        let fingerprint = fingerprint
+            .transpose()
+            .with_context(|| format!("cannot read the rows of table `{name}`"))?;
         match count(connection, &name) {
             Ok(rows) => tables.push(TableRows {
                 schema: "main".into(),
                 kind: RelationKind::Table,
                 name,
                 rows,
-                fingerprint: None,
+                fingerprint,
             }),
             // A virtual table may refuse to be read as a whole (contentless FTS5), or
             // need a module that only the application has. Its shadow tables are copied.
@@ -100,14 +112,14 @@ pub fn contents(connection: &Connection, bookkeeping: &str) -> Result<Contents> 
         }
     }
     tables.sort();
-    let applied = history(connection, bookkeeping)?;
+    let applied = history(connection, look.history)?;
     let relations = describe::relations(connection)?;
     drop(transaction);
     Ok(Contents {
         tables,
         large_objects: None,
         applied,
-        history_table: Some(bookkeeping.to_owned()),
+        history_table: Some(look.history.to_owned()),
         relations,
     })
 }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::dump::check;
 use super::hold::{self, Hold};
-use super::inspect::{self, BUSY_SLICE, BUSY_WAIT};
+use super::inspect::{self, BUSY_SLICE, BUSY_WAIT, Look};
 use super::{Sqlite, copy};
 use crate::durable;
 use crate::engine::pump::{pump, refuse_unreadable};
@@ -173,12 +173,13 @@ fn unpack(
 
 /// Refuses when what was unpacked is not what the manifest describes.
 fn compare(sqlite: &Sqlite, dump: &VerifiedDump, beside: &Path) -> Result<()> {
+    let mut expected = dump.manifest().contents();
     let then = dump.manifest().migrations.table.as_deref();
-    let found = check(
-        beside,
-        then.unwrap_or(&sqlite.bookkeeping.table),
-        sqlite.interrupt(),
-    );
+    let look = Look {
+        history: then.unwrap_or(&sqlite.bookkeeping.table),
+        fingerprints: expected.has_fingerprints(),
+    };
+    let found = check(beside, &look, sqlite.interrupt());
     let found = found.map_err(|error| {
         if error.is::<Interrupted>() {
             return error;
@@ -189,7 +190,6 @@ fn compare(sqlite: &Sqlite, dump: &VerifiedDump, beside: &Path) -> Result<()> {
         ))
         .into()
     })?;
-    let mut expected = dump.manifest().contents();
     expected.large_objects = None;
     let differences = expected.differences(&found);
     if differences.is_empty() {

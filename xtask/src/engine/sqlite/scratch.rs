@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::inspect::{self, quoted};
+use super::inspect::{self, Look, quoted};
 use super::{Sqlite, migrate, restore};
 use crate::engine::Scratch;
 use crate::engine::runtime::Runtime;
@@ -48,6 +48,7 @@ pub fn build(
             bookkeeping: live.bookkeeping.clone(),
             runtime: Runtime::new(live.interrupt().clone())?,
             held: None,
+            takes_fingerprints: false,
         },
         _link: link,
     })
@@ -68,8 +69,8 @@ impl Scratch for SqliteScratch {
     }
 
     fn survey(&mut self) -> Result<Survey> {
-        let table = &self.sqlite.bookkeeping.table;
-        self.sqlite.read(|connection| survey(connection, table))
+        let look = self.sqlite.look();
+        self.sqlite.read(|connection| survey(connection, &look))
     }
 
     fn migrate(&mut self, migration: &Migration, _commits_itself: bool) -> Result<Rehearsed> {
@@ -93,8 +94,8 @@ impl Scratch for SqliteScratch {
     }
 }
 
-fn survey(connection: &Connection, bookkeeping: &str) -> Result<Survey> {
-    let contents = inspect::contents(connection, bookkeeping)?;
+fn survey(connection: &Connection, look: &Look) -> Result<Survey> {
+    let contents = inspect::contents(connection, look)?;
     let mut values = BTreeMap::new();
     for relation in contents.relations.iter().filter(|r| r.kind.is_table()) {
         let mut of_table = BTreeMap::new();
