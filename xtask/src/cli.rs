@@ -84,6 +84,8 @@ pub enum Verb {
     Log(Log),
     /// Match backups with their manifests
     Verify(Verify),
+    /// Show what differs between two backups, or a backup and the database
+    Diff(Diff),
     /// Restore backups into scratch databases and compare
     Drill(Drill),
     /// Take a backup, rehearse the pending migrations on it, then run them
@@ -100,7 +102,7 @@ impl Verb {
             Verb::MigrateSafe(arguments) => arguments.jobs,
             Verb::Restore(arguments) => arguments.jobs,
             Verb::Drill(arguments) => arguments.jobs,
-            Verb::List | Verb::Status | Verb::Verify(_) | Verb::Log(_) => None,
+            Verb::List | Verb::Status | Verb::Verify(_) | Verb::Log(_) | Verb::Diff(_) => None,
         }
     }
 }
@@ -131,6 +133,16 @@ pub struct Verify {
     /// All backups in the vault
     #[arg(long, conflicts_with = "backup")]
     pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// `latest`, an id, a part that only one id has, or `live`
+    #[arg(value_name = "A")]
+    pub a: String,
+    /// The same [default: live, the database as it is now]
+    #[arg(value_name = "B")]
+    pub b: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@ use crate::vault::Vault;
 
 mod backup;
 mod choose;
+mod diff;
 mod drill;
 mod journal;
 mod list;
@@ -70,6 +71,7 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
         Verb::Status => status::run(&scene),
         Verb::Log(arguments) => log::run(&scene, arguments),
         Verb::Verify(arguments) => verify::run(&scene, arguments),
+        Verb::Diff(arguments) => diff::run(&scene, arguments),
         Verb::Drill(arguments) => drill::run(&scene, arguments),
         Verb::MigrateSafe(arguments) => migrate_safe::run(&scene, arguments),
         Verb::Restore(arguments) => restore::run(&scene, arguments),

@@ -75,6 +75,9 @@
 //! the same snapshot (`engine/*/fingerprint.rs`). A manifest that has them makes every later comparison compute
 //! them, with the same settings. Each begins with the name of its method; two methods are never compared.
 //!
+//! **Diff**: two `Contents`, of manifests or of the live database, side by side (`values/diff.rs`). It counts the
+//! text of definitions, which a comparison after a restore does not, because it reports and refuses nothing.
+//!
 //! **List**: names, then a line of each manifest. In a vault of 256 backups or more, `.index` keeps the
 //! lines of earlier runs, each with device, inode, size, mtime and ctime of the manifest that it was
 //! read from; any other manifest is read. A file that changed less than two seconds

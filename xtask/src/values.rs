@@ -7,6 +7,7 @@ pub mod cause;
 pub mod codec;
 pub mod database;
 pub mod database_url;
+pub mod diff;
 pub mod digest;
 pub mod effect;
 pub mod failure;

@@ -38,7 +38,7 @@ fn edit(case: &Case, id: &str, change: impl Fn(&mut Value)) {
 }
 
 /// The music store, where it is beside the checkout.
-fn chinook(name: &str) -> Vec<Case> {
+pub fn chinook(name: &str) -> Vec<Case> {
     let mut cases = Vec::new();
     if let Some(store) = shared_data("chinook/chinook.sqlite") {
         let case = Case::sqlite();

@@ -7,6 +7,7 @@ mod concurrency;
 mod contract;
 mod damage;
 mod dependencies;
+mod diffs;
 mod exec;
 mod fingerprints;
 mod full_disk;
