@@ -198,6 +198,10 @@ pub struct Restore {
     /// `latest`, an id, or a part that only one id has [default: ask on a terminal]
     #[arg(value_name = "latest|ID")]
     pub backup: Option<String>,
+    /// Undo the last restore: swap the database that it kept back, or restore the backup that it
+    /// took first
+    #[arg(long, conflicts_with = "backup")]
+    pub undo: bool,
     /// PostgreSQL: restore through N sessions at once (unasked: up to 4), and take the safety
     /// backup through as many (unasked: one)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(JOBS))]

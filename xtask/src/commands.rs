@@ -25,6 +25,7 @@ mod rehearse;
 mod restore;
 mod status;
 mod surroundings;
+mod undo;
 mod verify;
 
 /// What every story has at hand.

@@ -72,6 +72,34 @@ pub struct Kept {
     pub remove_command: String,
 }
 
+/// A database that was replaced and kept, under a name and a mark of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptDatabase {
+    pub name: String,
+    pub since: DateTime<Utc>,
+}
+
+/// What would come back; shown before the question.
+pub struct SwapBack {
+    pub contents: Contents,
+    /// Other sessions that will be cut, one line each.
+    pub sessions: Vec<String>,
+    /// One line each.
+    pub warnings: Vec<String>,
+}
+
+/// The databases that were replaced and kept beside the live one.
+pub trait Aside {
+    /// Those that are ours and this role's, newest first. Reads only.
+    fn list(&mut self) -> Result<Vec<KeptDatabase>>;
+
+    /// Counts what is in it; refuses what cannot be swapped back.
+    fn look_into(&mut self, kept: &KeptDatabase) -> Result<SwapBack>;
+
+    /// Puts it in place of the live database, which is kept in turn, or changes nothing.
+    fn swap_back(&mut self, kept: &KeptDatabase) -> Result<Restored>;
+}
+
 /// What a scratch database is wanted for.
 pub struct ScratchOrder<'a> {
     pub dump: &'a VerifiedDump,
@@ -141,6 +169,11 @@ pub trait Engine {
     /// crash. One line each. Reads only.
     fn left_beside(&mut self) -> Result<Vec<String>> {
         Ok(Vec::new())
+    }
+
+    /// Where the engine keeps what it replaces; `None` when it keeps nothing.
+    fn aside(&mut self) -> Option<&mut dyn Aside> {
+        None
     }
 
     /// Refuses when something else migrates this database; held until the engine is dropped.

@@ -106,6 +106,11 @@
 //! of others went with it, restore, compare, commit. Whether a COMMIT arrived is
 //! asked of the server in a new session, never taken from an exit code.
 //!
+//! **Undo**: which of what restores left is newer, the database that a swap kept or the backup that a restore took
+//! first (the journal knows of those that came to nothing) → a kept database is opened for the moment in which a
+//! session of ours enters it, and its rows counted → show → ask → the same swap the other way round. The mark of a
+//! kept database is put before its own comment in the transaction of the swap, and taken off in that of the undo.
+//!
 //! **Restore, SQLite**: unpack beside → `integrity_check` (above 64 MiB `quick_check`, in the backup as
 //! in the restore: what one lets pass the other takes) → compare with the
 //! manifest → online backup API into the live file, which is one transaction
@@ -116,7 +121,8 @@
 //! - `latest` leaves out `pre-restore` backups. After a restore that failed
 //!   half-way (a full disk, say), the newest backup is the safety copy of the
 //!   state that one wanted to get rid of; `restore latest` must not bring that
-//!   back and report success. The way to undo a restore is the id that it prints.
+//!   back and report success. The way to undo a restore is the id that it prints,
+//!   or `--undo`.
 //! - `latest` is refused when the newest backup is dated in the future and there
 //!   are others: a clock was set back, and which one is meant is for a person to say.
 //! - The dump is read back before the manifest is written, not after.

@@ -88,7 +88,11 @@ pub fn refuse_doubtful_latest(listing: &Listing, is_ours: IsOurs) -> Result<(), 
 }
 
 pub fn is_future(backup: &Backup, now: DateTime<Utc>) -> bool {
-    backup.manifest.created_at > now + SKEW
+    is_from_the_future(backup.manifest.created_at, now)
+}
+
+pub fn is_from_the_future(at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    at > now + SKEW
 }
 
 /// After a clock was set back, what was taken since looks older than what was

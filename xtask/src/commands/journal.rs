@@ -25,6 +25,8 @@ impl Scene<'_> {
             ending,
             database: database.to_string(),
             backup: None,
+            safety: None,
+            kept: None,
             versions: Vec::new(),
             duration_ms: None,
             note: None,
@@ -50,11 +52,24 @@ impl Scene<'_> {
         work: impl FnOnce() -> Result<T>,
         id: impl FnOnce(Option<&T>) -> Option<BackupId>,
     ) -> Result<T> {
+        self.recorded_with(deed, database, work, |done, entry| {
+            entry.backup = id(done.as_ref().ok());
+        })
+    }
+
+    /// The same for what has more to say; `fill` sees how it ended.
+    pub(super) fn recorded_with<T>(
+        &self,
+        deed: Deed,
+        database: &DatabaseFacts,
+        work: impl FnOnce() -> Result<T>,
+        fill: impl FnOnce(&Result<T>, &mut Entry),
+    ) -> Result<T> {
         let began = Instant::now();
         let done = work();
         let ending = done.as_ref().err().map_or(Ending::Done, ending_of);
         let mut entry = self.entry(deed, ending, database);
-        entry.backup = id(done.as_ref().ok());
+        fill(&done, &mut entry);
         entry.duration_ms = Some(elapsed_ms(began));
         entry.note = done
             .as_ref()
@@ -73,6 +88,7 @@ impl Scene<'_> {
         let versions: Vec<String> = entry.versions.iter().map(i64::to_string).collect();
         let what = match entry.deed {
             Deed::Migrate => format!("a migration ({})", versions.join(", ")),
+            Deed::Undo => "an undo".into(),
             deed => format!("a {deed}"),
         };
         self.ui.insist(format!(

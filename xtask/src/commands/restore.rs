@@ -5,16 +5,16 @@ use chrono::Utc;
 use serde::Serialize;
 
 use super::choose::{self, IsOurs};
-use super::{Scene, backup};
+use super::{Scene, backup, undo};
 use crate::cli::Restore;
 use crate::engine::{Engine, RestoreWay, Restored};
 use crate::interrupt::Interrupted;
 use crate::migrations;
 use crate::ui::{self, Answer, Table};
 use crate::values::database::{Contents, DatabaseFacts};
-use crate::values::failure::{Failure, hint_of};
+use crate::values::failure::{Failure, Outcome, hint_of};
 use crate::values::id::Reason;
-use crate::values::journal::{Deed, Ending};
+use crate::values::journal::{Deed, Ending, Entry};
 use crate::values::plan::Migration;
 use crate::values::verified_dump::VerifiedDump;
 use crate::values::words::on_one_line;
@@ -29,19 +29,47 @@ struct Document<'a> {
     warnings: &'a [String],
 }
 
+/// What is to be restored, and as what it is written down.
+pub(super) struct Order<'a> {
+    pub deed: Deed,
+    pub chosen: &'a Backup,
+    pub listing: &'a Listing,
+    pub now: &'a DatabaseFacts,
+}
+
 pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
+    if arguments.undo {
+        return undo::run(scene, arguments);
+    }
     let mut engine = scene.engine()?;
     let now = engine.facts()?;
     let listing = scene.vault.list()?;
     let is_ours = choose::ours(&listing, &now);
     let chosen = choose_backup(scene, arguments, &listing, &is_ours)?;
     refuse_another_database(chosen, &now, &is_ours, arguments)?;
+    let order = Order {
+        deed: Deed::Restore,
+        chosen,
+        listing: &listing,
+        now: &now,
+    };
+    restore(scene, arguments, &mut *engine, &order)
+}
+
+pub(super) fn restore(
+    scene: &Scene,
+    arguments: &Restore,
+    engine: &mut dyn Engine,
+    order: &Order,
+) -> Result<()> {
+    let (chosen, now) = (order.chosen, order.now);
+    let is_ours = choose::ours(order.listing, now);
     scene.prepare_vault()?;
     let _lock = scene.vault.lock("restore", &scene.who)?;
     scene.say_unfinished();
     // Whatever shows that this backup cannot be trusted, the error names one that can.
     let or_another =
-        |error| choose::with_alternative(scene, &listing, &is_ours, Some(chosen), error);
+        |error| choose::with_alternative(scene, order.listing, &is_ours, Some(chosen), error);
     let dump = match scene
         .vault
         .verify(chosen, &scene.ui.progress(), scene.interrupt)
@@ -57,30 +85,35 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
     let way = engine.prepare_restore(&dump)?;
     let contents = exists.then(|| engine.contents());
     let asks = !(arguments.yes || arguments.force);
-    show(scene, &dump, &now, &way, contents.as_ref(), asks);
+    show(scene, &dump, now, &way, contents.as_ref(), asks);
     refuse_obstacles(&way, arguments, chosen)?;
-    confirm(scene, arguments, &dump)?;
+    if asks {
+        let lost = "everything written since the backup will be replaced by the backup";
+        confirm(
+            scene,
+            lost,
+            &format!("cargo xtask db restore {}", chosen.id()),
+        )?;
+    }
 
     let safety = match exists {
         true => {
             engine.hold_writers()?;
-            take_safety_backup(scene, &mut *engine, arguments)?
+            take_safety_backup(scene, engine, arguments)?
         }
         false => None,
     };
     let staging = scene.vault.staging("restore")?;
-    let mut begun = scene.entry(Deed::Restore, Ending::Begun, &now);
-    begun.backup = Some(chosen.id().clone());
-    scene.vault.mark_unfinished(&begun)?;
-    let restored = scene.recorded(
-        Deed::Restore,
-        &now,
+    let restored = change(
+        scene,
+        order.deed,
+        now,
         || engine.restore(&dump, staging.path(), &scene.ui.progress()),
-        |_| Some(chosen.id().clone()),
+        |entry| {
+            entry.backup = Some(chosen.id().clone());
+            entry.safety = safety.as_ref().map(|safety| safety.id().clone());
+        },
     );
-    if let Err(error) = scene.vault.mark_finished() {
-        scene.ui.insist(format!("warning: {error:#}"));
-    }
     let restored = match restored {
         Ok(restored) => restored,
         Err(error) => {
@@ -88,7 +121,39 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
             return Err(error).context(format!("the backup `{}` was not restored", chosen.id()));
         }
     };
-    report(scene, chosen, &now, safety.as_ref(), &restored)
+    report(scene, chosen, now, safety.as_ref(), &restored)
+}
+
+/// The change itself, marked as begun before and written down after; `fill`
+/// says what it was about.
+pub(super) fn change(
+    scene: &Scene,
+    deed: Deed,
+    now: &DatabaseFacts,
+    work: impl FnOnce() -> Result<Restored>,
+    fill: impl Fn(&mut Entry),
+) -> Result<Restored> {
+    let mut begun = scene.entry(deed, Ending::Begun, now);
+    fill(&mut begun);
+    scene.vault.mark_unfinished(&begun)?;
+    let changed = scene.recorded_with(deed, now, work, |done, entry| {
+        fill(entry);
+        match done {
+            Ok(Restored { kept, .. }) => entry.kept = kept.as_ref().map(|kept| kept.name.clone()),
+            // Nobody knows whether it came to something: it may be what an undo is for.
+            Err(error) if is_after_change(error) => entry.safety = None,
+            Err(_) => {}
+        }
+    });
+    if let Err(error) = scene.vault.mark_finished() {
+        scene.ui.insist(format!("warning: {error:#}"));
+    }
+    changed
+}
+
+fn is_after_change(error: &anyhow::Error) -> bool {
+    let failure = error.downcast_ref::<Failure>();
+    failure.is_some_and(|failure| failure.outcome == Outcome::AfterChange)
 }
 
 fn choose_backup<'a>(
@@ -179,7 +244,7 @@ fn show(
     lines.push(migrations_then(scene, dump));
     lines.push(match contents {
         None => "now       the database does not exist".into(),
-        Some(Ok(found)) => loss(&manifest.contents(), found),
+        Some(Ok(found)) => loss("backup", &manifest.contents(), found),
         Some(Err(error)) => format!("now       the database cannot be read: {error:#}"),
     });
     lines.extend(
@@ -192,6 +257,11 @@ fn show(
             .iter()
             .map(|warning| format!("warning: {warning}")),
     );
+    say_all(scene, lines, asks);
+}
+
+/// Before a question also when quiet.
+pub(super) fn say_all(scene: &Scene, lines: Vec<String>, asks: bool) {
     for line in lines {
         if asks {
             scene.ui.insist(line)
@@ -219,7 +289,7 @@ fn migrations_then(scene: &Scene, dump: &VerifiedDump) -> String {
 }
 
 /// Tables whose rows differ; what came after the backup is what will be lost.
-fn loss(then: &Contents, now: &Contents) -> String {
+pub(super) fn loss(there: &str, then: &Contents, now: &Contents) -> String {
     let rows_in = |contents: &Contents, table: &crate::values::database::TableRows| {
         let found = contents
             .tables
@@ -231,7 +301,8 @@ fn loss(then: &Contents, now: &Contents) -> String {
     let mut all: Vec<_> = both.filter(|table| table.kind.is_table()).collect();
     all.sort();
     all.dedup_by(|a, b| a.schema == b.schema && a.name == b.name);
-    let mut table = Table::new(&["table", "rows in the backup", "rows now"])
+    let header = format!("rows in the {there}");
+    let mut table = Table::new(&["table", &header, "rows now"])
         .right(1)
         .right(2);
     let mut differ = 0;
@@ -245,21 +316,15 @@ fn loss(then: &Contents, now: &Contents) -> String {
     if differ == 0 {
         let tables = now.tables.iter().filter(|table| table.kind.is_table());
         let tables = ui::count(tables.count() as u64, "table");
-        return format!("now       {tables}, with as many rows as in the backup");
+        return format!("now       {tables}, with as many rows as in the {there}");
     }
     table.to_string().trim_end().to_owned()
 }
 
-fn confirm(scene: &Scene, arguments: &Restore, dump: &VerifiedDump) -> Result<()> {
-    if arguments.yes || arguments.force {
-        return Ok(());
-    }
+pub(super) fn confirm(scene: &Scene, lost: &str, command: &str) -> Result<()> {
     if scene.ui.is_attended() {
-        scene
-            .ui
-            .insist("everything written since the backup will be replaced by the backup");
+        scene.ui.insist(lost);
     }
-    let command = format!("cargo xtask db restore {}", dump.manifest().id);
     match scene.ui.confirm(scene.interrupt)? {
         Answer::Yes => Ok(()),
         Answer::No => Err(Failure::refused("not confirmed; nothing was changed")

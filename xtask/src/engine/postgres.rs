@@ -9,7 +9,7 @@ use sqlx::Connection;
 
 use self::connect::Connected;
 use super::runtime::Runtime;
-use super::{DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch, ScratchOrder};
+use super::{Aside, DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch, ScratchOrder};
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
 use crate::values::database_url::{DatabaseUrl, PostgresUrl};
@@ -26,6 +26,7 @@ mod fingerprint;
 mod folder;
 mod in_place;
 mod inspect;
+mod kept;
 mod left_beside;
 mod lock;
 mod migrate;
@@ -151,6 +152,10 @@ impl Engine for Postgres {
 
     fn left_beside(&mut self) -> Result<Vec<String>> {
         self.runtime.block_on(left_beside::lines(&self.url))
+    }
+
+    fn aside(&mut self) -> Option<&mut dyn Aside> {
+        Some(self)
     }
 
     fn lock(&mut self) -> Result<()> {

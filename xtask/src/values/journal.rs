@@ -86,6 +86,12 @@ pub struct Entry {
     pub database: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupId>,
+    /// Of a restore: what was there before, as a backup; also when nothing came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety: Option<BackupId>,
+    /// Of a restore: the name under which what was there before is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -42,6 +42,7 @@ mod stories;
 mod terminal;
 mod testing_page;
 mod tidy;
+mod undo;
 mod urls;
 mod vault_folder;
 mod without_tool;

@@ -17,7 +17,7 @@ use crate::values::verified_dump::VerifiedDump;
 
 /// PostgreSQL cuts longer names without a word.
 const MAX_NAME_BYTES: usize = 63;
-const TIME_BYTES: usize = 14;
+pub const TIME_BYTES: usize = 14;
 
 /// The middle of the names of these databases.
 pub const RESTORE: &str = "restore";
@@ -54,7 +54,7 @@ fn name_beside(database: &str, purpose: &str, at: DateTime<Utc>) -> String {
 }
 
 /// `shop_restore_`, from a name that leaves room for the time.
-fn before_time(database: &str, purpose: &str) -> String {
+pub fn before_time(database: &str, purpose: &str) -> String {
     let ending = format!("_{purpose}_");
     let mut end = database
         .len()

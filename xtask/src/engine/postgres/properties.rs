@@ -139,8 +139,7 @@ fn statements(name: &str, properties: &DatabaseProperties) -> Vec<(String, Strin
 
 /// Kept for the moment of the swap: until then the comment says that the
 /// database is being built.
-pub fn comment_statement(name: &str, properties: &DatabaseProperties) -> String {
-    let comment = properties.comment.as_deref();
+pub fn comment_statement(name: &str, comment: Option<&str>) -> String {
     let comment = comment.map_or_else(|| "NULL".into(), literal);
     format!("COMMENT ON DATABASE {} IS {comment}", quoted(name))
 }

@@ -152,16 +152,13 @@ async fn swap_in(
         Some(_) => Some(left_beside::free_name(target, left_beside::BEFORE).await?),
         None => None,
     };
-    let comment = properties::comment_statement(beside, properties);
-    swap::swap(
-        &postgres.url,
-        target,
-        beside,
-        kept.as_deref(),
-        &comment,
-        guard,
-    )
-    .await
+    let newcomer = swap::Newcomer {
+        name: beside,
+        comment: properties.comment.as_deref(),
+        guard: Some(guard),
+        was_kept: false,
+    };
+    swap::swap(&postgres.url, target, newcomer, kept.as_deref()).await
 }
 
 pub fn properties_of(dump: &VerifiedDump) -> Result<DatabaseProperties> {

@@ -149,7 +149,7 @@ fn properties_kept(target: &Target, dump: &VerifiedDump) -> Result<Option<String
         .then(|| "the database's own settings, grants and comment stay as they are now".into()))
 }
 
-async fn refuse_prepared_transactions(target: &mut Target) -> Result<()> {
+pub async fn refuse_prepared_transactions(target: &mut Target) -> Result<()> {
     let prepared: Vec<String> =
         sqlx::query_scalar("SELECT gid FROM pg_prepared_xacts WHERE database = $1 ORDER BY 1")
             .bind(&target.database)

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::connect::{self, SessionId, quoted};
 use super::target::{self, Target};
+use super::{kept, properties};
 use crate::engine::Kept;
 use crate::values::database_url::PostgresUrl;
 use crate::values::failure::Failure;
@@ -17,36 +18,46 @@ use crate::values::words::shell_quoted;
 const TRIES: u32 = 4;
 const POLL: Duration = Duration::from_millis(50);
 
-/// Gives `beside` the name of the live database, which becomes `kept` and
-/// takes no more connections. `guard` is our session in `beside`.
+/// What takes the name of the live database.
+pub struct Newcomer<'a> {
+    pub name: &'a str,
+    /// The comment that it has from then on.
+    pub comment: Option<&'a str>,
+    /// Our session in one that was built: marked and empty of sessions would mean abandoned.
+    pub guard: Option<PgConnection>,
+    /// By an earlier swap, and closed to connections since then.
+    pub was_kept: bool,
+}
+
+/// Gives the newcomer the name of the live database, which becomes `kept`,
+/// is marked as such and takes no more connections.
 pub async fn swap(
     url: &PostgresUrl,
     target: &mut Target,
-    beside: &str,
+    newcomer: Newcomer<'_>,
     kept: Option<&str>,
-    comment: &str,
-    guard: PgConnection,
 ) -> Result<Option<Kept>> {
-    let oid = oid_of(target, beside).await?;
+    let oid = oid_of(target, newcomer.name).await?;
     let id = connect::id_of(&mut target.maintenance.session).await?;
-    let (live, name, beside) = (quoted(&target.database), beside, quoted(beside));
-    let mut guard = Some(guard);
-    let mut statements = Vec::new();
-    if let Some(kept) = kept.map(quoted) {
-        statements.push(format!("ALTER DATABASE {live} RENAME TO {kept}"));
-        statements.push(format!(
-            "ALTER DATABASE {kept} WITH ALLOW_CONNECTIONS false"
-        ));
+    let statements = statements(target, &newcomer, kept).await?;
+    let comment = properties::comment_statement(newcomer.name, newcomer.comment);
+    let mut databases = vec![target.database.clone()];
+    if newcomer.was_kept {
+        databases.push(newcomer.name.to_owned());
     }
-    statements.push(format!("ALTER DATABASE {beside} RENAME TO {live}"));
+    let (name, mut guard) = (newcomer.name, newcomer.guard);
 
     let maintenance = target.maintenance.database.clone();
     let mut killer = connect::connect_to(url, Some(&maintenance)).await?.session;
     let mut attempt = 1;
     loop {
         let session = &mut target.maintenance.session;
-        let names = (target.database.as_str(), comment, statements.as_slice());
-        match rename(session, &mut killer, names, &mut guard).await {
+        let steps = (
+            databases.as_slice(),
+            comment.as_str(),
+            statements.as_slice(),
+        );
+        match rename(session, &mut killer, steps, &mut guard).await {
             Ok(()) => break,
             // The answer may have been lost, and not the swap.
             Err(error) if !connect::is_answer(&error) => {
@@ -55,12 +66,13 @@ pub async fn swap(
                     .map(|()| kept_as(url, &maintenance, kept));
             }
             Err(error) if is_in_use(&error) && attempt < TRIES => {
-                // Entered again: marked and empty of sessions would mean abandoned.
-                guard = Some(connect::connect_to(url, Some(name)).await?.session);
+                if !newcomer.was_kept {
+                    guard = Some(connect::connect_to(url, Some(name)).await?.session);
+                }
                 attempt += 1;
             }
             Err(error) if is_in_use(&error) => {
-                return Err(still_in_use(&mut killer, &target.database).await?);
+                return Err(still_in_use(&mut killer, &databases).await?);
             }
             Err(error) => return Err(error).context("cannot swap the restored database in"),
         }
@@ -68,6 +80,32 @@ pub async fn swap(
     // Only the helper session; the swap is committed.
     let _ = killer.close().await;
     Ok(kept_as(url, &maintenance, kept))
+}
+
+/// Both renames, and what goes with them.
+async fn statements(
+    target: &mut Target,
+    newcomer: &Newcomer<'_>,
+    kept: Option<&str>,
+) -> Result<Vec<String>> {
+    let (live, beside) = (quoted(&target.database), quoted(newcomer.name));
+    let mut statements = Vec::new();
+    if let Some(kept) = kept {
+        let now = properties::read(&mut target.maintenance, &target.database).await?;
+        let comment = now.and_then(|now| now.comment);
+        let comment = kept::comment_of(&target.database, comment.as_deref());
+        statements.push(format!("ALTER DATABASE {live} RENAME TO {}", quoted(kept)));
+        statements.push(format!(
+            "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false",
+            quoted(kept)
+        ));
+        statements.push(properties::comment_statement(kept, Some(&comment)));
+    }
+    statements.push(format!("ALTER DATABASE {beside} RENAME TO {live}"));
+    if newcomer.was_kept {
+        statements.push(format!("ALTER DATABASE {live} WITH ALLOW_CONNECTIONS true"));
+    }
+    Ok(statements)
 }
 
 /// The answer to a COMMIT did not come. Once the session that sent it is gone,
@@ -133,7 +171,7 @@ async fn oid_of(target: &mut Target, database: &str) -> Result<i64> {
 async fn rename(
     session: &mut PgConnection,
     killer: &mut PgConnection,
-    (database, comment, statements): (&str, &str, &[String]),
+    (databases, comment, statements): (&[String], &str, &[String]),
     guard: &mut Option<PgConnection>,
 ) -> Result<(), sqlx::Error> {
     session.execute("BEGIN").await?;
@@ -144,7 +182,7 @@ async fn rename(
         }
         for sql in statements {
             let renaming = session.execute(AssertSqlSafe(sql.clone()));
-            let killing = std::pin::pin!(end_sessions(killer, database));
+            let killing = std::pin::pin!(end_sessions(killer, databases));
             match select(renaming, killing).await {
                 Either::Left((renamed, _)) => renamed?,
                 Either::Right((failed, _)) => return Err(failed),
@@ -162,18 +200,18 @@ async fn rename(
 }
 
 /// Ends the other sessions again and again; returns only with an error.
-async fn end_sessions(killer: &mut PgConnection, database: &str) -> sqlx::Error {
+async fn end_sessions(killer: &mut PgConnection, databases: &[String]) -> sqlx::Error {
     loop {
         // A session that we may not end is left to the rename, which then says so.
         let ended = sqlx::query(
             "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a \
-             WHERE a.datname = $1 AND a.pid <> pg_backend_pid() AND a.usesysid IS NOT NULL \
+             WHERE a.datname = ANY($1) AND a.pid <> pg_backend_pid() AND a.usesysid IS NOT NULL \
                AND (pg_has_role(current_user, a.usesysid, 'USAGE') \
                  OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) \
                  OR (pg_has_role(current_user, 'pg_signal_backend', 'USAGE') \
                    AND NOT (SELECT rolsuper FROM pg_roles r WHERE r.oid = a.usesysid)))",
         )
-        .bind(database)
+        .bind(databases)
         .execute(&mut *killer)
         .await;
         if let Err(error) = ended {
@@ -190,10 +228,14 @@ fn is_in_use(error: &sqlx::Error) -> bool {
         .is_some_and(|code| code == "55006")
 }
 
-async fn still_in_use(killer: &mut PgConnection, database: &str) -> Result<anyhow::Error> {
-    let sessions = target::sessions(killer, database).await?;
+async fn still_in_use(killer: &mut PgConnection, databases: &[String]) -> Result<anyhow::Error> {
+    let mut sessions = Vec::new();
+    for database in databases {
+        sessions.extend(target::sessions(killer, database).await?);
+    }
     Ok(Failure::refused(format!(
-        "database `{database}` is used by sessions that this role may not end: {}",
+        "database `{}` is used by sessions that this role may not end: {}",
+        databases.join("` or `"),
         if sessions.is_empty() {
             "none that can be seen".into()
         } else {
