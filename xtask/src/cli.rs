@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The command line of this workspace's own `cargo xtask`.
 #[derive(Debug, Parser)]
@@ -188,9 +188,21 @@ pub struct MigrateSafe {
     /// Run only if it is what FILE, written by --plan, says
     #[arg(long, value_name = "FILE", conflicts_with_all = ["no_rehearse", "dry_run"])]
     pub approve: Option<PathBuf>,
+    /// When a migration fails on the live database: `ask` whether the backup is to be restored,
+    /// `restore` it when nobody else has written since, or `keep` what there is [default: ask on a terminal, else keep]
+    #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true)]
+    pub on_failure: Option<OnFailure>,
     /// Answer the question with `yes`
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// What is done when a migration fails on the live database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnFailure {
+    Ask,
+    Restore,
+    Keep,
 }
 
 #[derive(Debug, Args)]

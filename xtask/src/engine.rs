@@ -14,6 +14,7 @@ use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
 use crate::values::database_url::DatabaseUrl;
 use crate::values::failure::Failure;
 use crate::values::manifest::DumpFormat;
+use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
 use crate::values::survey::{Rehearsed, Survey};
@@ -47,6 +48,13 @@ pub struct DumpEstimate {
     pub staging_bytes: u64,
 }
 
+/// Something that a failed migration left.
+pub struct Debris {
+    pub what: String,
+    /// The SQL that removes it.
+    pub clean_up: String,
+}
+
 /// How a restore will be done; shown before the question.
 pub struct RestoreWay {
     /// One line for a person.
@@ -57,6 +65,8 @@ pub struct RestoreWay {
     pub warnings: Vec<String>,
     /// What would make the result differ from the backup; refused unless forced.
     pub obstacles: Vec<String>,
+    /// What others write between the safety backup and the restore is in neither.
+    pub loses_late_rows: bool,
 }
 
 pub struct Restored {
@@ -160,6 +170,20 @@ pub trait Engine {
     /// sqlx's bookkeeping table; empty when it does not exist. Reads only.
     fn history(&mut self) -> Result<Vec<AppliedMigration>>;
 
+    /// What a migration that failed half-way may have left and nobody wants. Asked also
+    /// when a signal came, and not for ever. Reads only.
+    fn debris(&mut self) -> Result<Vec<Debris>> {
+        Ok(Vec::new())
+    }
+
+    /// From here on, [`Engine::others`] knows what others write; called before a
+    /// backup that may have to be brought back.
+    fn watch(&mut self) -> Result<()>;
+
+    /// Whether others have written since [`Engine::watch`]. `then` is what the backup holds;
+    /// `is_mixed` when migrations of this run are in the database, as a whole or in part.
+    fn others(&mut self, then: &Contents, is_mixed: bool) -> Result<Others>;
+
     /// As `history`, for the last words: also when a signal came, and not for ever.
     fn settled_history(&mut self) -> Result<Vec<AppliedMigration>> {
         self.history()
@@ -212,6 +236,16 @@ pub trait Engine {
     /// would be lost.
     fn hold_writers(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    /// As `hold_writers`, and refuses when others have written since [`Engine::watch`].
+    fn hold_unwritten(&mut self) -> Result<()> {
+        self.hold_writers()
+    }
+
+    /// Whether other writers are kept out.
+    fn holds_writers(&self) -> bool {
+        false
     }
 
     /// Decides how to restore; refuses what cannot end well. Reads only.

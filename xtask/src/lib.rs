@@ -55,6 +55,12 @@
 //! that commits by itself, or that fails so, runs as it would on the live database. The scratch database carries
 //! the mark of one that is being restored and is dropped with its value.
 //!
+//! **After a failure**: what is committed is read, what is left over is asked → have others written since before the
+//! backup? (SQLite: `data_version` of the connection that migrates, opened before the backup, which changes with the commits
+//! of others only. PostgreSQL: the `xmin` of each row and the counts of the backup; not the statistics.) → writers held, with
+//! nothing written between the answer and the lock (SQLite) → safety backup → asked again (PostgreSQL) → a restore like any
+//! other. What others write after that is in the database that is kept.
+//!
 //! **Journal**: a line for each thing that was done, added and flushed under a lock. `.unfinished` lies in the
 //! vault from before the first change to a live database until it is known how that ended.
 //!

@@ -15,6 +15,7 @@ pub mod id;
 pub mod journal;
 pub mod loss;
 pub mod manifest;
+pub mod others;
 pub mod plan;
 pub mod progress;
 pub mod reach;

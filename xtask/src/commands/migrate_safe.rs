@@ -19,12 +19,14 @@ use crate::vault::{self, Backup};
 use apply::migrate;
 use foresee::{Foreseen, foresee, show};
 use prove::{Proven, accepted_losses, prove};
+use turn_back::Failed;
 
 mod apply;
 pub mod foresee;
 mod prove;
 mod reviewed;
 mod summary;
+mod turn_back;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -87,7 +89,17 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     }
     refuse_if_changed_meanwhile(&mut *engine, &plan)?;
     let way_back = (&proven.backup, &proven.proof);
-    let ran = migrate(scene, &mut *engine, &facts, &plan, &foreseen, way_back)?;
+    let ran = migrate(scene, &mut *engine, &facts, &plan, &foreseen, way_back);
+    let ran = ran.map_err(|error| {
+        let failed = Failed {
+            scene,
+            facts: &facts,
+            plan: &plan,
+            foreseen: &foreseen,
+            proven: &proven,
+        };
+        failed.turn_back(&mut *engine, arguments.on_failure, error)
+    })?;
 
     scene.ui.say(format!(
         "{} applied; the way back is `{}`",

@@ -99,29 +99,48 @@ pub(super) fn restore(
     let safety = match exists {
         true => {
             engine.hold_writers()?;
-            take_safety_backup(scene, engine, arguments)?
+            take_safety_backup(scene, engine, arguments.force)?
         }
         false => None,
     };
-    let staging = scene.vault.staging("restore")?;
-    let restored = change(
-        scene,
-        order.deed,
-        now,
-        || engine.restore(&dump, staging.path(), &scene.ui.progress()),
-        |entry| {
-            entry.backup = Some(chosen.id().clone());
-            entry.safety = safety.as_ref().map(|safety| safety.id().clone());
-        },
-    );
-    let restored = match restored {
+    let restored = match replace(scene, engine, order.deed, now, &dump, safety.as_ref()) {
         Ok(restored) => restored,
         Err(error) => {
             let error = or_another(error)?;
             return Err(error).context(format!("the backup `{}` was not restored", chosen.id()));
         }
     };
-    report(scene, chosen, now, safety.as_ref(), &restored)
+    say_restored(scene, chosen, now, safety.as_ref(), &restored);
+    scene.ui.emit(&Document {
+        restored: chosen.id().as_str(),
+        safety_backup: safety.map(|backup| backup.id().to_string()),
+        kept_database: restored.kept.as_ref().map(|kept| kept.name.as_str()),
+        database: &now.for_show(),
+        warnings: &restored.warnings,
+    })
+}
+
+/// Marked in the vault from before the first change until it is known how it ended.
+pub(super) fn replace(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    deed: Deed,
+    now: &DatabaseFacts,
+    dump: &VerifiedDump,
+    safety: Option<&Backup>,
+) -> Result<Restored> {
+    let staging = scene.vault.staging("restore")?;
+    let id = &dump.manifest().id;
+    change(
+        scene,
+        deed,
+        now,
+        || engine.restore(dump, staging.path(), &scene.ui.progress()),
+        |entry| {
+            entry.backup = Some(id.clone());
+            entry.safety = safety.map(|safety| safety.id().clone());
+        },
+    )
 }
 
 /// The change itself, marked as begun before and written down after; `fill`
@@ -339,15 +358,15 @@ pub(super) fn confirm(scene: &Scene, lost: &str, command: &str) -> Result<()> {
 }
 
 /// What is there now, kept before it is replaced.
-fn take_safety_backup(
+pub(super) fn take_safety_backup(
     scene: &Scene,
     engine: &mut dyn Engine,
-    arguments: &Restore,
+    is_forced: bool,
 ) -> Result<Option<Backup>> {
     match backup::take(scene, engine, Reason::PreRestore, None) {
         Ok((backup, _)) => Ok(Some(backup)),
         Err(error) if error.chain().any(|cause| cause.is::<Interrupted>()) => Err(error),
-        Err(error) if arguments.force => {
+        Err(error) if is_forced => {
             scene
                 .ui
                 .insist(format!("warning: no safety backup: {error:#}"));
@@ -365,13 +384,13 @@ fn take_safety_backup(
     }
 }
 
-fn report(
+pub(super) fn say_restored(
     scene: &Scene,
     chosen: &Backup,
     now: &DatabaseFacts,
     safety: Option<&Backup>,
     restored: &Restored,
-) -> Result<()> {
+) {
     scene
         .ui
         .say(format!("restored `{}` into the {now}", chosen.id()));
@@ -390,11 +409,4 @@ fn report(
         ));
         scene.ui.say(format!("  {}", kept.remove_command));
     }
-    scene.ui.emit(&Document {
-        restored: chosen.id().as_str(),
-        safety_backup: safety.map(|backup| backup.id().to_string()),
-        kept_database: restored.kept.as_ref().map(|kept| kept.name.as_str()),
-        database: &now.for_show(),
-        warnings: &restored.warnings,
-    })
 }

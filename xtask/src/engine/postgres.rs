@@ -9,16 +9,20 @@ use sqlx::Connection;
 
 use self::connect::Connected;
 use super::runtime::Runtime;
-use super::{Aside, DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch, ScratchOrder};
+use super::{
+    Aside, Debris, DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch, ScratchOrder,
+};
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
 use crate::values::database_url::{DatabaseUrl, PostgresUrl};
 use crate::values::failure::Failure;
+use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
 mod connect;
+mod debris;
 mod describe;
 mod dump;
 mod fill;
@@ -30,6 +34,7 @@ mod kept;
 mod left_beside;
 mod lock;
 mod migrate;
+mod others;
 mod programs;
 mod properties;
 mod rebuild;
@@ -43,6 +48,8 @@ mod target;
 mod toc;
 
 const MAX_JOBS_UNASKED: usize = 4;
+/// How long a question may take whose answer only explains a failure.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 pub struct Postgres {
     url: PostgresUrl,
@@ -53,6 +60,8 @@ pub struct Postgres {
     /// How many sessions dump or restore at once, when somebody said so.
     jobs: Option<u8>,
     takes_fingerprints: bool,
+    /// What has this number or a higher one was written since others are watched.
+    watched_since: Option<i64>,
 }
 
 impl Postgres {
@@ -69,6 +78,7 @@ impl Postgres {
             lock: None,
             jobs,
             takes_fingerprints: false,
+            watched_since: None,
         })
     }
 
@@ -145,9 +155,36 @@ impl Engine for Postgres {
                 let mut connected = connect::connect(&self.url).await?;
                 inspect::history(&mut connected.session, &self.bookkeeping.table).await
             };
-            let read = tokio::time::timeout(Duration::from_secs(10), read).await;
+            let read = tokio::time::timeout(LAST_WORDS, read).await;
             read.context("the database does not answer")?
         })
+    }
+
+    fn debris(&mut self) -> Result<Vec<Debris>> {
+        self.runtime.block_on_to_the_end(async {
+            let asked = tokio::time::timeout(LAST_WORDS, debris::invalid_indexes(&self.url)).await;
+            asked.context("the database does not answer")?
+        })
+    }
+
+    fn watch(&mut self) -> Result<()> {
+        let (held, url) = (&mut self.lock, &self.url);
+        let since = self.runtime.block_on(async {
+            match answering(held).await {
+                Some(held) => others::since(&mut held.session).await,
+                None => others::since(&mut connect::connect(url).await?.session).await,
+            }
+        })?;
+        self.watched_since = Some(since);
+        Ok(())
+    }
+
+    fn others(&mut self, then: &Contents, is_mixed: bool) -> Result<Others> {
+        let since = self.watched_since;
+        let since = since.context("nobody has watched the database since the backup")?;
+        let table = &self.bookkeeping.table;
+        let seen = others::seen(&self.url, table, since, then, is_mixed);
+        self.runtime.block_on(seen)
     }
 
     fn left_beside(&mut self) -> Result<Vec<String>> {

@@ -11,6 +11,7 @@ use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind};
 use crate::values::database_url::SqliteUrl;
 use crate::values::failure::Failure;
+use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
@@ -25,6 +26,7 @@ mod live_file;
 mod migrate;
 mod restore;
 mod scratch;
+mod watch;
 
 pub struct Sqlite {
     path: PathBuf,
@@ -34,6 +36,8 @@ pub struct Sqlite {
     runtime: Runtime,
     held: Option<hold::Hold>,
     takes_fingerprints: bool,
+    /// What the migrations will run on, or did.
+    watch: Option<watch::Watch>,
 }
 
 impl Sqlite {
@@ -58,6 +62,7 @@ impl Sqlite {
             runtime: Runtime::new(interrupt)?,
             held: None,
             takes_fingerprints: false,
+            watch: None,
         })
     }
 
@@ -79,6 +84,13 @@ impl Sqlite {
         inspect::Look {
             history: &self.bookkeeping.table,
             fingerprints: self.takes_fingerprints,
+        }
+    }
+
+    /// Whoever is the last to leave a file in WAL mode puts it in order.
+    fn unwatch(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            migrate::close(self, watch);
         }
     }
 
@@ -104,6 +116,12 @@ impl Sqlite {
                 .hint("check the path; to create it, add `?mode=rwc` to the database URL")
                 .into(),
         )
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.unwatch();
     }
 }
 
@@ -210,11 +228,46 @@ impl Engine for Sqlite {
         Ok(Box::new(built.context(context)?))
     }
 
+    fn watch(&mut self) -> Result<()> {
+        // The one before has nothing more to notice.
+        self.unwatch();
+        self.watch = Some(watch::Watch::begin(self)?);
+        Ok(())
+    }
+
+    fn others(&mut self, _then: &Contents, _is_mixed: bool) -> Result<Others> {
+        match self.watch.take() {
+            Some(mut watch) => {
+                let others = watch.others(self);
+                self.watch = Some(watch);
+                others
+            }
+            None => Ok(Others::Unclear(vec![
+                "nobody has watched the file since the backup".into(),
+            ])),
+        }
+    }
+
     fn hold_writers(&mut self) -> Result<()> {
+        self.unwatch();
         if restore::damage(self).is_none() {
-            self.held = Some(hold::hold(self)?);
+            self.held = Some(hold::hold(self, None)?);
         }
         Ok(())
+    }
+
+    fn hold_unwritten(&mut self) -> Result<()> {
+        let mut watch = self.watch.take().ok_or_else(watch::written)?;
+        let held = hold::hold(self, Some(&mut || watch.require_silent(self)));
+        self.watch = Some(watch);
+        self.held = Some(held?);
+        // A restore may need the file for itself.
+        self.unwatch();
+        Ok(())
+    }
+
+    fn holds_writers(&self) -> bool {
+        self.held.is_some()
     }
 
     fn prepare_restore(&mut self, dump: &VerifiedDump) -> Result<RestoreWay> {

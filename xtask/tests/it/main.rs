@@ -9,6 +9,7 @@ mod damage;
 mod dependencies;
 mod diffs;
 mod exec;
+mod failure;
 mod fingerprints;
 mod full_disk;
 mod hard_to_restore;

@@ -9,7 +9,7 @@ use super::restore_command;
 use crate::commands::Scene;
 use crate::commands::journal::ending_of;
 use crate::commands::rehearse::elapsed_ms;
-use crate::engine::Engine;
+use crate::engine::{Debris, Engine};
 use crate::interrupt::Interrupted;
 use crate::values::cause;
 use crate::values::database::{AppliedMigration, DatabaseFacts};
@@ -81,6 +81,7 @@ fn explain(
             .iter()
             .any(|migration| migration.version == version && migration.success)
     };
+    let left = debris(engine, plan, foreseen);
     let what = match &history {
         Ok(history) => {
             let name = |m: &Migration| m.version.to_string();
@@ -98,11 +99,15 @@ fn explain(
                     m.version
                 )
             });
+            let left = left
+                .iter()
+                .map(|debris| format!("\n  left over: {}", debris.what));
             format!(
-                "committed: {}; not committed: {}{}",
+                "committed: {}; not committed: {}{}{}",
                 list(committed),
                 list(not),
-                partly.unwrap_or_default()
+                partly.unwrap_or_default(),
+                left.collect::<String>()
             )
         }
         Err(unread) => format!("what is committed cannot be read ({unread})"),
@@ -112,16 +117,27 @@ fn explain(
     } else {
         "stopped"
     };
-    error.context(
-        Failure::after_change(format!("the migrations of the {facts} {stopped}: {what}")).hint(
-            format!(
-                "to go back to before all of them: {}",
-                restore_command(backup)
-            ),
-        ),
-    )
+    let back = restore_command(backup);
+    let mut hint = format!("to go back to before all of them: {back}");
+    if !left.is_empty() {
+        hint += "\nto clean up what is left over and go on from here:";
+        for debris in &left {
+            hint += &format!("\n  {}", debris.clean_up);
+        }
+    }
+    let message = format!("the migrations of the {facts} {stopped}: {what}");
+    error.context(Failure::after_change(message).hint(hint))
 }
 
-fn is_interrupted(error: &anyhow::Error) -> bool {
+/// Nothing where every migration is rolled back as a whole.
+fn debris(engine: &mut dyn Engine, plan: &MigrationPlan, foreseen: &Foreseen) -> Vec<Debris> {
+    if !plan.pending.iter().any(|m| foreseen.commits_itself(m)) {
+        return Vec::new();
+    }
+    // It only adds to what is said; that the database does not answer is said by others.
+    engine.debris().unwrap_or_default()
+}
+
+pub fn is_interrupted(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<Interrupted>())
 }

@@ -38,6 +38,7 @@ pub fn prove(
     let declared = foreseen.losses.iter().flat_map(|(_, names)| names);
     expected.extend(declared.cloned());
     loop {
+        engine.watch()?;
         let (backup, proof) = backup::take(scene, engine, Reason::PreMigrate, None)?;
         summary::backed_up(scene, &backup);
         if arguments.no_rehearse {

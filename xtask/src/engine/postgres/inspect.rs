@@ -255,6 +255,19 @@ impl Table {
         }
     }
 
+    pub fn name(&self) -> (&str, &str) {
+        (&self.schema, &self.name)
+    }
+
+    pub fn in_sql(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&self.name))
+    }
+
+    /// Whether its rows are its own, and not computed.
+    pub fn is_stored(&self) -> bool {
+        self.has_rows && self.kind != RelationKind::MaterializedView
+    }
+
     fn full_name(&self) -> (String, String) {
         (self.schema.clone(), self.name.clone())
     }

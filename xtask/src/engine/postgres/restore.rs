@@ -38,6 +38,7 @@ pub fn prepare(postgres: &Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
         sessions,
         warnings: Vec::new(),
         obstacles: Vec::new(),
+        loses_late_rows: false,
     };
     match decide(postgres, &target, dump)? {
         Way::Rebuild if now => {
@@ -56,6 +57,7 @@ pub fn prepare(postgres: &Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
         }
         Way::InPlace(toc) => {
             programs::find("psql", major, 0)?;
+            way.loses_late_rows = true;
             way.description = "in one transaction that first drops what you own there".into();
             way.warnings.extend(toc.left_out());
             way.warnings.extend(properties_kept(&target, dump)?);

@@ -24,9 +24,16 @@ pub enum Hold {
     Exclusive(Connection),
 }
 
-pub fn hold(sqlite: &Sqlite) -> Result<Hold> {
+/// `is_right`, if any, has its say before the lock is taken, and then what
+/// others write between the two refuses it.
+pub fn hold(sqlite: &Sqlite, mut is_right: Option<&mut dyn FnMut() -> Result<()>>) -> Result<Hold> {
     inspect::patiently(sqlite.interrupt(), || {
         let holder = open(sqlite)?;
+        let mut then = None;
+        if let Some(is_right) = &mut is_right {
+            then = Some(version(&holder)?);
+            is_right()?;
+        }
         let mode: String = holder
             .query_row("PRAGMA journal_mode", [], |row| row.get(0))
             .context("cannot read the journal mode")?;
@@ -34,11 +41,13 @@ pub fn hold(sqlite: &Sqlite) -> Result<Hold> {
             holder
                 .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")
                 .context("cannot keep other writers out")?;
+            then.map_or(Ok(()), |then| require_unchanged(&holder, then))?;
             return Ok(Hold::Exclusive(holder));
         }
         holder
             .execute_batch("BEGIN IMMEDIATE")
             .context("cannot keep other writers out")?;
+        then.map_or(Ok(()), |then| require_unchanged(&holder, then))?;
         let watch = open(sqlite)?;
         let version = version(&watch)?;
         Ok(Hold::Wal {

@@ -1,12 +1,15 @@
 //! Runs migrations on SQLite, as `sqlx migrate run` would.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection};
 
+use super::watch::Watch;
 use super::{Sqlite, copy, inspect};
+use crate::interrupt::Interrupted;
 use crate::values::failure::Failure;
 use crate::values::plan::{Migration, MigrationRan};
 
@@ -14,37 +17,56 @@ use crate::values::plan::{Migration, MigrationRan};
 const LAST_STATEMENT: Duration = Duration::from_secs(3);
 
 pub fn migrate(
-    sqlite: &Sqlite,
+    sqlite: &mut Sqlite,
     pending: &[Migration],
     ran: &mut dyn FnMut(MigrationRan),
 ) -> Result<()> {
-    let mut connection = sqlite.runtime.block_on(open(sqlite))?;
-    let work = crate::engine::migrate::run(&mut connection, &sqlite.bookkeeping, pending, ran);
-    let done = sqlite.runtime.block_on(work);
-    // sqlx's thread goes on with what it was given, a COMMIT perhaps: what the
-    // history says afterwards is the truth only when it has ended. The
-    // migrations are committed or rolled back; a close that fails, or that
-    // takes too long, changes neither.
-    sqlite.runtime.block_on_to_the_end(async {
-        let _ = tokio::time::timeout(LAST_STATEMENT, connection.close()).await;
+    let mut watch = match sqlite.watch.take() {
+        Some(watch) => watch,
+        None => Watch::begin(sqlite)?,
+    };
+    let connection = watch.connection();
+    let done = sqlite.runtime.block_on(async {
+        require_free(connection).await?;
+        crate::engine::migrate::run(connection, &sqlite.bookkeeping, pending, ran).await
     });
+    // sqlx's thread goes on with what it was given, a COMMIT perhaps: what the
+    // history says afterwards is the truth only when it has ended. One that
+    // still answers has.
+    let has_failed = matches!(&done, Err(error) if !error.is::<Interrupted>());
+    if has_failed && watch.others(sqlite).is_ok() {
+        sqlite.watch = Some(watch);
+        return done.map_err(unless_locked);
+    }
+    close(sqlite, watch);
     done.map_err(unless_locked)
 }
 
-async fn open(sqlite: &Sqlite) -> Result<SqliteConnection> {
-    let options = SqliteConnectOptions::new().filename(&sqlite.path);
-    let mut connection = options
-        .connect()
-        .await
-        .with_context(|| format!("cannot open the database `{}`", sqlite.path.display()))?;
-    // Who holds the write lock now would make the first migration fail, and a
-    // failed migration looks worse than a refusal.
+/// The migrations are committed or rolled back; a close that fails, or that
+/// takes too long, changes neither.
+pub fn close(sqlite: &Sqlite, watch: Watch) {
+    sqlite.runtime.block_on_to_the_end(async {
+        let _ = tokio::time::timeout(LAST_STATEMENT, watch.close()).await;
+    });
+}
+
+pub async fn connect(path: &Path, create: bool) -> Result<SqliteConnection> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(create);
+    let connection = options.connect().await;
+    connection.with_context(|| format!("cannot open the database `{}`", path.display()))
+}
+
+/// Who holds the write lock now would make the first migration fail, and a
+/// failed migration looks worse than a refusal.
+async fn require_free(connection: &mut SqliteConnection) -> Result<()> {
     sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK")
-        .execute(&mut connection)
+        .execute(connection)
         .await
         .context("cannot begin to write to the database")
         .map_err(unless_locked)?;
-    Ok(connection)
+    Ok(())
 }
 
 /// Another process held the write lock before anything of ours was written.

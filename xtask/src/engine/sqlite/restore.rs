@@ -31,6 +31,7 @@ pub fn prepare(sqlite: &Sqlite, _dump: &VerifiedDump) -> Result<RestoreWay> {
         sessions: Vec::new(),
         warnings: Vec::new(),
         obstacles: Vec::new(),
+        loses_late_rows: false,
     };
     if !sqlite.path.exists() {
         way.description = "the file is missing and will be created".into();

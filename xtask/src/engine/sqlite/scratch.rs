@@ -49,6 +49,7 @@ pub fn build(
             runtime: Runtime::new(live.interrupt().clone())?,
             held: None,
             takes_fingerprints: false,
+            watch: None,
         },
         _link: link,
     })
@@ -76,7 +77,9 @@ impl Scratch for SqliteScratch {
     fn migrate(&mut self, migration: &Migration, _commits_itself: bool) -> Result<Rehearsed> {
         let mut ran = None;
         let one = std::slice::from_ref(migration);
-        migrate::migrate(&self.sqlite, one, &mut |migration| ran = Some(migration))?;
+        migrate::migrate(&mut self.sqlite, one, &mut |migration| {
+            ran = Some(migration)
+        })?;
         let ran = ran.context("the migration did not report that it ran")?;
         Ok(Rehearsed {
             version: ran.version,

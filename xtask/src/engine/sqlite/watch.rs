@@ -1,0 +1,81 @@
+//! Notices what others write, through the connection that the migrations run on.
+//!
+//! `PRAGMA data_version` of a connection changes with each commit of any other
+//! connection and with none of its own. Opened before the backup, it tells what
+//! others wrote from ours, migration by migration, without counting a row.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use sqlx::{Connection, SqliteConnection};
+
+use super::{Sqlite, migrate};
+use crate::values::failure::Failure;
+use crate::values::others::Others;
+
+/// What was sent before, a rollback perhaps, ends first.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct Watch {
+    connection: SqliteConnection,
+    version: i64,
+}
+
+impl Watch {
+    /// The file is made when it may be, as a backup would.
+    pub fn begin(sqlite: &Sqlite) -> Result<Watch> {
+        sqlite.require_file()?;
+        if let Some(parent) = sqlite.path.parent().filter(|_| sqlite.create) {
+            std::fs::create_dir_all(parent)
+                .with_context(|| format!("cannot create the folder `{}`", parent.display()))?;
+        }
+        sqlite.runtime.block_on(async {
+            let mut connection = migrate::connect(&sqlite.path, sqlite.create).await?;
+            let version = version(&mut connection).await?;
+            Ok(Watch {
+                connection,
+                version,
+            })
+        })
+    }
+
+    pub fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+
+    pub fn others(&mut self, sqlite: &Sqlite) -> Result<Others> {
+        let version = sqlite.runtime.block_on_to_the_end(async {
+            let asked = tokio::time::timeout(PATIENCE, version(&mut self.connection)).await;
+            asked.context("the database does not answer")?
+        })?;
+        if version == self.version {
+            return Ok(Others::Silent);
+        }
+        Ok(Others::Wrote(vec![
+            "another program has written to the file since the backup".into(),
+        ]))
+    }
+
+    pub fn require_silent(&mut self, sqlite: &Sqlite) -> Result<()> {
+        match self.others(sqlite)? {
+            Others::Silent => Ok(()),
+            _ => Err(written().into()),
+        }
+    }
+
+    pub async fn close(self) -> Result<()> {
+        Ok(self.connection.close().await?)
+    }
+}
+
+pub fn written() -> Failure {
+    Failure::refused("another program has written to the database since the backup")
+}
+
+async fn version(connection: &mut SqliteConnection) -> Result<i64> {
+    sqlx::query_scalar("PRAGMA data_version")
+        .persistent(false)
+        .fetch_one(connection)
+        .await
+        .context("cannot ask whether the database was written to")
+}
