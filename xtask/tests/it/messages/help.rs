@@ -39,6 +39,7 @@ fn of_db() {
       status        Show the database, its migrations and its newest backup
       log           Show what was done with the vault, and whether its journal is whole
       verify        Match backups with their manifests
+      diff          Show what differs between two backups, or a backup and the database
       drill         Restore backups into scratch databases and compare
       migrate-safe  Take a backup, rehearse the pending migrations on it, then run them
       restore       Put a backup in place of the database, or change nothing
@@ -79,9 +80,11 @@ fn of_db_backup() {
       [LABEL]  Words at the end of the backup's id: letters, digits, `.`, `_`, `-`
 
     Options:
-          --jobs <N>  PostgreSQL: dump through N sessions at once; the vault's disk must hold the dump
-                      uncompressed for a while
-      -h, --help      Print help
+          --jobs <N>     PostgreSQL: dump through N sessions at once; the vault's disk must hold the
+                         dump uncompressed for a while
+          --fingerprint  Fingerprint the values of every table; whatever restores this backup compares
+                         them, too
+      -h, --help         Print help
 
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
@@ -196,6 +199,8 @@ fn of_db_migrate_safe() {
           --dry-run              Show what would run; write nothing
           --target-version <N>   Run migrations up to this version only
           --jobs <N>             PostgreSQL: take the backup through N sessions at once
+          --fingerprint          Fingerprint the values of every table; whatever restores the backup
+                                 compares them, too
           --rehearse-reaching    Rehearse also what reaches further than its database, such as CREATE
                                  ROLE, on the live database's own server
           --no-rehearse          Do not restore the backup into a scratch database, and run the
@@ -205,6 +210,9 @@ fn of_db_migrate_safe() {
           --plan <FILE>          Do everything but the jump: write what would happen into FILE, for a
                                  review
           --approve <FILE>       Run only if it is what FILE, written by --plan, says
+          --on-failure <WHAT>    When a migration fails on the live database: `ask` whether the backup
+                                 is to be restored, `restore` it when nobody else has written since, or
+                                 `keep` what there is [default: ask on a terminal, else keep]
       -y, --yes                  Answer the question with `yes`
       -h, --help                 Print help
 
@@ -236,6 +244,8 @@ fn of_db_restore() {
       [latest|ID]  `latest`, an id, or a part that only one id has [default: ask on a terminal]
 
     Options:
+          --undo      Undo the last restore: swap the database that it kept back, or restore the backup
+                      that it took first
           --jobs <N>  PostgreSQL: restore through N sessions at once (unasked: up to 4), and take the
                       safety backup through as many (unasked: one)
       -y, --yes       Answer the question with `yes`
@@ -284,6 +294,7 @@ fn of_a_verb_that_does_not_exist() {
       status        Show the database, its migrations and its newest backup
       log           Show what was done with the vault, and whether its journal is whole
       verify        Match backups with their manifests
+      diff          Show what differs between two backups, or a backup and the database
       drill         Restore backups into scratch databases and compare
       migrate-safe  Take a backup, rehearse the pending migrations on it, then run them
       restore       Put a backup in place of the database, or change nothing

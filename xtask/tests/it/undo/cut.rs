@@ -47,7 +47,7 @@ fn an_undo_that_is_killed_in_the_middle_changes_nothing_and_is_done_again() {
     assert_eq!(case.query(ASK), OLD);
     assert_eq!(kept(&database), before);
     let status = case.project.run(["db", "status"]).expect_code(0);
-    crate::setup::says(&status, &["an undo on the", "did not end"]);
+    crate::setup::says(&status, &["an undo of the", "did not end"]);
     undo(&case);
     assert_eq!(case.query(ASK), NEW);
     assert_eq!(
