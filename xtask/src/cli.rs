@@ -143,6 +143,12 @@ pub struct Diff {
     /// The same [default: live, the database as it is now]
     #[arg(value_name = "B")]
     pub b: Option<String>,
+    /// List the rows of this table that differ; backups are restored into scratch databases for it
+    #[arg(long, value_name = "TABLE")]
+    pub rows: Option<String>,
+    /// How many of them; the others are counted [default: 100]
+    #[arg(long, value_name = "N", requires = "rows")]
+    pub limit: Option<usize>,
 }
 
 #[derive(Debug, Args)]

@@ -17,6 +17,7 @@ use crate::values::manifest::DumpFormat;
 use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
+use crate::values::rows::{Rows, Shape};
 use crate::values::survey::{Rehearsed, Survey};
 use crate::values::verified_dump::VerifiedDump;
 
@@ -136,9 +137,23 @@ impl ScratchOrder<'_> {
     }
 }
 
+/// A database whose rows can be read one after the other.
+pub trait Readable {
+    /// Columns and primary key of a table, given by schema and name.
+    fn shape(&mut self, table: &(String, String)) -> Result<Shape>;
+
+    /// Its rows in the order of the first `keys` of these columns, in bounded memory.
+    fn rows(
+        &mut self,
+        table: &(String, String),
+        columns: &[String],
+        keys: usize,
+    ) -> Result<Box<dyn Rows>>;
+}
+
 /// A throw-away database that was built from a backup and compared with it.
 /// It goes away with the value; the database that it stands for is not touched.
-pub trait Scratch {
+pub trait Scratch: Readable {
     /// What is not as it is in the live database, or was removed; one line each.
     fn warnings(&self) -> &[String];
 
@@ -154,7 +169,7 @@ pub trait Scratch {
 }
 
 /// One database, reached through one engine.
-pub trait Engine {
+pub trait Engine: Readable {
     /// Identity and version, also of a database that does not exist yet. Reads only.
     fn facts(&mut self) -> Result<DatabaseFacts>;
 

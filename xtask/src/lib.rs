@@ -82,7 +82,9 @@
 //! them, with the same settings. Each begins with the name of its method; two methods are never compared.
 //!
 //! **Diff**: two `Contents`, of manifests or of the live database, side by side (`values/diff.rs`). It counts the
-//! text of definitions, which a comparison after a restore does not, because it reports and refuses nothing.
+//! text of definitions, which a comparison after a restore does not, because it reports and refuses nothing. With `--rows`, both are read
+//! in the order of a key that collations and encodings have no part in (`engine/*/rows.rs`), PostgreSQL through a
+//! cursor, SQLite by a thread of its own, and walked along side by side (`values/rows.rs`): a few rows are in memory.
 //!
 //! **List**: names, then a line of each manifest. In a vault of 256 backups or more, `.index` keeps the
 //! lines of earlier runs, each with device, inode, size, mtime and ctime of the manifest that it was

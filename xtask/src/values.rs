@@ -20,6 +20,7 @@ pub mod plan;
 pub mod progress;
 pub mod reach;
 pub mod receipt;
+pub mod rows;
 pub mod schema;
 pub mod summary;
 pub mod survey;

@@ -28,6 +28,7 @@ mod verify;
 
 pub use find::{Backup, Listing, NotFound, Problem};
 pub use publish::Staged;
+pub use staging::Staging;
 
 pub struct Vault {
     folder: PathBuf,

@@ -17,6 +17,8 @@ use crate::vault::{Backup, Listing};
 /// How the database as it is now is called among the backups.
 const LIVE: &str = "live";
 
+mod rows;
+
 #[derive(Serialize)]
 struct Document<'a> {
     a: &'a SideDocument,
@@ -24,6 +26,9 @@ struct Document<'a> {
     differs: bool,
     #[serde(flatten)]
     diff: &'a Diff,
+    /// Of the table that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<&'a rows::Found>,
 }
 
 #[derive(Serialize)]
@@ -63,12 +68,24 @@ pub fn run(scene: &Scene, arguments: &cli::Diff) -> Result<()> {
         }
     };
     let diff = Diff::between(&contents_a, &contents_b);
-    show(scene, [&a, &b], &diff)?;
+    let asked = arguments.rows.as_deref();
+    let table = asked.map(|name| rows::table(&diff, name)).transpose()?;
+    if table.is_none() {
+        show(scene, [&a, &b], &diff)?;
+    }
+    let found = table
+        .map(|table| rows::find(scene, &mut *engine, [&a, &b], table, arguments))
+        .transpose()?;
+    if let Some(found) = &found {
+        show_sides(scene, [&a, &b])?;
+        found.show(scene)?;
+    }
     scene.ui.emit(&Document {
         a: &a.document(),
         b: &b.document(),
         differs: diff.differs(),
         diff: &diff,
+        rows: found.as_ref(),
     })
 }
 
@@ -140,10 +157,15 @@ impl Side<'_> {
     }
 }
 
-fn show(scene: &Scene, sides: [&Side; 2], diff: &Diff) -> Result<()> {
+fn show_sides(scene: &Scene, sides: [&Side; 2]) -> Result<()> {
     for (name, side) in ["A", "B"].into_iter().zip(sides) {
         scene.ui.show(format!("{name}  {}\n", side.describe()))?;
     }
+    Ok(())
+}
+
+fn show(scene: &Scene, sides: [&Side; 2], diff: &Diff) -> Result<()> {
+    show_sides(scene, sides)?;
     let tables = diff.tables.iter();
     let shown: Vec<&TableDiff> = tables
         .filter(|t| t.kind.is_table() || t.differs())

@@ -40,6 +40,7 @@ mod properties;
 mod rebuild;
 mod replay;
 mod restore;
+mod rows;
 mod scratch;
 mod script;
 mod survey;

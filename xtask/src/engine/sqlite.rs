@@ -25,6 +25,7 @@ mod inspect;
 mod live_file;
 mod migrate;
 mod restore;
+mod rows;
 mod scratch;
 mod watch;
 

@@ -6,6 +6,8 @@ use crate::exec::Output;
 use crate::fingerprints::chinook;
 use crate::setup::{Case, says, text};
 
+mod rows;
+
 const FIRST: &str = "\
 CREATE TABLE authors (id INTEGER PRIMARY KEY, name VARCHAR(80) NOT NULL, phone TEXT);
 CREATE TABLE books (id INTEGER PRIMARY KEY, author INTEGER NOT NULL \

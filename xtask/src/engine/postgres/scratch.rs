@@ -7,14 +7,15 @@ use sqlx::{Connection, PgConnection};
 use super::folder::Input;
 use super::target::{self, Target};
 use super::toc::Toc;
-use super::{Postgres, connect, inspect, left_beside, migrate, programs, rebuild, survey};
-use crate::engine::{Scratch, ScratchOrder};
+use super::{Postgres, connect, inspect, left_beside, migrate, programs, rebuild, rows, survey};
+use crate::engine::{Readable, Scratch, ScratchOrder};
 use crate::tool;
 use crate::values::database::DatabaseProperties;
 use crate::values::database_url::PostgresUrl;
 use crate::values::failure::Failure;
 use crate::values::plan::Migration;
 use crate::values::progress::Progress;
+use crate::values::rows::{Rows, Shape};
 use crate::values::survey::{Rehearsed, Survey};
 use crate::values::verified_dump::VerifiedDump;
 
@@ -210,6 +211,27 @@ impl Drop for PostgresScratch {
             // Marked as it is, the next run finds it and drops it.
             let _ = self.drop_database();
         }
+    }
+}
+
+impl Readable for PostgresScratch {
+    fn shape(&mut self, table: &(String, String)) -> Result<Shape> {
+        rows::shape(&self.postgres, Some(&self.name), table)
+    }
+
+    fn rows(
+        &mut self,
+        table: &(String, String),
+        columns: &[String],
+        keys: usize,
+    ) -> Result<Box<dyn Rows>> {
+        Ok(Box::new(rows::rows(
+            &self.postgres,
+            Some(&self.name),
+            table,
+            columns,
+            keys,
+        )?))
     }
 }
 

@@ -11,10 +11,11 @@ use tempfile::TempDir;
 
 use super::inspect::{self, Look, quoted};
 use super::{Sqlite, migrate, restore};
-use crate::engine::Scratch;
 use crate::engine::runtime::Runtime;
+use crate::engine::{Readable, Scratch};
 use crate::values::plan::Migration;
 use crate::values::progress::Progress;
+use crate::values::rows::{Rows, Shape};
 use crate::values::survey::{Rehearsed, Survey};
 use crate::values::verified_dump::VerifiedDump;
 
@@ -62,6 +63,21 @@ fn linked(folder: &Path) -> io::Result<TempDir> {
     let link = tempfile::Builder::new().prefix("xtask-db-").tempdir()?;
     std::os::unix::fs::symlink(folder, link.path().join(LINK))?;
     Ok(link)
+}
+
+impl Readable for SqliteScratch {
+    fn shape(&mut self, table: &(String, String)) -> Result<Shape> {
+        self.sqlite.shape(table)
+    }
+
+    fn rows(
+        &mut self,
+        table: &(String, String),
+        columns: &[String],
+        keys: usize,
+    ) -> Result<Box<dyn Rows>> {
+        self.sqlite.rows(table, columns, keys)
+    }
 }
 
 impl Scratch for SqliteScratch {
