@@ -92,6 +92,8 @@ pub enum Verb {
     MigrateSafe(MigrateSafe),
     /// Put a backup in place of the database, or change nothing
     Restore(Restore),
+    /// Remove databases that restores replaced and kept
+    Prune(Prune),
 }
 
 impl Verb {
@@ -102,7 +104,12 @@ impl Verb {
             Verb::MigrateSafe(arguments) => arguments.jobs,
             Verb::Restore(arguments) => arguments.jobs,
             Verb::Drill(arguments) => arguments.jobs,
-            Verb::List | Verb::Status | Verb::Verify(_) | Verb::Log(_) | Verb::Diff(_) => None,
+            Verb::List
+            | Verb::Status
+            | Verb::Verify(_)
+            | Verb::Log(_)
+            | Verb::Diff(_)
+            | Verb::Prune(_) => None,
         }
     }
 }
@@ -209,6 +216,22 @@ pub enum OnFailure {
     Ask,
     Restore,
     Keep,
+}
+
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// The databases that restores of this one replaced and kept
+    #[arg(long, required = true)]
+    pub kept: bool,
+    /// Only those that were replaced at least this many days ago
+    #[arg(long, value_name = "DAYS")]
+    pub older_than: Option<u32>,
+    /// Show what would be removed; remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Answer the question with `yes`
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -17,10 +17,12 @@ mod choose;
 mod diff;
 mod drill;
 mod journal;
+mod kept;
 mod list;
 mod log;
 mod loss_gate;
 mod migrate_safe;
+mod prune;
 mod rehearse;
 mod restore;
 mod status;
@@ -75,6 +77,7 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
         Verb::Diff(arguments) => diff::run(&scene, arguments),
         Verb::Drill(arguments) => drill::run(&scene, arguments),
         Verb::MigrateSafe(arguments) => migrate_safe::run(&scene, arguments),
+        Verb::Prune(arguments) => prune::run(&scene, arguments),
         Verb::Restore(arguments) => restore::run(&scene, arguments),
     }
 }

@@ -84,10 +84,11 @@ pub struct Kept {
 }
 
 /// A database that was replaced and kept, under a name and a mark of ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptDatabase {
     pub name: String,
     pub since: DateTime<Utc>,
+    /// As the server may tell this role.
+    pub size_bytes: Option<u64>,
 }
 
 /// What would come back; shown before the question.
@@ -109,6 +110,9 @@ pub trait Aside {
 
     /// Puts it in place of the live database, which is kept in turn, or changes nothing.
     fn swap_back(&mut self, kept: &KeptDatabase) -> Result<Restored>;
+
+    /// Drops it; never one that is not marked as kept, or that somebody is in.
+    fn remove(&mut self, kept: &KeptDatabase) -> Result<()>;
 }
 
 /// What a scratch database is wanted for.

@@ -119,6 +119,9 @@
 //! session of ours enters it, and its rows counted → show → ask → the same swap the other way round. The mark of a
 //! kept database is put before its own comment in the transaction of the swap, and taken off in that of the undo.
 //!
+//! **Removing what is kept**: only what has both name and mark, and nobody in it: `DROP DATABASE` without the force that
+//! ends sessions.
+//!
 //! **Restore, SQLite**: unpack beside → `integrity_check` (above 64 MiB `quick_check`, in the backup as
 //! in the restore: what one lets pass the other takes) → compare with the
 //! manifest → online backup API into the live file, which is one transaction

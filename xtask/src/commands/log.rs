@@ -7,7 +7,8 @@ use super::Scene;
 use crate::cli::Log;
 use crate::ui::{self, Table};
 use crate::values::failure::Failure;
-use crate::values::journal::{Entry, Line, Problem};
+use crate::values::journal::{Deed, Entry, Line, Problem};
+use crate::values::words::on_one_line;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -71,6 +72,9 @@ fn table(lines: &[Line]) -> Table {
         let who = [&entry.ran_on.user, &entry.ran_on.host];
         let who: Vec<&str> = who.into_iter().flatten().map(String::as_str).collect();
         let mut note: Vec<String> = entry.versions.iter().map(i64::to_string).collect();
+        if entry.deed == Deed::Remove {
+            note.extend(entry.kept.iter().map(|name| on_one_line(name).into_owned()));
+        }
         note.extend(entry.note.clone());
         let took = entry.duration_ms.map_or_else(String::new, ui::duration);
         let backup = entry.backup.as_ref().map_or("", |id| id.as_str());

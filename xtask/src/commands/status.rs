@@ -4,6 +4,7 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::kept::{self, KeptThere};
 use super::{Scene, choose};
 use crate::migrations;
 use crate::ui::{self, Table};
@@ -27,6 +28,8 @@ struct Document<'a> {
     backups: usize,
     vault: String,
     left_beside: &'a [String],
+    /// What restores replaced and kept, newest first.
+    kept: &'a [KeptThere],
     /// When a backup of the database was last restored into a scratch database and compared.
     drilled_at: Option<DateTime<Utc>>,
     /// What was begun on a live database and did not end.
@@ -52,6 +55,7 @@ pub fn run(scene: &Scene) -> Result<()> {
     let is_ours = choose::ours(&listing, &facts);
     let newest = choose::latest(&listing, &is_ours);
     let left_beside = engine.left_beside()?;
+    let kept = kept::of(&mut *engine, Utc::now())?;
     let proofs = Proofs::read(scene, newest)?;
     let unfinished = match scene.vault.is_locked() {
         true => None,
@@ -78,6 +82,7 @@ pub fn run(scene: &Scene) -> Result<()> {
         backups,
         vault: scene.vault.folder().display().to_string(),
         left_beside: &left_beside,
+        kept: &kept,
         drilled_at: proofs.drilled_at,
         unfinished: unfinished.as_ref(),
     })?;
@@ -103,6 +108,7 @@ pub fn run(scene: &Scene) -> Result<()> {
     for line in &left_beside {
         scene.ui.show(format!("beside      {line}\n"))?;
     }
+    kept::show(scene, &kept)?;
     show_tables(scene, &contents)
 }
 

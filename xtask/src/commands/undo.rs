@@ -158,7 +158,7 @@ fn swap_back(
     if exists {
         engine.lock()?;
     }
-    if newest_kept(engine)?.as_ref() != Some(kept) {
+    if newest_kept(engine)?.is_none_or(|newest| newest.name != kept.name) {
         return Err(
             Failure::refused("another restore was done meanwhile; nothing was changed")
                 .hint(COMMAND)

@@ -89,7 +89,8 @@ pub struct Entry {
     /// Of a restore: what was there before, as a backup; also when nothing came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safety: Option<BackupId>,
-    /// Of a restore: the name under which what was there before is kept.
+    /// Of a restore: the name under which what was there before is kept; of a removal: of such
+    /// a database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,6 +1,7 @@
 //! The way back from a restore: what it replaced takes its place again.
 
 mod cut;
+mod prune;
 
 use crate::cluster::{Cluster, Database};
 use crate::exec;

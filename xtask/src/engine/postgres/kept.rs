@@ -50,10 +50,18 @@ struct Found {
     comment: Option<String>,
 }
 
+/// The names of those that are ours, for who looks at all that is beside.
+pub async fn names(target: &mut Target) -> Result<Vec<String>> {
+    let found = found(target).await?;
+    Ok(found.into_iter().map(|found| found.kept.name).collect())
+}
+
 /// Newest first. Of databases that this role does not own it could swap none back.
 async fn found(target: &mut Target) -> Result<Vec<Found>> {
-    let rows: Vec<(String, String)> = sqlx::query_as(
-        "SELECT d.datname::text, shobj_description(d.oid, 'pg_database') \
+    let rows: Vec<(String, String, Option<i64>)> = sqlx::query_as(
+        "SELECT d.datname::text, shobj_description(d.oid, 'pg_database'), \
+           CASE WHEN has_database_privilege(d.oid, 'CONNECT') \
+             THEN pg_database_size(d.oid) END \
          FROM pg_database d WHERE d.datname ~ '_[0-9]{14}$' AND left(d.datname, -14) = $1 \
            AND shobj_description(d.oid, 'pg_database') IS NOT NULL \
            AND pg_has_role(current_user, d.datdba, 'USAGE') ORDER BY d.datname DESC",
@@ -65,12 +73,15 @@ async fn found(target: &mut Target) -> Result<Vec<Found>> {
     .fetch_all(&mut target.maintenance.session)
     .await
     .context("cannot look for databases that were kept")?;
-    let one = |(name, comment): (String, String)| {
+    let one = |(name, comment, size): (String, String, Option<i64>)| {
         let time = &name[name.len() - left_beside::TIME_BYTES..];
         let since = NaiveDateTime::parse_from_str(time, "%Y%m%d%H%M%S").ok()?;
         let comment = own_comment(&target.database, &comment)?.map(str::to_owned);
-        let since = since.and_utc();
-        let kept = KeptDatabase { name, since };
+        let kept = KeptDatabase {
+            name,
+            since: since.and_utc(),
+            size_bytes: size.map(i64::unsigned_abs),
+        };
         Some(Found { kept, comment })
     };
     Ok(rows.into_iter().filter_map(one).collect())
@@ -111,13 +122,7 @@ impl Aside for Postgres {
     fn swap_back(&mut self, kept: &KeptDatabase) -> Result<Restored> {
         let mut target = self.runtime.block_on(target::target(&self.url))?;
         let all = self.runtime.block_on(found(&mut target))?;
-        let Some(found) = all.into_iter().find(|found| found.kept == *kept) else {
-            return Err(Failure::refused(format!(
-                "the kept database `{}` is no longer there",
-                on_one_line(&kept.name)
-            ))
-            .into());
-        };
+        let found = the_one(all, kept)?;
         let name = left_beside::free_name(&mut target, left_beside::BEFORE);
         let name = self.runtime.block_on(name)?;
         let name = target.now.as_ref().map(|_| name.as_str());
@@ -144,6 +149,56 @@ impl Aside for Postgres {
             warnings: Vec::new(),
         })
     }
+
+    fn remove(&mut self, kept: &KeptDatabase) -> Result<()> {
+        self.runtime.block_on(async {
+            let mut target = target::target(&self.url).await?;
+            let all = found(&mut target).await?;
+            let kept = the_one(all, kept)?.kept;
+            remove(&mut target.maintenance.session, &kept.name).await
+        })
+    }
+}
+
+fn the_one(all: Vec<Found>, kept: &KeptDatabase) -> Result<Found, Failure> {
+    let found = all.into_iter().find(|found| found.kept.name == kept.name);
+    found.ok_or_else(|| {
+        Failure::refused(format!(
+            "the kept database `{}` is no longer there",
+            on_one_line(&kept.name)
+        ))
+    })
+}
+
+/// Without the force that ends sessions: who is in there wants something of it.
+async fn remove(session: &mut PgConnection, name: &str) -> Result<()> {
+    may_write(session).await?;
+    let sessions = target::sessions(session, name).await?;
+    if !sessions.is_empty() {
+        return Err(Failure::refused(format!(
+            "the kept database `{}` is used: {}",
+            on_one_line(name),
+            sessions.join("; ")
+        ))
+        .hint("end these sessions, then run the command again")
+        .into());
+    }
+    let is_template: bool =
+        sqlx::query_scalar("SELECT datistemplate FROM pg_database WHERE datname = $1")
+            .bind(name)
+            .fetch_one(&mut *session)
+            .await
+            .context("cannot ask for it once more")?;
+    let name = quoted(name);
+    if is_template {
+        // As the live one was, and for nobody now.
+        let sql = format!("ALTER DATABASE {name} IS_TEMPLATE false");
+        session.execute(AssertSqlSafe(sql)).await?;
+    }
+    let dropped = session.execute(AssertSqlSafe(format!("DROP DATABASE {name}")));
+    let dropped = dropped.await;
+    dropped.with_context(|| format!("cannot drop the kept database {}", on_one_line(&name)))?;
+    Ok(())
 }
 
 fn require_right(target: &Target) -> Result<()> {

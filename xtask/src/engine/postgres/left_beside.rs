@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
-use super::Postgres;
 use super::connect::{self, Connected, quoted};
 use super::target::{self, Target};
+use super::{Postgres, kept};
 use crate::durable;
 use crate::values::database_url::PostgresUrl;
 use crate::values::failure::Failure;
@@ -97,6 +97,7 @@ pub async fn lines(url: &PostgresUrl) -> Result<Vec<String>> {
     .fetch_all(&mut target.maintenance.session)
     .await
     .context("cannot look for databases beside this one")?;
+    let kept = kept::names(&mut target).await?;
     let line = |(name, begin, size): (String, String, String)| {
         let what = if begin == before_time(&target.database, RESTORE) {
             "being restored, or left by a restore that was cut short; the next restore drops it"
@@ -104,11 +105,12 @@ pub async fn lines(url: &PostgresUrl) -> Result<Vec<String>> {
             "a scratch database in use, or left by a run that was cut short; the next rehearsal \
              or restore drops it"
         } else {
-            "replaced by a restore and kept"
+            "named as one that a restore replaced and kept, and not marked as one of this role"
         };
         format!("`{name}`, {size}: {what}")
     };
-    Ok(found.into_iter().map(line).collect())
+    let others = found.into_iter().filter(|(name, ..)| !kept.contains(name));
+    Ok(others.map(line).collect())
 }
 
 /// Refuses when the server's disk has no room for the dump, as far as that can
