@@ -183,6 +183,13 @@ pub trait Engine: Readable {
     /// From now on dumps and contents come with a fingerprint of every table's values.
     fn take_fingerprints(&mut self);
 
+    /// The same for two engines when they lead to one database, whatever their
+    /// URLs look like. Also of a database that does not exist yet. Reads only.
+    fn place(&mut self) -> Result<String>;
+
+    /// Something that the database holds, by name; `None` when it is empty. Reads only.
+    fn holds(&mut self) -> Result<Option<String>>;
+
     /// Exact row counts and the history, as they are now. Reads only.
     fn contents(&mut self) -> Result<Contents>;
 

@@ -119,6 +119,10 @@
 //! session of ours enters it, and its rows counted → show → ask → the same swap the other way round. The mark of a
 //! kept database is put before its own comment in the transaction of the swap, and taken off in that of the undo.
 //!
+//! **Restore into another database**: is it the live one by another name (server and database, device and inode)? → verify →
+//! does it hold anything? → show → ask → look once more → the same restore as above, with a safety backup of what is
+//! replaced by force. The live database is asked who it is, and `.unfinished` is not about it.
+//!
 //! **Removing what is kept**: only what has both name and mark, and nobody in it: `DROP DATABASE` without the force that
 //! ends sessions.
 //!

@@ -7,6 +7,7 @@ use chrono::Utc;
 
 use super::Scene;
 use super::rehearse::elapsed_ms;
+use crate::engine::Restored;
 use crate::interrupt::Interrupted;
 use crate::ui;
 use crate::values::cause;
@@ -79,6 +80,35 @@ impl Scene<'_> {
         done
     }
 
+    /// A change of the live database, marked as begun before and written down
+    /// after; `fill` says what it was about.
+    pub(super) fn change(
+        &self,
+        deed: Deed,
+        now: &DatabaseFacts,
+        work: impl FnOnce() -> Result<Restored>,
+        fill: impl Fn(&mut Entry),
+    ) -> Result<Restored> {
+        let mut begun = self.entry(deed, Ending::Begun, now);
+        fill(&mut begun);
+        self.vault.mark_unfinished(&begun)?;
+        let changed = self.recorded_with(deed, now, work, |done, entry| {
+            fill(entry);
+            match done {
+                Ok(Restored { kept, .. }) => {
+                    entry.kept = kept.as_ref().map(|kept| kept.name.clone());
+                }
+                // Nobody knows whether it came to something: it may be what an undo is for.
+                Err(error) if is_after_change(error) => entry.safety = None,
+                Err(_) => {}
+            }
+        });
+        if let Err(error) = self.vault.mark_finished() {
+            self.ui.insist(format!("warning: {error:#}"));
+        }
+        changed
+    }
+
     /// Says what an earlier run began on a live database and did not end.
     pub(super) fn say_unfinished(&self) {
         let Some(entry) = self.vault.unfinished() else {
@@ -101,6 +131,11 @@ impl Scene<'_> {
                 .insist(format!("the way back is `cargo xtask db restore {id}`"));
         }
     }
+}
+
+fn is_after_change(error: &anyhow::Error) -> bool {
+    let failure = error.downcast_ref::<Failure>();
+    failure.is_some_and(|failure| failure.outcome == Outcome::AfterChange)
 }
 
 pub fn ending_of(error: &anyhow::Error) -> Ending {

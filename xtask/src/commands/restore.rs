@@ -5,16 +5,16 @@ use chrono::Utc;
 use serde::Serialize;
 
 use super::choose::{self, IsOurs};
-use super::{Scene, backup, undo};
+use super::{Scene, backup, into, undo};
 use crate::cli::Restore;
 use crate::engine::{Engine, RestoreWay, Restored};
 use crate::interrupt::Interrupted;
 use crate::migrations;
 use crate::ui::{self, Answer, Table};
 use crate::values::database::{Contents, DatabaseFacts};
-use crate::values::failure::{Failure, Outcome, hint_of};
+use crate::values::failure::{Failure, hint_of};
 use crate::values::id::Reason;
-use crate::values::journal::{Deed, Ending, Entry};
+use crate::values::journal::Deed;
 use crate::values::plan::Migration;
 use crate::values::verified_dump::VerifiedDump;
 use crate::values::words::on_one_line;
@@ -40,6 +40,9 @@ pub(super) struct Order<'a> {
 pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
     if arguments.undo {
         return undo::run(scene, arguments);
+    }
+    if let Some(url) = &arguments.into {
+        return into::run(scene, arguments, url);
     }
     let mut engine = scene.engine()?;
     let now = engine.facts()?;
@@ -131,8 +134,7 @@ pub(super) fn replace(
 ) -> Result<Restored> {
     let staging = scene.vault.staging("restore")?;
     let id = &dump.manifest().id;
-    change(
-        scene,
+    scene.change(
         deed,
         now,
         || engine.restore(dump, staging.path(), &scene.ui.progress()),
@@ -143,39 +145,7 @@ pub(super) fn replace(
     )
 }
 
-/// The change itself, marked as begun before and written down after; `fill`
-/// says what it was about.
-pub(super) fn change(
-    scene: &Scene,
-    deed: Deed,
-    now: &DatabaseFacts,
-    work: impl FnOnce() -> Result<Restored>,
-    fill: impl Fn(&mut Entry),
-) -> Result<Restored> {
-    let mut begun = scene.entry(deed, Ending::Begun, now);
-    fill(&mut begun);
-    scene.vault.mark_unfinished(&begun)?;
-    let changed = scene.recorded_with(deed, now, work, |done, entry| {
-        fill(entry);
-        match done {
-            Ok(Restored { kept, .. }) => entry.kept = kept.as_ref().map(|kept| kept.name.clone()),
-            // Nobody knows whether it came to something: it may be what an undo is for.
-            Err(error) if is_after_change(error) => entry.safety = None,
-            Err(_) => {}
-        }
-    });
-    if let Err(error) = scene.vault.mark_finished() {
-        scene.ui.insist(format!("warning: {error:#}"));
-    }
-    changed
-}
-
-fn is_after_change(error: &anyhow::Error) -> bool {
-    let failure = error.downcast_ref::<Failure>();
-    failure.is_some_and(|failure| failure.outcome == Outcome::AfterChange)
-}
-
-fn choose_backup<'a>(
+pub(super) fn choose_backup<'a>(
     scene: &Scene,
     arguments: &Restore,
     listing: &'a Listing,

@@ -174,7 +174,8 @@ fn swap_back(
         restore::confirm(scene, lost, COMMAND)?;
     }
     let work = || aside.swap_back(kept);
-    let swapped = restore::change(scene, Deed::Undo, now, work, |_| {})
+    let swapped = scene
+        .change(Deed::Undo, now, work, |_| {})
         .with_context(|| format!("`{}` was not swapped back", on_one_line(&kept.name)))?;
     report(scene, now, kept, &way, &swapped)
 }

@@ -35,6 +35,7 @@ mod left_beside;
 mod lock;
 mod migrate;
 mod others;
+mod place;
 mod programs;
 mod properties;
 mod rebuild;
@@ -130,6 +131,14 @@ impl Engine for Postgres {
 
     fn take_fingerprints(&mut self) {
         self.takes_fingerprints = true;
+    }
+
+    fn place(&mut self) -> Result<String> {
+        self.runtime.block_on(place::place(&self.url))
+    }
+
+    fn holds(&mut self) -> Result<Option<String>> {
+        self.runtime.block_on(place::holds(&self.url))
     }
 
     fn contents(&mut self) -> Result<Contents> {

@@ -155,6 +155,26 @@ impl Engine for Sqlite {
         self.takes_fingerprints = true;
     }
 
+    fn place(&mut self) -> Result<String> {
+        use std::os::unix::fs::MetadataExt;
+        if let Ok(file) = self.path.metadata() {
+            return Ok(format!("{} {}", file.dev(), file.ino()));
+        }
+        let name = self.path.file_name().unwrap_or_default();
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        let folder = folder.canonicalize().unwrap_or(folder.to_owned());
+        Ok(folder.join(name).display().to_string())
+    }
+
+    fn holds(&mut self) -> Result<Option<String>> {
+        self.read(|connection| {
+            let mut names = connection.prepare("SELECT name FROM sqlite_schema LIMIT 1")?;
+            let mut rows = names.query([])?;
+            let row = rows.next()?;
+            Ok(row.map(|row| row.get(0)).transpose()?)
+        })
+    }
+
     fn contents(&mut self) -> Result<Contents> {
         self.read(|connection| inspect::contents(connection, &self.look()))
     }

@@ -15,6 +15,7 @@ mod full_disk;
 mod hard_to_restore;
 mod harness;
 mod interrupt;
+mod into;
 mod jobs;
 mod journal;
 mod json;

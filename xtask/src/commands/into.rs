@@ -1,0 +1,244 @@
+//! `db restore --into URL`: a backup becomes another database, beside the live
+//! one or far from it. The live database is asked who it is, and no more.
+
+use anyhow::{Context, Result};
+use chrono::Utc;
+use serde::Serialize;
+
+use super::{Scene, choose, restore};
+use crate::cli::Restore;
+use crate::engine::{self, Engine, RestoreWay, Restored};
+use crate::ui;
+use crate::values::database::DatabaseFacts;
+use crate::values::database_url::DatabaseUrl;
+use crate::values::failure::Failure;
+use crate::values::journal::Deed;
+use crate::values::words::{on_one_line, shell_quoted};
+use crate::vault::Backup;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    restored: &'a str,
+    into: &'a DatabaseFacts,
+    safety_backup: Option<String>,
+    kept_database: Option<&'a str>,
+    warnings: &'a [String],
+}
+
+pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
+    let (mut there, url) = open(scene, text)?;
+    let now = scene.engine()?.facts()?;
+    let facts = there.facts()?;
+    let listing = scene.vault.list()?;
+    let is_ours = choose::ours(&listing, &now);
+    let chosen = restore::choose_backup(scene, arguments, &listing, &is_ours)?;
+    let command = format!("cargo xtask db restore {} --into {url}", chosen.id());
+    refuse_engine(chosen, &facts)?;
+    refuse_live(scene, &mut *there, &now, chosen)?;
+    scene.prepare_vault()?;
+    let _lock = scene.vault.lock("restore", &scene.who)?;
+    let progress = scene.ui.progress();
+    let dump = scene.vault.verify(chosen, &progress, scene.interrupt)?;
+
+    let exists = there.exists()?;
+    if exists {
+        there.lock()?;
+    }
+    refuse_data(&mut *there, exists, arguments, &facts, &command)?;
+    let way = there.prepare_restore(&dump)?;
+    let asks = !(arguments.yes || arguments.force);
+    show(scene, chosen, &facts, &way, exists, asks);
+    refuse_obstacles(&way, arguments, &command)?;
+    if asks {
+        restore::confirm(scene, "the live database is not touched", &command)?;
+    }
+    // Somebody may have been there while the question was.
+    let safety = match refuse_data(&mut *there, exists, arguments, &facts, &command)? {
+        true => {
+            there.hold_writers()?;
+            restore::take_safety_backup(scene, &mut *there, arguments.force)?
+        }
+        false => None,
+    };
+    let staging = scene.vault.staging("restore")?;
+    let restored = scene.recorded_with(
+        Deed::Restore,
+        &facts,
+        || there.restore(&dump, staging.path(), &progress),
+        |done, entry| {
+            entry.backup = Some(chosen.id().clone());
+            entry.safety = safety.as_ref().map(|safety| safety.id().clone());
+            let kept = done.as_ref().ok().and_then(|done| done.kept.as_ref());
+            entry.kept = kept.map(|kept| kept.name.clone());
+        },
+    );
+    let restored =
+        restored.with_context(|| format!("the backup `{}` was not restored", chosen.id()))?;
+    report(scene, chosen, &facts, safety.as_ref(), &restored)
+}
+
+/// The database, and its URL as it may be shown.
+fn open(scene: &Scene, text: &str) -> Result<(Box<dyn Engine>, String)> {
+    let mut url = DatabaseUrl::parse(text)
+        .with_context(|| Failure::usage("the URL of `--into` cannot be used"))?;
+    let shown = match url.has_password() {
+        true => url.to_string(),
+        false => text.to_owned(),
+    };
+    if let DatabaseUrl::Sqlite(url) = &mut url {
+        url.create = true;
+    }
+    let here = std::env::current_dir().context("cannot ask for the current folder")?;
+    let bookkeeping = scene.settings.bookkeeping.clone();
+    let interrupt = scene.interrupt.clone();
+    let there = engine::open(&url, &here, bookkeeping, scene.jobs, interrupt)?;
+    Ok((there, shell_quoted(&shown)))
+}
+
+fn refuse_engine(chosen: &Backup, there: &DatabaseFacts) -> Result<(), Failure> {
+    let then = &chosen.manifest.database;
+    if then.engine == there.engine {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "the backup `{}` is of a {then}, and `--into` leads to a {there}",
+        chosen.id()
+    ))
+    .hint("name a database of the same engine"))
+}
+
+/// By what it is, and not by how its URL is spelled.
+fn refuse_live(
+    scene: &Scene,
+    there: &mut dyn Engine,
+    now: &DatabaseFacts,
+    chosen: &Backup,
+) -> Result<()> {
+    let facts = there.facts()?;
+    if facts.engine != now.engine || there.place()? != scene.engine()?.place()? {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "`--into` leads to the live database itself, the {now}"
+    ))
+    .hint(format!(
+        "to put the backup in its place: cargo xtask db restore {}",
+        chosen.id()
+    ))
+    .into())
+}
+
+/// Whether there is something that will be replaced, which somebody must have asked for.
+fn refuse_data(
+    there: &mut dyn Engine,
+    exists: bool,
+    arguments: &Restore,
+    facts: &DatabaseFacts,
+    command: &str,
+) -> Result<bool> {
+    if !exists {
+        return Ok(false);
+    }
+    let found = match there.holds() {
+        // One that cannot be read holds something.
+        Err(_) if arguments.force => return Ok(true),
+        found => found?,
+    };
+    let Some(found) = found else {
+        return Ok(false);
+    };
+    if arguments.force {
+        return Ok(true);
+    }
+    Err(Failure::refused(format!(
+        "the {facts} is not empty: it holds `{}`",
+        on_one_line(&found)
+    ))
+    .hint(format!(
+        "name a database that does not exist yet; or, to replace all that is there: {command} --force"
+    ))
+    .into())
+}
+
+fn refuse_obstacles(way: &RestoreWay, arguments: &Restore, command: &str) -> Result<(), Failure> {
+    if way.obstacles.is_empty() || arguments.force {
+        return Ok(());
+    }
+    let obstacles = way.obstacles.join("; ");
+    Err(Failure::refused(format!(
+        "the restore would not bring back all of the backup: {obstacles}"
+    ))
+    .hint(format!(
+        "restore as an administrator; or leave them as they are: {command} --force"
+    )))
+}
+
+fn show(
+    scene: &Scene,
+    chosen: &Backup,
+    facts: &DatabaseFacts,
+    way: &RestoreWay,
+    exists: bool,
+    asks: bool,
+) {
+    let manifest = &chosen.manifest;
+    let age = ui::old(manifest.created_at, Utc::now());
+    let there = if exists {
+        ""
+    } else {
+        ", which does not exist yet"
+    };
+    let mut lines = vec![
+        format!(
+            "backup    {}, {age} ({})",
+            manifest.id,
+            ui::time(manifest.created_at)
+        ),
+        format!("taken of  {}", manifest.database),
+        format!("goes into {facts}{there}"),
+        format!("how       {}", way.description),
+    ];
+    let cut = way.sessions.iter();
+    lines.extend(cut.map(|session| format!("will be cut: {session}")));
+    let warnings = way.warnings.iter();
+    lines.extend(warnings.map(|warning| format!("warning: {warning}")));
+    restore::say_all(scene, lines, asks);
+}
+
+fn report(
+    scene: &Scene,
+    chosen: &Backup,
+    facts: &DatabaseFacts,
+    safety: Option<&Backup>,
+    restored: &Restored,
+) -> Result<()> {
+    let (id, manifest) = (chosen.id(), &chosen.manifest);
+    let tables = ui::count(manifest.tables.len() as u64, "table");
+    let rows = ui::count(manifest.rows(), "row");
+    scene.ui.say(format!(
+        "restored `{id}` into the {facts}: {tables}, {rows}, compared with the manifest"
+    ));
+    for warning in &restored.warnings {
+        scene.ui.insist(format!("warning: {warning}"));
+    }
+    if let Some(safety) = safety {
+        let id = safety.id();
+        scene
+            .ui
+            .say(format!("what was there before is the backup `{id}`"));
+    }
+    if let Some(kept) = &restored.kept {
+        let name = on_one_line(&kept.name);
+        scene.ui.say(format!(
+            "what was there before is kept as `{name}`; to remove it:"
+        ));
+        scene.ui.say(format!("  {}", kept.remove_command));
+    }
+    scene.ui.emit(&Document {
+        restored: id.as_str(),
+        into: &facts.for_show(),
+        safety_backup: safety.map(|safety| safety.id().to_string()),
+        kept_database: restored.kept.as_ref().map(|kept| kept.name.as_str()),
+        warnings: &restored.warnings,
+    })
+}
