@@ -43,6 +43,7 @@ fn of_db() {
       drill         Restore backups into scratch databases and compare
       migrate-safe  Take a backup, rehearse the pending migrations on it, then run them
       restore       Put a backup in place of the database, or change nothing
+      prune         Remove databases that restores replaced and kept
       help          Print this message or the help of the given subcommand(s)
 
     Options:
@@ -244,14 +245,16 @@ fn of_db_restore() {
       [latest|ID]  `latest`, an id, or a part that only one id has [default: ask on a terminal]
 
     Options:
-          --undo      Undo the last restore: swap the database that it kept back, or restore the backup
-                      that it took first
-          --jobs <N>  PostgreSQL: restore through N sessions at once (unasked: up to 4), and take the
-                      safety backup through as many (unasked: one)
-      -y, --yes       Answer the question with `yes`
-          --force     As --yes, and go on when the backup is another database's, or when the database as
-                      it is cannot be backed up first
-      -h, --help      Print help
+          --undo        Undo the last restore: swap the database that it kept back, or restore the
+                        backup that it took first
+          --into <URL>  Restore into this database instead, which is created when it is missing; the
+                        live one is not touched
+          --jobs <N>    PostgreSQL: restore through N sessions at once (unasked: up to 4), and take the
+                        safety backup through as many (unasked: one)
+      -y, --yes         Answer the question with `yes`
+          --force       As --yes, and go on when the backup is another database's, when the database as
+                        it is cannot be backed up first, or when that of --into holds something
+      -h, --help        Print help
 
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
@@ -298,6 +301,7 @@ fn of_a_verb_that_does_not_exist() {
       drill         Restore backups into scratch databases and compare
       migrate-safe  Take a backup, rehearse the pending migrations on it, then run them
       restore       Put a backup in place of the database, or change nothing
+      prune         Remove databases that restores replaced and kept
       help          Print this message or the help of the given subcommand(s)
 
     Options:
