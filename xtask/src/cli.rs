@@ -205,6 +205,9 @@ pub struct MigrateSafe {
     /// `restore` it when nobody else has written since, or `keep` what there is [default: ask on a terminal, else keep]
     #[arg(long, value_name = "WHAT", value_enum, hide_possible_values = true)]
     pub on_failure: Option<OnFailure>,
+    /// Let nobody else write from before the backup until the migrations have ended
+    #[arg(long)]
+    pub exclusive: bool,
     /// Answer the question with `yes`
     #[arg(long, short)]
     pub yes: bool,

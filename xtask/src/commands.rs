@@ -16,6 +16,7 @@ mod backup;
 mod choose;
 mod diff;
 mod drill;
+mod exclusive;
 mod into;
 mod journal;
 mod kept;

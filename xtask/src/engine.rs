@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
 use crate::values::database_url::DatabaseUrl;
+use crate::values::exclusive::Before;
 use crate::values::failure::Failure;
 use crate::values::manifest::DumpFormat;
 use crate::values::others::Others;
@@ -267,6 +268,18 @@ pub trait Engine: Readable {
     /// As `hold_writers`, and refuses when others have written since [`Engine::watch`].
     fn hold_unwritten(&mut self) -> Result<()> {
         self.hold_writers()
+    }
+
+    /// Refuses where other writers cannot be shut out. What a crash must not leave
+    /// changed, where that is something. Reads only.
+    fn prepare_exclusive(&mut self) -> Result<Option<Before>>;
+
+    /// Shuts other writers out until the engine is dropped, or [`Engine::end_exclusive`].
+    fn begin_exclusive(&mut self, before: Option<&Before>) -> Result<()>;
+
+    /// Lets others in: of this run or of an earlier one. Also when a signal came.
+    fn end_exclusive(&mut self, _before: &Before) -> Result<()> {
+        Ok(())
     }
 
     /// Whether other writers are kept out.

@@ -61,6 +61,12 @@
 //! nothing written between the answer and the lock (SQLite) → safety backup → asked again (PostgreSQL) → a restore like any
 //! other. What others write after that is in the database that is kept.
 //!
+//! **Exclusive**: SQLite: the connection that migrates begins to write before the backup; sqlx's transactions become
+//! savepoints of that one. PostgreSQL: may everybody be shut out? → `.exclusive` in the vault, with what the setting was → the
+//! setting → sessions that began before are ended, until none is seen for a while → the work → the setting as it was → sessions that
+//! began meanwhile are ended → no mark. The engine's end does the same, and so does the next run that finds the mark. The
+//! database is known by its oid, which a swap does not change.
+//!
 //! **Journal**: a line for each thing that was done, added and flushed under a lock. `.unfinished` lies in the
 //! vault from before the first change to a live database until it is known how that ended.
 //!

@@ -10,6 +10,7 @@ pub mod database_url;
 pub mod diff;
 pub mod digest;
 pub mod effect;
+pub mod exclusive;
 pub mod failure;
 pub mod id;
 pub mod journal;

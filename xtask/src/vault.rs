@@ -23,6 +23,7 @@ mod marker;
 mod overview;
 mod publish;
 pub mod receipt;
+mod shut;
 mod staging;
 mod verify;
 

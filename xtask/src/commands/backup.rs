@@ -36,6 +36,7 @@ pub fn run(scene: &Scene, label: Option<&str>) -> Result<()> {
         .vault
         .lock_shared(&scene.who, PATIENCE, scene.interrupt, &waiting)?;
     let mut engine = scene.engine()?;
+    scene.end_left_exclusive(&mut *engine)?;
     let (backup, _proof) = take(scene, &mut *engine, Reason::Manual, label)?;
     scene.ui.emit(&Document {
         backup: &backup.manifest.for_show(),

@@ -4,12 +4,13 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::Scene;
+use super::exclusive::exclusively;
 use super::rehearse::Rehearsal;
 use crate::cli::MigrateSafe;
 use crate::engine::Engine;
 use crate::migrations;
 use crate::ui::Answer;
-use crate::values::database::DatabaseFacts;
+use crate::values::database::{DatabaseFacts, EngineKind};
 use crate::values::failure::Failure;
 use crate::values::loss::LossName;
 use crate::values::manifest::{Manifest, PendingMigration};
@@ -54,6 +55,7 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     scene.say_unfinished();
     let mut engine = scene.engine()?;
     engine.lock()?;
+    scene.end_left_exclusive(&mut *engine)?;
 
     let facts = engine.facts()?;
     let history = engine.history()?;
@@ -78,28 +80,22 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     if plan.pending.is_empty() {
         return report.emit("nothing-pending", &[], None);
     }
-    if arguments.plan.is_none() {
-        confirm(scene, arguments)?;
-    }
-
-    let proven = prove(scene, &mut *engine, &report, arguments, accepted)?;
     if let Some(path) = &arguments.plan {
+        let proven = prove(scene, &mut *engine, &report, arguments, accepted)?;
         reviewed::write_receipt(scene, path, &facts, &plan, &proven)?;
         return report.emit("receipt", &[], Some(&proven));
     }
-    refuse_if_changed_meanwhile(&mut *engine, &plan)?;
-    let way_back = (&proven.backup, &proven.proof);
-    let ran = migrate(scene, &mut *engine, &facts, &plan, &foreseen, way_back);
-    let ran = ran.map_err(|error| {
-        let failed = Failed {
-            scene,
-            facts: &facts,
-            plan: &plan,
-            foreseen: &foreseen,
-            proven: &proven,
-        };
-        failed.turn_back(&mut *engine, arguments.on_failure, error)
-    })?;
+    if arguments.exclusive {
+        refuse_what_ends_the_lock(&facts, &plan, &foreseen)?;
+    }
+    confirm(scene, arguments)?;
+
+    let work = |engine: &mut dyn Engine| report.carry_out(engine, arguments, accepted);
+    let (proven, ran) = if arguments.exclusive {
+        exclusively(scene, &mut *engine, &facts, work)?
+    } else {
+        work(&mut *engine)?
+    };
 
     scene.ui.say(format!(
         "{} applied; the way back is `{}`",
@@ -127,6 +123,24 @@ fn dry_run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
         foreseen: &foreseen,
     };
     report.emit("planned", &[], None)
+}
+
+/// On SQLite the lock is a transaction, and all migrations run in it.
+fn refuse_what_ends_the_lock(
+    facts: &DatabaseFacts,
+    plan: &MigrationPlan,
+    foreseen: &Foreseen,
+) -> Result<()> {
+    let mut pending = plan.pending.iter();
+    match pending.find(|migration| foreseen.commits_itself(migration)) {
+        Some(migration) if facts.engine == EngineKind::Sqlite => Err(Failure::refused(format!(
+            "migration {} does not run in one transaction, which is what keeps others out",
+            migration.version
+        ))
+        .hint("stop the programs that use the database, and go without `--exclusive`")
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 fn confirm(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
@@ -168,7 +182,7 @@ pub fn restore_command(backup: &Backup) -> String {
     format!("cargo xtask db restore {}", backup.id())
 }
 
-/// What a run can say of itself, whatever came of it.
+/// What a run knows, and can say of itself, whatever came of it.
 struct Report<'a> {
     scene: &'a Scene<'a>,
     facts: &'a DatabaseFacts,
@@ -177,6 +191,34 @@ struct Report<'a> {
 }
 
 impl Report<'_> {
+    /// Backup, rehearsal, migration; what becomes of the database when that fails.
+    fn carry_out(
+        &self,
+        engine: &mut dyn Engine,
+        arguments: &MigrateSafe,
+        accepted: Vec<LossName>,
+    ) -> Result<(Proven, Vec<MigrationRan>)> {
+        let Report {
+            scene,
+            facts,
+            plan,
+            foreseen,
+        } = *self;
+        let proven = prove(scene, engine, self, arguments, accepted)?;
+        refuse_if_changed_meanwhile(engine, plan)?;
+        let way_back = (&proven.backup, &proven.proof);
+        let ran = migrate(scene, engine, facts, plan, foreseen, way_back);
+        let failed = Failed {
+            scene,
+            facts,
+            plan,
+            foreseen,
+            proven: &proven,
+        };
+        let ran = ran.map_err(|error| failed.turn_back(engine, arguments.on_failure, error))?;
+        Ok((proven, ran))
+    }
+
     fn emit(
         &self,
         outcome: &'static str,

@@ -70,6 +70,10 @@ pub(super) fn restore(
     scene.prepare_vault()?;
     let _lock = scene.vault.lock("restore", &scene.who)?;
     scene.say_unfinished();
+    // No reason to refuse: what is there may be what is wrong.
+    if let Err(error) = scene.end_left_exclusive(&mut *engine) {
+        scene.ui.insist(format!("warning: {error:#}"));
+    }
     // Whatever shows that this backup cannot be trusted, the error names one that can.
     let or_another =
         |error| choose::with_alternative(scene, order.listing, &is_ours, Some(chosen), error);

@@ -46,6 +46,10 @@ struct Latest<'a> {
 
 pub fn run(scene: &Scene) -> Result<()> {
     let mut engine = scene.engine()?;
+    // No reason to refuse: what is there may be what is wrong.
+    if let Err(error) = scene.end_left_exclusive_if_idle(&mut *engine) {
+        scene.ui.insist(format!("warning: {error:#}"));
+    }
     let facts = engine.facts()?;
     let exists = engine.exists()?;
     let contents = engine.contents()?;

@@ -15,6 +15,7 @@ use super::{
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
 use crate::values::database_url::{DatabaseUrl, PostgresUrl};
+use crate::values::exclusive::Before;
 use crate::values::failure::Failure;
 use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
@@ -25,6 +26,7 @@ mod connect;
 mod debris;
 mod describe;
 mod dump;
+mod exclusive;
 mod fill;
 mod fingerprint;
 mod folder;
@@ -64,6 +66,8 @@ pub struct Postgres {
     takes_fingerprints: bool,
     /// What has this number or a higher one was written since others are watched.
     watched_since: Option<i64>,
+    /// Others are shut out; how to let them in again.
+    shut: Option<Before>,
 }
 
 impl Postgres {
@@ -81,6 +85,7 @@ impl Postgres {
             jobs,
             takes_fingerprints: false,
             watched_since: None,
+            shut: None,
         })
     }
 
@@ -98,6 +103,27 @@ impl Postgres {
     fn interrupt(&self) -> &Interrupt {
         self.runtime.interrupt()
     }
+
+    /// Of the session that holds the lock, for what ends all others.
+    fn lock_pid(&mut self) -> i32 {
+        let held = &mut self.lock;
+        let pid = self.runtime.block_on_to_the_end(async {
+            let held = answering(held).await?;
+            let pid = sqlx::query_scalar("SELECT pg_backend_pid()");
+            pid.fetch_one(&mut held.session).await.ok()
+        });
+        // No session has it.
+        pid.unwrap_or(0)
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(before) = self.shut.take() {
+            // The mark in the vault stays: the next run does it if this fails.
+            let _ = self.end_exclusive(&before);
+        }
+    }
 }
 
 /// The session that holds the lock, for small questions: a new one costs the
@@ -111,12 +137,16 @@ async fn answering(held: &mut Option<Connected>) -> Option<&mut Connected> {
 impl Engine for Postgres {
     fn facts(&mut self) -> Result<DatabaseFacts> {
         let (held, url) = (&mut self.lock, &self.url);
-        self.runtime.block_on(async {
+        let mut facts = self.runtime.block_on(async {
             match answering(held).await {
                 Some(held) => inspect::facts(held).await,
                 None => target::facts_of_target(url).await,
             }
-        })
+        })?;
+        if let Some(before) = &self.shut {
+            exclusive::hide(&mut facts, before);
+        }
+        Ok(facts)
     }
 
     fn exists(&mut self) -> Result<bool> {
@@ -192,6 +222,15 @@ impl Engine for Postgres {
     fn others(&mut self, then: &Contents, is_mixed: bool) -> Result<Others> {
         let since = self.watched_since;
         let since = since.context("nobody has watched the database since the backup")?;
+        if is_mixed && let Some(before) = &self.shut {
+            let is_intact = self.runtime.block_on(async {
+                let mut connected = connect::connect(&self.url).await?;
+                exclusive::is_intact(&mut connected.session, before).await
+            })?;
+            if is_intact {
+                return Ok(Others::Silent);
+            }
+        }
         let table = &self.bookkeeping.table;
         let seen = others::seen(&self.url, table, since, then, is_mixed);
         self.runtime.block_on(seen)
@@ -240,9 +279,13 @@ impl Engine for Postgres {
         staging: &Path,
         progress: &dyn Progress,
     ) -> Result<Dumped> {
-        dump::dump(self, sink, staging, progress)
+        let mut dumped = dump::dump(self, sink, staging, progress)
             .map_err(lock::explain_shortage)
-            .with_context(|| format!("cannot dump the database of `{}`", self.url))
+            .with_context(|| format!("cannot dump the database of `{}`", self.url))?;
+        if let Some(before) = &self.shut {
+            exclusive::hide(&mut dumped.facts, before);
+        }
+        Ok(dumped)
     }
 
     fn migrate(
@@ -273,6 +316,37 @@ impl Engine for Postgres {
         let built = scratch::build(self, elsewhere, order, progress);
         let context = "cannot build a scratch database from the backup";
         Ok(Box::new(built.context(context)?))
+    }
+
+    fn prepare_exclusive(&mut self) -> Result<Option<Before>> {
+        let lock = self.lock_pid();
+        let before = self.runtime.block_on(async {
+            let mut connected = connect::connect(&self.url).await?;
+            exclusive::prepare(&mut connected.session, lock).await
+        })?;
+        Ok(Some(before))
+    }
+
+    fn begin_exclusive(&mut self, before: Option<&Before>) -> Result<()> {
+        self.shut = before.cloned();
+        let lock = self.lock_pid();
+        self.runtime.block_on(async {
+            let mut connected = connect::connect(&self.url).await?;
+            exclusive::begin(&mut connected.session, lock).await?;
+            Ok(connected.session.close().await?)
+        })
+    }
+
+    fn end_exclusive(&mut self, before: &Before) -> Result<()> {
+        let lock = self.lock_pid();
+        let ended = exclusive::end(&self.url, before, lock);
+        self.runtime.block_on_to_the_end(ended)?;
+        self.shut = None;
+        Ok(())
+    }
+
+    fn holds_writers(&self) -> bool {
+        self.shut.is_some()
     }
 
     fn prepare_restore(&mut self, dump: &VerifiedDump) -> Result<RestoreWay> {

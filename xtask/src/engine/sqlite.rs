@@ -10,6 +10,7 @@ use super::{DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch, Scratch
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind};
 use crate::values::database_url::SqliteUrl;
+use crate::values::exclusive::Before;
 use crate::values::failure::Failure;
 use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
@@ -250,6 +251,9 @@ impl Engine for Sqlite {
     }
 
     fn watch(&mut self) -> Result<()> {
+        if self.watch.as_ref().is_some_and(watch::Watch::shuts_out) {
+            return Ok(());
+        }
         // The one before has nothing more to notice.
         self.unwatch();
         self.watch = Some(watch::Watch::begin(self)?);
@@ -284,6 +288,19 @@ impl Engine for Sqlite {
         self.held = Some(held?);
         // A restore may need the file for itself.
         self.unwatch();
+        Ok(())
+    }
+
+    fn prepare_exclusive(&mut self) -> Result<Option<Before>> {
+        self.require_writable().map(|()| None)
+    }
+
+    /// The lock ends with the process, whatever ends that.
+    fn begin_exclusive(&mut self, _before: Option<&Before>) -> Result<()> {
+        self.unwatch();
+        let mut watch = watch::Watch::begin(self)?;
+        watch.shut_out(self)?;
+        self.watch = Some(watch);
         Ok(())
     }
 

@@ -71,6 +71,11 @@ impl Failure {
     }
 }
 
+/// In an error: what had begun on the database was rolled back, all of it.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("all migrations of this run were rolled back together")]
+pub struct RolledBack;
+
 /// The hint of an error: the outermost one, because it knows most of the story.
 pub fn hint_of(error: &anyhow::Error) -> Option<String> {
     if let Some(hint) = error.downcast_ref::<Failure>().and_then(|f| f.hint.clone()) {

@@ -13,7 +13,7 @@ use crate::engine::{Debris, Engine};
 use crate::interrupt::Interrupted;
 use crate::values::cause;
 use crate::values::database::{AppliedMigration, DatabaseFacts};
-use crate::values::failure::{Failure, Outcome};
+use crate::values::failure::{Failure, Outcome, RolledBack};
 use crate::values::journal::{Deed, Ending};
 use crate::values::plan::{Migration, MigrationPlan, MigrationRan};
 use crate::values::verified_dump::VerifiedDump;
@@ -69,20 +69,53 @@ fn explain(
     backup: &Backup,
     error: anyhow::Error,
 ) -> anyhow::Error {
+    if error.downcast_ref::<RolledBack>().is_some() {
+        return error.context(
+            Failure::refused(format!(
+                "a migration failed, and the {facts} is as it was before"
+            ))
+            .hint("mend the migration and run the command again"),
+        );
+    }
     let began = error
         .downcast_ref::<Failure>()
         .map(|failure| failure.outcome);
     if !matches!(began, Some(Outcome::AfterChange)) && !is_interrupted(&error) {
         return error.context(format!("no migration of the {facts} was begun"));
     }
+    let left = debris(engine, plan, foreseen);
+    let what = what_holds(engine, plan, foreseen, &left);
+    let stopped = if is_interrupted(&error) {
+        "were interrupted"
+    } else {
+        "stopped"
+    };
+    let back = restore_command(backup);
+    let mut hint = format!("to go back to before all of them: {back}");
+    if !left.is_empty() {
+        hint += "\nto clean up what is left over and go on from here:";
+        for debris in &left {
+            hint += &format!("\n  {}", debris.clean_up);
+        }
+    }
+    let message = format!("the migrations of the {facts} {stopped}: {what}");
+    error.context(Failure::after_change(message).hint(hint))
+}
+
+/// Committed, not committed, and what is left over.
+fn what_holds(
+    engine: &mut dyn Engine,
+    plan: &MigrationPlan,
+    foreseen: &Foreseen,
+    left: &[Debris],
+) -> String {
     let history = engine.settled_history();
     let is_committed = |history: &[AppliedMigration], version: i64| {
         history
             .iter()
             .any(|migration| migration.version == version && migration.success)
     };
-    let left = debris(engine, plan, foreseen);
-    let what = match &history {
+    match &history {
         Ok(history) => {
             let name = |m: &Migration| m.version.to_string();
             let (committed, not): (Vec<_>, Vec<_>) = plan
@@ -111,22 +144,7 @@ fn explain(
             )
         }
         Err(unread) => format!("what is committed cannot be read ({unread})"),
-    };
-    let stopped = if is_interrupted(&error) {
-        "were interrupted"
-    } else {
-        "stopped"
-    };
-    let back = restore_command(backup);
-    let mut hint = format!("to go back to before all of them: {back}");
-    if !left.is_empty() {
-        hint += "\nto clean up what is left over and go on from here:";
-        for debris in &left {
-            hint += &format!("\n  {}", debris.clean_up);
-        }
     }
-    let message = format!("the migrations of the {facts} {stopped}: {what}");
-    error.context(Failure::after_change(message).hint(hint))
 }
 
 /// Nothing where every migration is rolled back as a whole.

@@ -152,7 +152,7 @@ impl Failed<'_> {
         for warning in &way.warnings {
             scene.ui.insist(format!("warning: {warning}"));
         }
-        if is_silent && way.loses_late_rows {
+        if is_silent && way.loses_late_rows && !engine.holds_writers() {
             return Err(Failure::refused(
                 "this role can only restore in place, and others could write meanwhile",
             )

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use sqlx::{Connection, PgConnection};
 
 use super::connect::{self, SessionId};
-use super::{Postgres, lock, survey, target};
+use super::{Postgres, exclusive, lock, survey, target};
 use crate::values::failure::Failure;
 use crate::values::plan::{Migration, MigrationRan};
 use crate::values::survey::Rehearsed;
@@ -171,6 +171,9 @@ async fn open(postgres: &Postgres, database: Option<&str>) -> Result<Session> {
         .execute(&mut session)
         .await
         .context("cannot reset the session")?;
+    if let (Some(before), None) = (&postgres.shut, database) {
+        exclusive::exempt(&mut session, before).await?;
+    }
     let limits_lock_waits = sqlx::query_scalar(
         "SELECT source <> 'default' FROM pg_settings WHERE name = 'lock_timeout'",
     )

@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use super::watch::Watch;
 use super::{Sqlite, copy, inspect};
 use crate::interrupt::Interrupted;
-use crate::values::failure::Failure;
+use crate::values::failure::{Failure, RolledBack};
 use crate::values::plan::{Migration, MigrationRan};
 
 /// How long a statement that a signal interrupted may take to end.
@@ -25,6 +25,9 @@ pub fn migrate(
         Some(watch) => watch,
         None => Watch::begin(sqlite)?,
     };
+    if watch.shuts_out() {
+        return migrate_at_once(sqlite, watch, pending, ran);
+    }
     let connection = watch.connection();
     let done = sqlite.runtime.block_on(async {
         require_free(connection).await?;
@@ -40,6 +43,32 @@ pub fn migrate(
     }
     close(sqlite, watch);
     done.map_err(unless_locked)
+}
+
+/// In the one transaction that shuts others out.
+fn migrate_at_once(
+    sqlite: &Sqlite,
+    mut watch: Watch,
+    pending: &[Migration],
+    ran: &mut dyn FnMut(MigrationRan),
+) -> Result<()> {
+    let mut all = Vec::new();
+    let mut hear = |migration| all.push(migration);
+    let connection = watch.connection();
+    let books = &sqlite.bookkeeping;
+    let work = crate::engine::migrate::run(connection, books, pending, &mut hear);
+    let done = sqlite.runtime.block_on(work);
+    let done = done.and_then(|()| watch.end(sqlite, true));
+    let is_undone = done.is_err() && watch.end(sqlite, false).is_ok();
+    close(sqlite, watch);
+    match done {
+        Ok(()) => {
+            all.into_iter().for_each(ran);
+            Ok(())
+        }
+        Err(error) if is_undone && !error.is::<Interrupted>() => Err(error.context(RolledBack)),
+        Err(error) => Err(error),
+    }
 }
 
 /// The migrations are committed or rolled back; a close that fails, or that
@@ -70,7 +99,7 @@ async fn require_free(connection: &mut SqliteConnection) -> Result<()> {
 }
 
 /// Another process held the write lock before anything of ours was written.
-fn unless_locked(error: anyhow::Error) -> anyhow::Error {
+pub fn unless_locked(error: anyhow::Error) -> anyhow::Error {
     const SQLITE_BUSY: i32 = 5;
     let is_busy = error
         .chain()

@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Watch {
     connection: SqliteConnection,
     version: i64,
+    /// In a transaction that writes, from before the backup to after the last migration.
+    shuts_out: bool,
 }
 
 impl Watch {
@@ -35,6 +37,7 @@ impl Watch {
             Ok(Watch {
                 connection,
                 version,
+                shuts_out: false,
             })
         })
     }
@@ -61,6 +64,36 @@ impl Watch {
             Others::Silent => Ok(()),
             _ => Err(written().into()),
         }
+    }
+
+    pub fn shuts_out(&self) -> bool {
+        self.shuts_out
+    }
+
+    /// Begins to write, and writes nothing: others can read, and nobody else can write.
+    /// sqlx's own transactions become savepoints of this one.
+    pub fn shut_out(&mut self, sqlite: &Sqlite) -> Result<()> {
+        sqlite.runtime.block_on(async {
+            let begun = self.connection.begin_with("BEGIN IMMEDIATE").await;
+            let begun = begun.context("cannot keep other writers out");
+            // It ends in `end`, or with the connection.
+            std::mem::forget(begun.map_err(migrate::unless_locked)?);
+            self.shuts_out = true;
+            self.version = version(&mut self.connection).await?;
+            Ok(())
+        })
+    }
+
+    /// All of it, or nothing.
+    pub fn end(&mut self, sqlite: &Sqlite, is_right: bool) -> Result<()> {
+        let end = if is_right { "COMMIT" } else { "ROLLBACK" };
+        self.shuts_out = false;
+        sqlite.runtime.block_on_to_the_end(async {
+            let asked = sqlx::raw_sql(end).execute(&mut self.connection);
+            let ended = tokio::time::timeout(PATIENCE, asked).await;
+            ended.context("the database does not answer")??;
+            Ok(())
+        })
     }
 
     pub async fn close(self) -> Result<()> {

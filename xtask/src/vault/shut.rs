@@ -1,0 +1,54 @@
+//! `.exclusive`: there while a run shuts others out of a database by a setting
+//! that outlives it.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use anyhow::{Context, Result};
+
+use super::Vault;
+use crate::durable;
+use crate::values::exclusive::ShutMark;
+
+const FILE_NAME: &str = ".exclusive";
+const MAX_BYTES: u64 = 64 << 10;
+
+impl Vault {
+    /// On disk before the setting is changed.
+    pub fn mark_shut(&self, mark: &ShutMark) -> Result<()> {
+        let write = || -> io::Result<()> {
+            let mut staged = tempfile::NamedTempFile::new_in(&self.folder)?;
+            staged.write_all(&serde_json::to_vec(mark)?)?;
+            staged.as_file().sync_all()?;
+            staged.persist(self.folder.join(FILE_NAME))?;
+            durable::flush_folder(&self.folder)
+        };
+        write().with_context(|| format!("cannot write into the vault `{}`", self.folder.display()))
+    }
+
+    pub fn unmark_shut(&self) -> Result<()> {
+        match std::fs::remove_file(self.folder.join(FILE_NAME)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            done => done.with_context(|| self.cannot("remove")),
+        }
+    }
+
+    /// One that cannot be read is an error: somebody may be shut out.
+    pub fn shut_mark(&self) -> Result<Option<ShutMark>> {
+        let file = match self.open_regular(FILE_NAME) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.with_context(|| self.cannot("read"))?,
+        };
+        let mut bytes = Vec::new();
+        let read = file.take(MAX_BYTES).read_to_end(&mut bytes);
+        read.with_context(|| self.cannot("read"))?;
+        let mark = serde_json::from_slice(&bytes).with_context(|| self.cannot("understand"))?;
+        Ok(Some(mark))
+    }
+
+    fn cannot(&self, what: &str) -> String {
+        format!(
+            "cannot {what} `{FILE_NAME}` in the vault `{}`",
+            self.folder.display()
+        )
+    }
+}
