@@ -196,7 +196,7 @@ pub struct MigrateSafe {
     #[arg(long, value_name = "NAMES", conflicts_with = "no_rehearse")]
     pub accept_loss: Option<String>,
     /// Do everything but the jump: write what would happen into FILE, for a review
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["no_rehearse", "dry_run", "approve"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["no_rehearse", "dry_run", "approve", "exclusive"])]
     pub plan: Option<PathBuf>,
     /// Run only if it is what FILE, written by --plan, says
     #[arg(long, value_name = "FILE", conflicts_with_all = ["no_rehearse", "dry_run"])]

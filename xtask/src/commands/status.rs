@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::kept::{self, KeptThere};
 use super::{Scene, choose};
+use crate::engine::Engine;
 use crate::migrations;
 use crate::ui::{self, Table};
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, TableRows};
@@ -46,10 +47,7 @@ struct Latest<'a> {
 
 pub fn run(scene: &Scene) -> Result<()> {
     let mut engine = scene.engine()?;
-    // No reason to refuse: what is there may be what is wrong.
-    if let Err(error) = scene.end_left_exclusive_if_idle(&mut *engine) {
-        scene.ui.insist(format!("warning: {error:#}"));
-    }
+    mend(scene, &mut *engine);
     let facts = engine.facts()?;
     let exists = engine.exists()?;
     let contents = engine.contents()?;
@@ -144,6 +142,13 @@ fn show_newest(scene: &Scene, newest: Option<&Backup>, proofs: &Proofs) -> Resul
         scene.ui.show(proofs.line())?;
     }
     Ok(())
+}
+
+/// A failure is no reason to refuse: what is there may be what is wrong.
+fn mend(scene: &Scene, engine: &mut dyn Engine) {
+    if let Err(error) = scene.end_left_exclusive_if_idle(engine) {
+        scene.ui.insist(format!("warning: {error:#}"));
+    }
 }
 
 /// What the journal says has been shown of the backups.

@@ -214,6 +214,8 @@ fn of_db_migrate_safe() {
           --on-failure <WHAT>    When a migration fails on the live database: `ask` whether the backup
                                  is to be restored, `restore` it when nobody else has written since, or
                                  `keep` what there is [default: ask on a terminal, else keep]
+          --exclusive            Let nobody else write from before the backup until the migrations have
+                                 ended
       -y, --yes                  Answer the question with `yes`
       -h, --help                 Print help
 
