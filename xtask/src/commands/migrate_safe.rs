@@ -148,9 +148,11 @@ fn confirm(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
         return Ok(());
     }
     if scene.ui.is_attended() {
-        scene
-            .ui
-            .insist("they will run on this database, after a backup of it was taken and matched");
+        scene.ui.insist(if arguments.no_rehearse {
+            "they will run on this database, once a backup of it was taken and matched"
+        } else {
+            "they will run on this database, once a backup of it was restored beside it and they have run there"
+        });
     }
     match scene.ui.confirm(scene.interrupt)? {
         Answer::Yes => Ok(()),

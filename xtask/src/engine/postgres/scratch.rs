@@ -30,6 +30,16 @@ pub struct PostgresScratch {
     is_removed: bool,
 }
 
+/// What a scratch database does without.
+const BESIDE: &[&str] = &["--no-publications", "--no-subscriptions"];
+/// Another server has roles of its own.
+const AWAY: &[&str] = &[
+    "--no-publications",
+    "--no-subscriptions",
+    "--no-owner",
+    "--no-privileges",
+];
+
 /// A database on the live one's server, or on that of `elsewhere`, which holds
 /// what the dump holds. Nothing is left of one that cannot be built.
 pub fn build(
@@ -55,7 +65,9 @@ pub fn build(
     postgres
         .runtime
         .block_on(require_right(&mut target, elsewhere.is_some()))?;
-    refuse_what_needs_others(&postgres, &target, dump)?;
+    if !is_elsewhere {
+        refuse_what_needs_others(&postgres, &target, dump)?;
+    }
     let properties = postgres
         .runtime
         .block_on(properties_for(&mut target, dump))?;
@@ -71,7 +83,7 @@ pub fn build(
     let name = left_beside::scratch_name(&mut target, is_elsewhere);
     let name = postgres.runtime.block_on(name)?;
     let mut input = Input::of(&postgres, dump, staging, progress)?;
-    input.without = &["--no-publications", "--no-subscriptions"];
+    input.without = if is_elsewhere { AWAY } else { BESIDE };
     let mut scratch = PostgresScratch {
         postgres,
         target,

@@ -48,6 +48,12 @@ fn a_scratch_server_takes_the_burden() {
         .rehearsed();
     let document = case.migrate();
     assert_eq!(document["rehearsal"]["migrations"][0]["version"], 1);
+    // Its tables belong to a role that is not there.
+    case.project = case
+        .project
+        .migration("3_isbn.sql", "ALTER TABLE books ADD COLUMN isbn TEXT;");
+    let document = case.migrate();
+    assert_eq!(document["rehearsal"]["migrations"][0]["version"], 3);
     let left = away.psql("SELECT datname FROM pg_database WHERE datname LIKE '%scratch_away%';");
     assert_eq!(left, "", "gone from there");
     assert_eq!(case.query("SELECT name FROM who;"), [name]);
