@@ -189,7 +189,8 @@ fn control_characters_of_a_description_do_not_reach_the_terminal() {
     assert_eq!(code, 3);
     assert_cleaned(&bytes);
     let failing = failing.unrehearsed();
-    let (bytes, code) = session(failing.command(["db", "migrate-safe"]), QUESTION, "yes\r");
+    let keep = failing.command(["db", "migrate-safe", "--on-failure", "keep"]);
+    let (bytes, code) = session(keep, QUESTION, "yes\r");
     assert_eq!(code, 5);
     assert_cleaned(&bytes);
 
