@@ -71,7 +71,7 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
             .say("note: `--jobs` changes nothing for SQLite, which is copied as one file");
     }
     match &db.verb {
-        Verb::Backup { label, .. } => backup::run(&scene, label.as_deref()),
+        Verb::Backup(arguments) => backup::run(&scene, arguments),
         Verb::List => list::run(&scene),
         Verb::Status => status::run(&scene),
         Verb::Log(arguments) => log::run(&scene, arguments),

@@ -7,6 +7,7 @@ use chrono::Utc;
 use serde::Serialize;
 
 use super::{Scene, choose, refuse_url, surroundings};
+use crate::cli;
 use crate::engine::{DumpEstimate, Dumped, Engine};
 use crate::migrations;
 use crate::ui;
@@ -28,8 +29,8 @@ struct Document<'a> {
     manifest_path: String,
 }
 
-pub fn run(scene: &Scene, label: Option<&str>) -> Result<()> {
-    let label = label.map(parse_label).transpose()?;
+pub fn run(scene: &Scene, arguments: &cli::Backup) -> Result<()> {
+    let label = arguments.label.as_deref().map(parse_label).transpose()?;
     scene.prepare_vault()?;
     let waiting = |holder: &str| scene.ui.say(format!("waiting for {holder}"));
     let _lock = scene
