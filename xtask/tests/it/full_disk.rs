@@ -2,12 +2,13 @@
 //! says so, and with some space the same command is fine.
 //!
 //! Two ways to run out: a file system of a few MiB in a mount namespace of the test's own, where the
-//! kernel lets this user have one; and everywhere a limit on the size of files, which fails a write
+//! kernel lets this user have one (for a server: where it lets root); and everywhere a limit on the size of files, which fails a write
 //! in the middle of a file as a full or broken disk does.
 
 mod limited;
 mod mounted;
 mod server;
+mod server_disk;
 mod small;
 
 use crate::exec::Output;

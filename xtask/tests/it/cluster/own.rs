@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -65,6 +66,14 @@ impl Cluster {
         shell.args(launcher.start_arguments(self.port, self.settings));
         let output = exec::run(&mut shell, None);
         assert_eq!(output.code, 0, "{output}\n{:#?}", self.last_log());
+    }
+
+    /// What starts the server again, and whose it is to be; for a place that only the caller sees.
+    pub fn start_command(&self) -> (Command, Option<(u32, u32)>) {
+        let mut command = Command::new(self.bin.join("pg_ctl"));
+        command.arg(format!("--pgdata={}/data", self.folder.display()));
+        command.args(self.launcher().start_arguments(self.port, self.settings));
+        (command, self.owner)
     }
 
     fn launcher(&self) -> Launcher {

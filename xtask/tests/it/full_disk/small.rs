@@ -24,13 +24,18 @@ impl Small {
     pub fn over(project: &Project, place: &str, kib: u32) -> Option<Self> {
         let place = project.path().join(place);
         fs::create_dir_all(&place).expect("create the mount point");
+        Self::over_folder(&project.path(), place, kib)
+    }
+
+    /// The same over any folder that is there.
+    pub fn over_folder(from: &Path, place: PathBuf, kib: u32) -> Option<Self> {
         let ways = [&["--mount"][..], &["--mount", "--user", "--map-root-user"]];
         let found = ways.into_iter().find_map(|way| {
             let mut command = Command::new("unshare");
             command.args(way).args(["sh", "-c", HOLD, "sh"]);
             command.arg(format!("{kib}k")).arg(&place);
             command
-                .current_dir(project.path())
+                .current_dir(from)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null());
