@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use backup::Backup;
 pub use look::{Diff, Drill, Log, Verify};
@@ -46,7 +46,7 @@ Exit codes: 0 done; 1 unexpected, database untouched; 2 wrong usage; 3 refused, 
 6 done, but a copy or an alert is missing; 130 interrupted, the last line says what holds";
 
 /// Each of them is a session of the server and a process here.
-const JOBS: std::ops::RangeInclusive<i64> = 1..=64;
+pub const JOBS: std::ops::RangeInclusive<i64> = 1..=64;
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Options of every verb")]
@@ -82,6 +82,8 @@ pub enum Verb {
     List,
     /// Show the database, its migrations and its newest backup
     Status,
+    /// Show all settings, and where each comes from
+    Config,
     /// Show what was done with the vault, and whether its journal is whole
     Log(Log),
     /// Match backups with their manifests
@@ -99,30 +101,51 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// What `--jobs` says, of the verbs that have it.
-    pub fn jobs(&self) -> Option<u8> {
+    /// What the flags of the verb say, by the names that `database/db.toml` has for them.
+    pub fn given(&self) -> Vec<(&'static str, String)> {
         match self {
-            Verb::Backup(arguments) => arguments.jobs,
-            Verb::MigrateSafe(arguments) => arguments.jobs,
-            Verb::Restore(arguments) => arguments.jobs,
-            Verb::Drill(arguments) => arguments.jobs,
+            Verb::Backup(arguments) => given([
+                ("backup.jobs", text(&arguments.jobs)),
+                ("backup.fingerprint", said(arguments.fingerprint)),
+            ]),
+            Verb::MigrateSafe(arguments) => given([
+                ("backup.jobs", text(&arguments.jobs)),
+                ("backup.fingerprint", said(arguments.fingerprint)),
+                ("migrate.exclusive", said(arguments.exclusive)),
+                ("migrate.on_failure", arguments.on_failure.map(named)),
+            ]),
+            Verb::Restore(arguments) => given([("backup.restore_jobs", text(&arguments.jobs))]),
+            Verb::Drill(arguments) => given([("backup.restore_jobs", text(&arguments.jobs))]),
+            Verb::Prune(arguments) => given([("retention.kept_days", text(&arguments.older_than))]),
             Verb::List
             | Verb::Status
+            | Verb::Config
             | Verb::Verify(_)
             | Verb::Log(_)
-            | Verb::Diff(_)
-            | Verb::Prune(_) => None,
+            | Verb::Diff(_) => Vec::new(),
         }
     }
 }
 
-impl Verb {
-    /// Whether backups of this run fingerprint what they hold.
-    pub fn fingerprint(&self) -> bool {
-        match self {
-            Verb::Backup(arguments) => arguments.fingerprint,
-            Verb::MigrateSafe(arguments) => arguments.fingerprint,
-            _ => false,
-        }
-    }
+fn given<const N: usize>(
+    given: [(&'static str, Option<String>); N],
+) -> Vec<(&'static str, String)> {
+    let given = given.into_iter();
+    given
+        .filter_map(|(name, text)| Some((name, text?)))
+        .collect()
+}
+
+/// A flag that is not there says nothing.
+fn said(flag: bool) -> Option<String> {
+    flag.then(|| "true".to_owned())
+}
+
+fn text<T: ToString>(value: &Option<T>) -> Option<String> {
+    value.as_ref().map(T::to_string)
+}
+
+fn named(word: OnFailure) -> String {
+    let value = word.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }

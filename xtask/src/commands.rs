@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::cli::{Db, Verb};
-use crate::config::{self, Settings};
+use crate::config::{self, Settings, keys};
 use crate::engine::{self, Engine};
 use crate::interrupt::Interrupt;
 use crate::ui::Ui;
@@ -14,6 +14,7 @@ use crate::vault::Vault;
 
 mod backup;
 mod choose;
+mod config_shown;
 mod diff;
 mod drill;
 mod exclusive;
@@ -46,18 +47,26 @@ pub struct Scene<'a> {
 }
 
 pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
-    let settings = config::settings(&db.options)?;
+    let settings = config::settings(&db.options, db.verb.given())?;
     ui.repeat_flags(settings.flags.clone());
     let vault = Vault::at(settings.vault.clone());
-    let scene = Scene {
+    let mut scene = Scene {
         settings,
         ui,
         interrupt,
         vault,
         who: surroundings::ran_on(),
-        jobs: db.verb.jobs(),
-        fingerprint: db.verb.fingerprint(),
+        jobs: None,
+        fingerprint: false,
     };
+    match &db.verb {
+        Verb::Backup(_) | Verb::MigrateSafe(_) => {
+            scene.jobs = scene.settings.get(keys::JOBS);
+            scene.fingerprint = scene.settings.get(keys::FINGERPRINT).unwrap_or(false);
+        }
+        Verb::Restore(_) | Verb::Drill(_) => scene.jobs = scene.settings.get(keys::RESTORE_JOBS),
+        _ => {}
+    }
     scene
         .ui
         .detail(format!("project: {}", scene.settings.project.display()));
@@ -65,13 +74,15 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
     scene
         .ui
         .detail(format!("vault: {}", scene.settings.vault.display()));
-    if scene.jobs.is_some() && matches!(scene.settings.url, DatabaseUrl::Sqlite(_)) {
+    let jobs = db.verb.given().iter().any(|(key, _)| key.ends_with("jobs"));
+    if jobs && matches!(scene.settings.url, DatabaseUrl::Sqlite(_)) {
         scene
             .ui
             .say("note: `--jobs` changes nothing for SQLite, which is copied as one file");
     }
     match &db.verb {
         Verb::Backup(arguments) => backup::run(&scene, arguments),
+        Verb::Config => config_shown::run(&scene),
         Verb::List => list::run(&scene),
         Verb::Status => status::run(&scene),
         Verb::Log(arguments) => log::run(&scene, arguments),

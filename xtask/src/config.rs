@@ -1,4 +1,4 @@
-//! Flags, environment, `.env` and `sqlx.toml` → settings.
+//! Flags, environment, `.env`, `database/db.toml` and `sqlx.toml` → settings.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,18 @@ use crate::values::database_url::{DatabaseUrl, SqliteUrl};
 use crate::values::failure::Failure;
 use crate::values::plan::{Bookkeeping, Source};
 use crate::values::words::shell_quoted;
+use kinds::UrlText;
+use policy_file::PolicyFile;
+use resolved::{Environment, Flags, Origin, Resolved};
+
+pub mod keys;
+mod kinds;
+mod policy_file;
+mod resolved;
+
+pub use keys::Key;
+pub use kinds::Kind;
+pub use resolved::Setting;
 
 /// What a run works with; all paths are absolute.
 pub struct Settings {
@@ -26,13 +38,27 @@ pub struct Settings {
     /// What was given on the command line and decides which database and which
     /// vault are meant, ready for a shell; never with a password.
     pub flags: String,
+    /// Every setting, and where it comes from.
+    pub resolved: Resolved,
 }
 
 const DEFAULT_DATABASE: &str = "database/app.db";
-const SCRATCH_VARIABLE: &str = "SCRATCH_DATABASE_URL";
 const DEFAULT_VAULT: &str = "database/backups";
 
-pub fn settings(options: &Options) -> Result<Settings> {
+impl Settings {
+    /// `None` where nothing was given and there is no default.
+    pub fn get<T: Kind>(&self, key: Key<T>) -> Option<T> {
+        self.resolved.get(key)
+    }
+
+    /// `None` where nobody has said anything.
+    pub fn get_said<T: Kind>(&self, key: Key<T>) -> Option<T> {
+        self.resolved.get_said(key).map(|(value, _)| value)
+    }
+}
+
+/// `given` is what the verb's own flags say, by the keys' names.
+pub fn settings(options: &Options, mut given: Flags) -> Result<Settings> {
     let here = env::current_dir().context("cannot ask for the current folder")?;
     refuse_urls(options)?;
     let project = match &options.project {
@@ -40,25 +66,30 @@ pub fn settings(options: &Options) -> Result<Settings> {
         None => nearest_project(&here),
     };
     let sqlx = read_sqlx_toml(&project)?;
-    let (url, url_folder) = database_url(options, &here, &project, &sqlx)?;
-    let source = match &options.source {
-        Some(source) => here.join(source),
-        None => project.join(sqlx.migrate.migrations_dir()),
-    };
-    let vault = match &options.backups {
-        Some(vault) => here.join(vault),
-        None => project.join(DEFAULT_VAULT),
-    };
+    given.extend(given_by(options));
+    let environment = Environment::new(&here);
+    let environment = environment.with_dotenv(load_dotenv(&here, &project)?);
+    let file = PolicyFile::read(&project)?;
+    let variable = sqlx.common.database_url_var();
+    let resolved = Resolved::new(&file, &environment, &given, variable, &project)?;
+    let resolved = resolved.with_sqlx_toml(sqlx.migrate.migrations_dir());
+
+    let (url, url_folder) = database_url(&resolved, &project)?;
+    // As they were given: they need not be UTF-8.
+    let source = options.source.as_ref().map(|source| here.join(source));
+    let source = source.or_else(|| resolved.path(keys::SOURCE));
+    let vault = options.backups.as_ref().map(|vault| here.join(vault));
+    let vault = vault.or_else(|| resolved.path(keys::VAULT));
     Ok(Settings {
         flags: flags(options, &url),
         url,
         url_folder,
         source: Source {
-            folder: source,
+            folder: source.unwrap_or_else(|| project.join(sqlx.migrate.migrations_dir())),
             ignored_chars: sqlx.migrate.ignored_chars.iter().copied().collect(),
         },
-        vault,
-        scratch_url: scratch_url()?,
+        vault: vault.unwrap_or_else(|| project.join(DEFAULT_VAULT)),
+        scratch_url: scratch_url(&resolved)?,
         bookkeeping: Bookkeeping {
             table: sqlx.migrate.table_name().to_owned(),
             create_schemas: sqlx
@@ -69,7 +100,22 @@ pub fn settings(options: &Options) -> Result<Settings> {
                 .collect(),
         },
         project,
+        resolved,
     })
+}
+
+/// What the flags of every verb say.
+fn given_by(options: &Options) -> Flags {
+    let text = |folder: &PathBuf| folder.to_string_lossy().into_owned();
+    let given = [
+        (keys::DATABASE_URL.path, options.database_url.clone()),
+        (keys::SOURCE.path, options.source.as_ref().map(text)),
+        (keys::VAULT.path, options.backups.as_ref().map(text)),
+    ];
+    let given = given.into_iter();
+    given
+        .filter_map(|(path, text)| Some((path, text?)))
+        .collect()
 }
 
 /// A database URL behind the wrong flag is not repeated: it may hold a password.
@@ -136,30 +182,12 @@ fn read_sqlx_toml(project: &Path) -> Result<SqlxConfig> {
     })
 }
 
-/// Flag, then environment, then `.env`, then the project's own SQLite file.
-///
-/// A relative SQLite path is relative to the current folder, as in sqlx-cli;
-/// one from `.env` to the folder of `.env`, so that it means the same file
-/// from every folder of the project.
-fn database_url(
-    options: &Options,
-    here: &Path,
-    project: &Path,
-    sqlx: &SqlxConfig,
-) -> Result<(DatabaseUrl, PathBuf)> {
-    let variable = sqlx.common.database_url_var();
-    let given = match &options.database_url {
-        Some(url) => Some(url.clone()),
-        None => variable_of(variable)?,
-    };
-    let from_file = load_dotenv(here, project)?;
-    let (text, folder) = match (given, from_file) {
-        (Some(url), _) => (Some(url), here.to_owned()),
-        (None, Some(folder)) => (variable_of(variable)?, folder),
-        (None, None) => (None, project.to_owned()),
-    };
+/// The URL, and the folder that a relative SQLite path in it is relative to: the
+/// current one, as in sqlx-cli; that of `.env`, or the project, so that it
+/// means the same file from every folder of the project.
+fn database_url(resolved: &Resolved, project: &Path) -> Result<(DatabaseUrl, PathBuf)> {
     let default = project.join(DEFAULT_DATABASE);
-    let Some(text) = text else {
+    let Some((UrlText(text), origin)) = resolved.get_said(keys::DATABASE_URL) else {
         let url = SqliteUrl {
             path: default,
             create: true,
@@ -167,7 +195,8 @@ fn database_url(
         };
         return Ok((DatabaseUrl::Sqlite(url), project.to_owned()));
     };
-    let mut url = DatabaseUrl::parse(&text)?;
+    let folder = resolved.folder_of(origin).to_owned();
+    let mut url = parse_url(&text, origin, keys::DATABASE_URL.path)?;
     if let DatabaseUrl::Sqlite(sqlite) = &mut url
         && std::path::absolute(sqlite.path_in(&folder)).is_ok_and(|path| path == default)
         && !sqlite.read_only
@@ -178,34 +207,26 @@ fn database_url(
     Ok((url, folder))
 }
 
-/// After `.env` was read: it may be in there.
-fn scratch_url() -> Result<Option<DatabaseUrl>> {
-    let Some(text) = variable_of(SCRATCH_VARIABLE)? else {
-        return Ok(None);
+/// The error says where it stands when it is not where one would look first.
+fn parse_url(text: &str, origin: &Origin, path: &str) -> Result<DatabaseUrl> {
+    let parsed = DatabaseUrl::parse(text);
+    let Origin::File { line } = origin else {
+        return Ok(parsed?);
     };
-    let parsed = DatabaseUrl::parse(&text);
-    Ok(Some(parsed.with_context(|| {
-        Failure::usage(format!("`{SCRATCH_VARIABLE}` cannot be used"))
-    })?))
+    parsed.with_context(|| {
+        Failure::usage(format!(
+            "`database/db.toml` line {line}: `{path}` cannot be used"
+        ))
+    })
 }
 
-/// A variable that is set and empty is a mistake that must be seen: a secret
-/// that is missing in CI arrives like that, and the default is another database.
-fn variable_of(name: &str) -> Result<Option<String>> {
-    match env::var(name) {
-        Ok(value) if !value.trim().is_empty() => Ok(Some(value)),
-        Err(env::VarError::NotPresent) => Ok(None),
-        _ => Err(
-            Failure::usage(format!("`{name}` is set, and empty or not UTF-8"))
-                .hint(match name {
-                    SCRATCH_VARIABLE => format!("set it to the URL of a server, or `unset {name}`"),
-                    _ => format!(
-                        "set it to the database URL, or `unset {name}` for `{DEFAULT_DATABASE}`"
-                    ),
-                })
-                .into(),
-        ),
-    }
+fn scratch_url(resolved: &Resolved) -> Result<Option<DatabaseUrl>> {
+    let Some((UrlText(text), origin)) = resolved.get_said(keys::SCRATCH_URL) else {
+        return Ok(None);
+    };
+    let parsed = parse_url(&text, origin, keys::SCRATCH_URL.path);
+    let parsed = parsed.with_context(|| Failure::usage("`SCRATCH_DATABASE_URL` cannot be used"));
+    Ok(Some(parsed?))
 }
 
 /// Puts the variables of the nearest `.env`, looked for upwards, into the

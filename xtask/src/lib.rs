@@ -21,7 +21,7 @@
 //! |---|---|---|
 //! | [`cli`] | flags and help | everything else |
 //! | `commands` | the stories, one verb a file | SQL, JSON, file names |
-//! | `config` | flags, environment, `.env`, `sqlx.toml` → settings | the terminal |
+//! | `config` | flags, environment, `.env`, `database/db.toml`, `sqlx.toml` → settings; `config/keys.rs` has a line for each | the terminal |
 //! | `engine` | what differs between databases: `sqlite`, `postgres` | vault, ids, the terminal |
 //! | `vault` | ids, staging, publishing, finding, locking, verifying, the journal | databases, network, the terminal |
 //! | `migrations` | the folder as sqlx sees it; applied × available → plan; what of a file reaches further | databases |

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod progress;
 pub mod reach;
 pub mod receipt;
+pub mod retention;
 pub mod rows;
 pub mod schema;
 pub mod summary;

@@ -5,12 +5,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::Scene;
+use crate::config::keys;
 use crate::engine::{Engine, KeptDatabase};
 use crate::ui;
 use crate::values::words::on_one_line;
-
-/// After these days whoever wanted to go back has done so.
-const LONG: TimeDelta = TimeDelta::days(7);
 
 #[derive(Serialize)]
 pub struct KeptThere {
@@ -54,9 +52,12 @@ pub fn show(scene: &Scene, all: &[KeptThere]) -> Result<()> {
         let line = line(kept, now);
         scene.ui.show(format!("kept        {line}\n"))?;
     }
-    let old = all.iter().filter(|kept| now - kept.since >= LONG).count();
+    // After these days whoever wanted to go back has done so.
+    let days = scene.settings.get(keys::KEPT_DAYS).unwrap_or(0);
+    let is_old = |kept: &&KeptThere| now - kept.since >= TimeDelta::days(days.into());
+    let old = all.iter().filter(is_old).count();
     if old > 0 {
-        let (old, days) = (ui::count(old as u64, "kept database"), LONG.num_days());
+        let old = ui::count(old as u64, "kept database");
         scene.ui.show(scene.ui.with_flags(&format!(
             "            {old} can be removed: cargo xtask db prune --kept --older-than {days}\n"
         )))?;

@@ -7,6 +7,7 @@ use super::Scene;
 use super::exclusive::exclusively;
 use super::rehearse::Rehearsal;
 use crate::cli::MigrateSafe;
+use crate::config::keys;
 use crate::engine::Engine;
 use crate::migrations;
 use crate::ui::Answer;
@@ -85,13 +86,14 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
         reviewed::write_receipt(scene, path, &facts, &plan, &proven)?;
         return report.emit("receipt", &[], Some(&proven));
     }
-    if arguments.exclusive {
+    let exclusive = scene.settings.get(keys::EXCLUSIVE).unwrap_or(false);
+    if exclusive {
         refuse_what_ends_the_lock(&facts, &plan, &foreseen)?;
     }
     confirm(scene, arguments)?;
 
     let work = |engine: &mut dyn Engine| report.carry_out(engine, arguments, accepted);
-    let (proven, ran) = if arguments.exclusive {
+    let (proven, ran) = if exclusive {
         exclusively(scene, &mut *engine, &facts, work)?
     } else {
         work(&mut *engine)?
@@ -217,7 +219,9 @@ impl Report<'_> {
             foreseen,
             proven: &proven,
         };
-        let ran = ran.map_err(|error| failed.turn_back(engine, arguments.on_failure, error))?;
+        let ran = ran.map_err(|error| {
+            failed.turn_back(engine, scene.settings.get(keys::ON_FAILURE), error)
+        })?;
         Ok((proven, ran))
     }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::kept::{self, KeptThere};
 use super::{Scene, restore};
 use crate::cli::Prune;
+use crate::config::keys;
 use crate::engine::{Engine, KeptDatabase};
 use crate::interrupt::Interrupted;
 use crate::ui;
@@ -26,7 +27,8 @@ pub fn run(scene: &Scene, arguments: &Prune) -> Result<()> {
     let mut engine = scene.engine()?;
     let now = engine.facts()?;
     let at = Utc::now();
-    let all = old_ones(&mut *engine, arguments, at)?;
+    let older_than = scene.settings.get_said(keys::KEPT_DAYS);
+    let all = old_ones(&mut *engine, older_than, at)?;
     let shown: Vec<KeptThere> = all.iter().map(|kept| kept::there(kept, at)).collect();
     if all.is_empty() {
         scene.ui.say(format!(
@@ -61,14 +63,14 @@ pub fn run(scene: &Scene, arguments: &Prune) -> Result<()> {
 
 fn old_ones(
     engine: &mut dyn Engine,
-    arguments: &Prune,
+    older_than: Option<u32>,
     now: DateTime<Utc>,
 ) -> Result<Vec<KeptDatabase>> {
     let Some(aside) = engine.aside() else {
         return Ok(Vec::new());
     };
     let mut all = aside.list()?;
-    if let Some(days) = arguments.older_than {
+    if let Some(days) = older_than {
         all.retain(|kept| now - kept.since >= TimeDelta::days(days.into()));
     }
     Ok(all)

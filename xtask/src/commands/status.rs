@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::kept::{self, KeptThere};
 use super::{Scene, choose};
+use crate::config::keys;
 use crate::engine::Engine;
 use crate::migrations;
 use crate::ui::{self, Table};
@@ -14,6 +15,7 @@ use crate::values::id::BackupId;
 use crate::values::journal::{self, Entry, Ladder};
 use crate::values::manifest::PendingMigration;
 use crate::values::plan::{MigrationPlan, describe};
+use crate::values::retention::HowLong;
 use crate::values::schema::RelationKind;
 use crate::vault::{Backup, Listing};
 
@@ -140,8 +142,20 @@ fn show_newest(scene: &Scene, newest: Option<&Backup>, proofs: &Proofs) -> Resul
     })?;
     if newest.is_some() {
         scene.ui.show(proofs.line())?;
+        warn_of_no_drill(scene, proofs);
     }
     Ok(())
+}
+
+/// A backup that nobody has ever restored is a hope.
+fn warn_of_no_drill(scene: &Scene, proofs: &Proofs) {
+    let within = scene.settings.get(keys::DRILL_WITHIN).unwrap_or_default();
+    let is_held = |at: DateTime<Utc>| within.holds(at, Utc::now());
+    if within != HowLong::Forever && !proofs.drilled_at.is_some_and(is_held) {
+        scene.ui.insist(format!(
+            "warning: no backup was restored for {within}: cargo xtask db drill"
+        ));
+    }
 }
 
 /// A failure is no reason to refuse: what is there may be what is wrong.

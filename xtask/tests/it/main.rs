@@ -32,6 +32,7 @@ mod order;
 mod parallel;
 mod parsers;
 mod pg_bin;
+mod policy_file;
 mod power_cut;
 mod project;
 mod proxy;

@@ -37,6 +37,7 @@ fn of_db() {
       backup        Take a backup, read it back and match it
       list          Show the backups in the vault, newest first
       status        Show the database, its migrations and its newest backup
+      config        Show all settings, and where each comes from
       log           Show what was done with the vault, and whether its journal is whole
       verify        Match backups with their manifests
       diff          Show what differs between two backups, or a backup and the database
@@ -297,6 +298,7 @@ fn of_a_verb_that_does_not_exist() {
       backup        Take a backup, read it back and match it
       list          Show the backups in the vault, newest first
       status        Show the database, its migrations and its newest backup
+      config        Show all settings, and where each comes from
       log           Show what was done with the vault, and whether its journal is whole
       verify        Match backups with their manifests
       diff          Show what differs between two backups, or a backup and the database

@@ -1,0 +1,144 @@
+//! Every setting, a line each. The line drives what `database/db.toml` may say,
+//! the name of the variable, `db config` and what the example must document.
+
+use std::marker::PhantomData;
+
+use super::kinds::{Given, Kind, Place, Shape, UrlText};
+use crate::cli::OnFailure;
+use crate::values::retention::HowLong;
+
+/// A setting as the table has it.
+pub struct Row {
+    /// Section and name, as in the file.
+    pub path: &'static str,
+    pub shape: Shape,
+    pub check: fn(&Given) -> Result<(), String>,
+    /// As text; empty: nothing, or what the story sees fit.
+    pub default: &'static str,
+    /// Where some verb has one.
+    pub flag: Option<&'static str>,
+    variable: Option<&'static str>,
+    pub about: &'static str,
+}
+
+/// A row and the type of its value.
+pub struct Key<T> {
+    pub path: &'static str,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Key<T> {
+    const fn of(path: &'static str) -> Key<T> {
+        let kind = PhantomData;
+        Key { path, kind }
+    }
+}
+
+impl Row {
+    const fn of<T: Kind>(path: &'static str, about: &'static str) -> Row {
+        Row {
+            path,
+            shape: T::SHAPE,
+            check: check::<T>,
+            default: "",
+            flag: None,
+            variable: None,
+            about,
+        }
+    }
+
+    const fn or(mut self, default: &'static str) -> Row {
+        self.default = default;
+        self
+    }
+
+    const fn flag(mut self, flag: &'static str) -> Row {
+        self.flag = Some(flag);
+        self
+    }
+
+    /// For names that were there before the rule.
+    const fn variable(mut self, variable: &'static str) -> Row {
+        self.variable = Some(variable);
+        self
+    }
+
+    pub fn section(&self) -> &'static str {
+        self.path.split_once('.').map_or("", |(section, _)| section)
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.path.split_once('.').map_or("", |(_, name)| name)
+    }
+
+    /// `XTASK_DB_` and the name of the key, without its section.
+    pub fn variable_name(&self) -> String {
+        match self.variable {
+            Some(variable) => variable.to_owned(),
+            None => format!("{PREFIX}{}", self.name().to_uppercase()),
+        }
+    }
+
+    /// The same for a place off-site: its own name comes before that of the key.
+    pub fn variable_of_place(&self, place: &str) -> String {
+        let place = place.to_uppercase().replace('-', "_");
+        format!("{PREFIX}OFFSITE_{place}_{}", self.name().to_uppercase())
+    }
+}
+
+pub const PREFIX: &str = "XTASK_DB_";
+
+fn check<T: Kind>(given: &Given) -> Result<(), String> {
+    T::read(given).map(drop)
+}
+
+macro_rules! keys {
+    ($table:ident { $($name:ident: $kind:ty = $path:literal $(.$with:ident($value:literal))*, $about:literal;)* }) => {
+        $(#[doc = $about] #[allow(dead_code)] pub const $name: Key<$kind> = Key::of($path);)*
+        pub const $table: &[Row] = &[$(Row::of::<$kind>($path, $about)$(.$with($value))*),*];
+    };
+}
+
+keys! {
+    ALL {
+        DATABASE_URL: UrlText = "database.url".or("sqlite://database/app.db").flag("--database-url").variable("DATABASE_URL"), "The database, without a password";
+        SCRATCH_URL: UrlText = "database.scratch_url".variable("SCRATCH_DATABASE_URL"), "The server for scratch databases, without a password";
+
+        SOURCE: Place = "migrate.source".or("migrations").flag("--source"), "The migrations folder";
+        ON_FAILURE: OnFailure = "migrate.on_failure".flag("--on-failure"), "What is done when a migration fails on the live database";
+        EXCLUSIVE: bool = "migrate.exclusive".or("false").flag("--exclusive"), "Let nobody else write while migrate-safe runs";
+
+        VAULT: Place = "backup.vault".or("database/backups").flag("--backups"), "The vault, where backups are kept";
+        JOBS: u8 = "backup.jobs".flag("--jobs"), "PostgreSQL: dump through so many sessions at once";
+        RESTORE_JOBS: u8 = "backup.restore_jobs".flag("--jobs"), "PostgreSQL: restore and drill through so many sessions at once";
+        FINGERPRINT: bool = "backup.fingerprint".or("false").flag("--fingerprint"), "Fingerprint the values of every table";
+        DRILL_WITHIN: HowLong = "backup.drill_within".or("forever"), "`db status` warns when no backup was restored for so long";
+
+        KEEP_LAST: u32 = "retention.keep_last".or("3").flag("--keep-last"), "Keep the newest so many, however old they are";
+        KEEP_HOURLY: u32 = "retention.keep_hourly".or("0").flag("--keep-hourly"), "Keep the last one of each of so many hours that have one";
+        KEEP_DAILY: u32 = "retention.keep_daily".or("30").flag("--keep-daily"), "Keep the last one of each of so many days that have one";
+        KEEP_WEEKLY: u32 = "retention.keep_weekly".or("12").flag("--keep-weekly"), "The same for ISO weeks";
+        KEEP_MONTHLY: u32 = "retention.keep_monthly".or("12").flag("--keep-monthly"), "The same for months";
+        KEEP_YEARLY: u32 = "retention.keep_yearly".or("0").flag("--keep-yearly"), "The same for years";
+        KEEP_WITHIN: HowLong = "retention.keep_within".or("0d").flag("--keep-within"), "Keep all that are no older than this";
+        KEEP_MANUAL: HowLong = "retention.keep_manual".or("0d").flag("--keep-manual"), "Keep all that a person asked for, so long";
+        KEEP_PRE_MIGRATE: HowLong = "retention.keep_pre_migrate".or("90d").flag("--keep-pre-migrate"), "Keep all that were taken before a migration, so long";
+        KEEP_PRE_RESTORE: HowLong = "retention.keep_pre_restore".or("90d").flag("--keep-pre-restore"), "Keep all that a restore took first, so long; nothing else keeps those";
+        PRUNE_AFTER_BACKUP: bool = "retention.prune_after_backup".or("false"), "Prune after each backup and migrate-safe that has ended well";
+        KEPT_DAYS: u32 = "retention.kept_days".or("7").flag("--older-than"), "`db status` names databases that restores kept when they are older";
+    }
+}
+
+keys! {
+    PLACE {
+        OFFSITE_NAME: String = "offsite.name", "What the place is called here: letters, digits, `-` and `_`";
+        OFFSITE_URL: String = "offsite.url", "Where it is, without a secret";
+    }
+}
+
+/// Sections that may stand in the file, also those that have no keys yet.
+pub fn sections() -> Vec<&'static str> {
+    let mut sections: Vec<&str> = ALL.iter().chain(PLACE).map(Row::section).collect();
+    sections.dedup();
+    sections
+}

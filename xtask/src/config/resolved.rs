@@ -1,0 +1,305 @@
+//! Flag, then environment, then `.env`, then `database/db.toml`, then the default.
+
+use std::collections::HashSet;
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::keys::{self, Key, Row};
+use super::kinds::{Given, Kind, Place, for_show};
+use super::policy_file::{FileValue, PolicyFile, nearest};
+use crate::values::failure::Failure;
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "from", rename_all = "snake_case")]
+pub enum Origin {
+    Default,
+    SqlxToml,
+    /// `database/db.toml`.
+    File {
+        line: usize,
+    },
+    /// `.env`.
+    DotEnv {
+        variable: String,
+    },
+    Environment {
+        variable: String,
+    },
+    Flag {
+        flag: &'static str,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::SqlxToml => f.write_str("sqlx.toml"),
+            Origin::File { line } => write!(f, "database/db.toml line {line}"),
+            Origin::DotEnv { variable } => write!(f, ".env: {variable}"),
+            Origin::Environment { variable } => write!(f, "environment: {variable}"),
+            Origin::Flag { flag } => write!(f, "flag: {flag}"),
+        }
+    }
+}
+
+/// A setting as it counts in this run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Setting {
+    #[serde(rename = "setting")]
+    pub path: &'static str,
+    /// Nothing: as the story sees fit.
+    pub value: Option<Given>,
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// The name of its variable.
+    pub variable: String,
+    pub about: &'static str,
+}
+
+impl Setting {
+    /// Without a password.
+    pub fn for_show(&self) -> Setting {
+        let mut shown = self.clone();
+        match &mut shown.value {
+            Some(Given::Text(text)) => *text = for_show(text),
+            Some(Given::List(list)) => list.iter_mut().for_each(|text| *text = for_show(text)),
+            _ => {}
+        }
+        shown
+    }
+}
+
+/// The environment, which `.env` has been read into.
+pub struct Environment {
+    /// The names that were set before.
+    before: HashSet<OsString>,
+    here: PathBuf,
+    /// Of `.env`.
+    folder: Option<PathBuf>,
+}
+
+impl Environment {
+    /// To be made before `.env` is read.
+    pub fn new(here: &Path) -> Environment {
+        Environment {
+            before: env::vars_os().map(|(name, _)| name).collect(),
+            here: here.to_owned(),
+            folder: None,
+        }
+    }
+
+    pub fn with_dotenv(mut self, folder: Option<PathBuf>) -> Environment {
+        self.folder = folder;
+        self
+    }
+
+    /// A variable that is set and empty is a mistake that must be seen: a secret
+    /// that is missing in CI arrives like that, and what counts without it may
+    /// be another database.
+    fn variable(&self, name: &str, instead: &str) -> Result<Option<(String, Origin)>, Failure> {
+        let variable = name.to_owned();
+        match env::var(name) {
+            Ok(value) if !value.trim().is_empty() => {
+                let origin = if self.before.contains(&OsString::from(name)) {
+                    Origin::Environment { variable }
+                } else {
+                    Origin::DotEnv { variable }
+                };
+                Ok(Some((value, origin)))
+            }
+            Err(env::VarError::NotPresent) => Ok(None),
+            _ => Err(
+                Failure::usage(format!("`{name}` is set, and empty or not UTF-8")).hint(
+                    match instead {
+                        "" => format!("give it a value, or `unset {name}`"),
+                        instead => format!("give it a value, or `unset {name}` for `{instead}`"),
+                    },
+                ),
+            ),
+        }
+    }
+
+    /// A variable that is named almost like one of ours was meant to be it.
+    fn refuse_misspelt(&self, known: &HashSet<String>) -> Result<(), Failure> {
+        for name in env::vars_os().map(|(name, _)| name) {
+            let name = name.to_string_lossy().into_owned();
+            let Some(rest) = name.strip_prefix(keys::PREFIX) else {
+                continue;
+            };
+            let names = known
+                .iter()
+                .filter_map(|name| name.strip_prefix(keys::PREFIX));
+            let Some(meant) = nearest(rest, names).filter(|_| !known.contains(&name)) else {
+                continue;
+            };
+            let prefix = keys::PREFIX;
+            return Err(
+                Failure::usage(format!("`{name}` is set, and there is no such setting"))
+                    .hint(format!("is `{prefix}{meant}` meant? else: unset {name}")),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// All settings of a run.
+pub struct Resolved {
+    pub settings: Vec<Setting>,
+    /// Of each place off-site.
+    pub places: Vec<Vec<Setting>>,
+    here: PathBuf,
+    dotenv: PathBuf,
+    project: PathBuf,
+}
+
+/// What was given on the command line: section and name, and the value as text.
+pub type Flags = Vec<(&'static str, String)>;
+
+impl Resolved {
+    pub fn new(
+        file: &PolicyFile,
+        environment: &Environment,
+        flags: &Flags,
+        url_variable: &str,
+        project: &Path,
+    ) -> Result<Resolved, Failure> {
+        let mut known = HashSet::new();
+        let mut settings = Vec::new();
+        for row in keys::ALL {
+            let variable = match row.path {
+                path if path == keys::DATABASE_URL.path => url_variable.to_owned(),
+                _ => row.variable_name(),
+            };
+            known.insert(variable.clone());
+            let flag = flags.iter().find(|(path, _)| *path == row.path);
+            let flag = flag.map(|(_, text)| text.as_str());
+            settings.push(resolve(row, variable, flag, environment, &file.values)?);
+        }
+        let mut places = Vec::new();
+        for values in &file.places {
+            let name = name_of(values)?;
+            let rows = keys::PLACE.iter().map(|row| {
+                let variable = row.variable_of_place(name);
+                known.insert(variable.clone());
+                resolve(row, variable, None, environment, values)
+            });
+            places.push(rows.collect::<Result<_, _>>()?);
+        }
+        environment.refuse_misspelt(&known)?;
+        let here = environment.here.clone();
+        Ok(Resolved {
+            settings,
+            places,
+            dotenv: environment.folder.clone().unwrap_or_else(|| here.clone()),
+            here,
+            project: project.to_owned(),
+        })
+    }
+
+    /// The default of the migrations folder is sqlx's to say.
+    pub fn with_sqlx_toml(mut self, migrations_dir: &str) -> Resolved {
+        let is_source = |setting: &&mut Setting| setting.path == keys::SOURCE.path;
+        if let Some(source) = self.settings.iter_mut().find(is_source)
+            && source.origin == Origin::Default
+            && migrations_dir != "migrations"
+        {
+            source.value = Some(Given::Text(migrations_dir.to_owned()));
+            source.origin = Origin::SqlxToml;
+        }
+        self
+    }
+
+    fn setting<T>(&self, key: &Key<T>) -> Option<&Setting> {
+        self.settings
+            .iter()
+            .find(|setting| setting.path == key.path)
+    }
+
+    /// `None` where nothing was given and there is no default.
+    pub fn get<T: Kind>(&self, key: Key<T>) -> Option<T> {
+        let given = self.setting(&key)?.value.as_ref()?;
+        // It was checked when it was read.
+        T::read(given).ok()
+    }
+
+    /// `None` where nobody has said anything.
+    pub fn get_said<T: Kind>(&self, key: Key<T>) -> Option<(T, &Origin)> {
+        let setting = self.setting(&key)?;
+        let value = T::read(setting.value.as_ref()?).ok()?;
+        (setting.origin != Origin::Default).then_some((value, &setting.origin))
+    }
+
+    /// Absolute.
+    pub fn path(&self, key: Key<Place>) -> Option<PathBuf> {
+        let (Place(path), origin) = self.get_said(key)?;
+        Some(self.folder_of(origin).join(path))
+    }
+
+    /// What a relative path is relative to.
+    pub fn folder_of(&self, origin: &Origin) -> &Path {
+        match origin {
+            Origin::Flag { .. } | Origin::Environment { .. } => &self.here,
+            Origin::DotEnv { .. } => &self.dotenv,
+            Origin::Default | Origin::SqlxToml | Origin::File { .. } => &self.project,
+        }
+    }
+}
+
+fn name_of(values: &[FileValue]) -> Result<&str, Failure> {
+    let name = values
+        .iter()
+        .find(|value| value.path == keys::OFFSITE_NAME.path);
+    match name.map(|value| &value.given) {
+        Some(Given::Text(name)) => Ok(name),
+        _ => Err(Failure::usage(
+            "in `database/db.toml`, a place below `[[offsite]]` has no `name`",
+        )),
+    }
+}
+
+fn resolve(
+    row: &Row,
+    variable: String,
+    flag: Option<&str>,
+    environment: &Environment,
+    file: &[FileValue],
+) -> Result<Setting, Failure> {
+    let set = match flag {
+        Some(_) => None,
+        None => environment.variable(&variable, row.default)?,
+    };
+    let in_file = file.iter().find(|value| value.path == row.path);
+    let (value, origin) = match (flag, set, in_file) {
+        (Some(text), _, _) => {
+            let flag = row.flag.unwrap_or("a flag");
+            let given = given(row, text, flag)?;
+            (Some(given), Origin::Flag { flag })
+        }
+        (None, Some((text, origin)), _) => (Some(given(row, text.trim(), &variable)?), origin),
+        (None, None, Some(value)) => {
+            let line = value.line;
+            (Some(value.given.clone()), Origin::File { line })
+        }
+        (None, None, None) if row.default.is_empty() => (None, Origin::Default),
+        (None, None, None) => (Some(given(row, row.default, row.path)?), Origin::Default),
+    };
+    Ok(Setting {
+        path: row.path,
+        value,
+        origin,
+        variable,
+        about: row.about,
+    })
+}
+
+fn given(row: &Row, text: &str, from: &str) -> Result<Given, Failure> {
+    let given = row.shape.of_text(text);
+    let checked = given.and_then(|given| (row.check)(&given).map(|()| given));
+    checked.map_err(|why| Failure::usage(format!("`{from}` cannot be used: {why}")))
+}
