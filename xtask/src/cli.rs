@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use backup::Backup;
+pub use backup::{Backup, Format, Kind};
 pub use look::{Diff, Drill, Log, Verify};
 pub use migrate_safe::{MigrateSafe, OnFailure};
 pub use prune::Prune;

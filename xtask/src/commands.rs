@@ -21,6 +21,7 @@ mod exclusive;
 mod into;
 mod journal;
 mod kept;
+mod kinds;
 mod list;
 mod log;
 mod loss_gate;

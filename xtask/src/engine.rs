@@ -14,7 +14,8 @@ use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
 use crate::values::database_url::DatabaseUrl;
 use crate::values::exclusive::Before;
 use crate::values::failure::Failure;
-use crate::values::manifest::DumpFormat;
+use crate::values::kind::{Kind, Selection};
+use crate::values::manifest::{DumpFormat, Globals};
 use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
@@ -38,6 +39,11 @@ pub struct Dumped {
     /// The program or library that wrote the dump, with its version.
     pub dump_tool: String,
     pub format: DumpFormat,
+    /// What was asked for, and what was found about it.
+    pub kind: Kind,
+    /// Whether the rows of the history, which `contents` has, are in the dump.
+    pub has_history: bool,
+    pub globals: Option<Globals>,
     /// What the dump does not hold; one line each.
     pub warnings: Vec<String>,
 }
@@ -183,6 +189,9 @@ pub trait Engine: Readable {
 
     /// From now on dumps and contents come with a fingerprint of every table's values.
     fn take_fingerprints(&mut self);
+
+    /// From now on dumps are of this kind; unasked, they are full.
+    fn select(&mut self, selection: &Selection);
 
     /// The same for two engines when they lead to one database, whatever their
     /// URLs look like. Also of a database that does not exist yet. Reads only.

@@ -83,6 +83,13 @@
 //! The manifest's last field is the SHA-256 of all lines before it: a restore
 //! compares rows with what it says, so a flipped byte in it must be seen too.
 //!
+//! **Kinds**: what `pg_dump` makes of the patterns is asked of it beforehand, in the same snapshot (its table of contents, through
+//! `pg_restore --list`); only that is counted. Foreign keys to tables that are not in the dump are noted, and left out of
+//! every restore of it, as are the schemas that it lies in and does not make. SQL as text is SQLite's only other form: every
+//! statement that is written is run at once into a database beside, whose values are compared with those of the copy. Only a full
+//! backup (`Manifest::is_full`) is `latest`, and only such a one gets into [`Engine::restore`](engine) of the live database; a
+//! manifest of any other has format 2, so that a program that knows no kinds leaves it alone.
+//!
 //! **Fingerprints**, when asked for: the sessions that count rows for a backup also add up a hash of each row, in
 //! the same snapshot (`engine/*/fingerprint.rs`). A manifest that has them makes every later comparison compute
 //! them, with the same settings. Each begins with the name of its method; two methods are never compared.

@@ -1,7 +1,7 @@
 //! The local folder of backups.
 //!
 //! A vault knows no database, no network and no terminal. What it holds:
-//! `<id>.dump.zst`, `<id>.tar.zst` or `<id>.db.zst` with `<id>.json` beside it,
+//! `<id>.dump.zst`, `<id>.tar.zst`, `<id>.db.zst` or `<id>.sql.zst` with `<id>.json` beside it,
 //! `.lock`, in a large one `.index`, and, while something is being written,
 //! folders `.<name>.partial`.
 

@@ -13,11 +13,14 @@ use crate::migrations;
 use crate::ui;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
-use crate::values::id::{Label, Reason};
+use crate::values::id::{BadLabel, Label, Reason};
 use crate::values::journal::Deed;
-use crate::values::manifest::{self, Manifest, MigrationsThen, PendingMigration, Tool};
+use crate::values::kind::Selection;
+use crate::values::manifest::{Manifest, MigrationsThen, PendingMigration, Tool};
 use crate::values::verified_dump::VerifiedDump;
 use crate::vault::{Backup, Staged};
+
+mod kinds;
 
 /// How long a backup waits for a migration or restore that is under way.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,6 +34,7 @@ struct Document<'a> {
 
 pub fn run(scene: &Scene, arguments: &cli::Backup) -> Result<()> {
     let label = arguments.label.as_deref().map(parse_label).transpose()?;
+    let selection = kinds::selection(arguments, scene.settings.url.engine())?;
     scene.prepare_vault()?;
     let waiting = |holder: &str| scene.ui.say(format!("waiting for {holder}"));
     let _lock = scene
@@ -38,7 +42,13 @@ pub fn run(scene: &Scene, arguments: &cli::Backup) -> Result<()> {
         .lock_shared(&scene.who, PATIENCE, scene.interrupt, &waiting)?;
     let mut engine = scene.engine()?;
     scene.end_left_exclusive(&mut *engine)?;
-    let (backup, _proof) = take(scene, &mut *engine, Reason::Manual, label)?;
+    engine.select(&selection);
+    let order = Order {
+        reason: Reason::Manual,
+        label,
+        selection,
+    };
+    let (backup, _proof) = take_as(scene, &mut *engine, order)?;
     scene.ui.emit(&Document {
         backup: &backup.manifest.for_show(),
         path: backup.dump_path.display().to_string(),
@@ -48,29 +58,51 @@ pub fn run(scene: &Scene, arguments: &cli::Backup) -> Result<()> {
 
 fn parse_label(text: &str) -> Result<Label, Failure> {
     refuse_url(text)?;
-    text.parse().map_err(|error| {
+    Label::for_new(text).map_err(|error| {
         let failure = Failure::usage(format!("`{text}` is no label: {error}"));
-        match Label::nearest(text) {
+        let nearest = match error {
+            BadLabel::Kind(_) => Label::nearest(&format!("my-{text}")),
+            _ => Label::nearest(text).filter(|l| Label::for_new(l.as_str()).is_ok()),
+        };
+        match nearest {
             Some(nearest) => failure.hint(format!("cargo xtask db backup {}", nearest.as_str())),
             None => failure.hint("cargo xtask db backup before-the-change"),
         }
     })
 }
 
-/// Stage, dump, flush, read back, match, publish. The proof that it returns
-/// is what a migration needs.
+/// Which backup is taken.
+struct Order {
+    reason: Reason,
+    label: Option<Label>,
+    selection: Selection,
+}
+
+/// A full one. The proof that it returns is what a migration needs.
 pub fn take(
     scene: &Scene,
     engine: &mut dyn Engine,
     reason: Reason,
     label: Option<Label>,
 ) -> Result<(Backup, VerifiedDump)> {
+    let selection = Selection::default();
+    engine.select(&selection);
+    let order = Order {
+        reason,
+        label,
+        selection,
+    };
+    take_as(scene, engine, order)
+}
+
+/// Stage, dump, flush, read back, match, publish.
+fn take_as(scene: &Scene, engine: &mut dyn Engine, order: Order) -> Result<(Backup, VerifiedDump)> {
     let facts = engine.facts()?;
     let taken = scene.recorded(
         Deed::Backup,
         &facts,
         || {
-            take_of(scene, engine, &facts, reason, label)
+            take_of(scene, engine, &facts, order)
                 .with_context(|| format!("no backup was taken of the {facts}"))
         },
         |taken| taken.map(|(backup, _)| backup.id().clone()),
@@ -83,25 +115,27 @@ fn take_of(
     scene: &Scene,
     engine: &mut dyn Engine,
     facts: &DatabaseFacts,
-    reason: Reason,
-    label: Option<Label>,
+    order: Order,
 ) -> Result<(Backup, VerifiedDump)> {
     let began = Utc::now();
     let estimate = engine.prepare_dump()?;
     scene
         .vault
         .require_free(needed_bytes(scene, facts, &estimate)?)?;
-    let label = label.or_else(|| reason.label());
+    let label = order.label.or_else(|| order.reason.label());
+    let kind = &order.selection.kind;
     let progress = scene.ui.progress();
 
-    let mut draft = scene.vault.draft(began, label.as_ref(), facts.engine)?;
+    let mut draft = scene
+        .vault
+        .draft(began, kind, label.as_ref(), facts.engine)?;
     let staging = draft.workplace()?;
     let dumped = engine.dump(&mut draft, &staging, &progress)?;
     for warning in &dumped.warnings {
         scene.ui.insist(format!("warning: {warning}"));
     }
     let staged = draft.finish()?;
-    let manifest = describe(scene, reason, label, dumped, &staged)?;
+    let manifest = describe(scene, order.reason, label, dumped, &staged)?;
     let read_back = scene
         .vault
         .read_back(staged, manifest, &progress, scene.interrupt)?;
@@ -114,7 +148,7 @@ fn take_of(
 /// The previous backup says best how small this one will be; without one,
 /// half of the database is assumed. Staged copies need their whole size.
 fn needed_bytes(scene: &Scene, facts: &DatabaseFacts, estimate: &DumpEstimate) -> Result<u64> {
-    let is_ours = |backup: &&Backup| choose::is_of(backup, facts);
+    let is_ours = |backup: &&Backup| choose::is_of(backup, facts) && backup.manifest.is_full();
     let (listing, _) = scene
         .vault
         .newest(|listing| listing.backups.iter().find(is_ours))?;
@@ -148,7 +182,7 @@ fn describe(
         })
         .collect();
     Ok(Manifest {
-        format: manifest::FORMAT,
+        format: Manifest::format_of(&dumped.kind),
         id: staged.id().clone(),
         label,
         reason,
@@ -168,7 +202,10 @@ fn describe(
             applied,
             pending,
             table,
+            not_dumped: !dumped.has_history,
         },
+        kind: dumped.kind,
+        globals: dumped.globals,
         git: surroundings::git(&scene.settings.project, scene.vault.folder()),
         ran_on: scene.who.clone(),
         other: Default::default(),
@@ -183,6 +220,11 @@ fn report(scene: &Scene, backup: &Backup) {
         duration_ms,
         ..
     } = &backup.manifest;
+    if let Some(globals) = &backup.manifest.globals {
+        scene
+            .ui
+            .detail(format!("  roles and tablespaces by {}", globals.tool));
+    }
     scene.ui.say(format!(
         "backed up as {id}: {}, {}, {}; read back and matched",
         ui::count(tables.len() as u64, "table"),

@@ -23,12 +23,16 @@ pub fn is_of(backup: &Backup, now: &DatabaseFacts) -> bool {
     now.is_same_as(&backup.manifest.database, |path| Path::new(path).exists())
 }
 
-/// The newest backup of this database. A safety backup that a restore took is
-/// left out: after a restore that failed half-way, `restore latest` must not
-/// bring back the state that one wanted to get rid of.
+/// The newest full backup of this database: no other one takes its place. A safety
+/// backup that a restore took is left out: after a restore that failed half-way,
+/// `restore latest` must not bring back the state that one wanted to get rid of.
 pub fn latest<'a>(listing: &'a Listing, is_ours: IsOurs) -> Option<&'a Backup> {
     let mut ours = listing.backups.iter().filter(|backup| is_ours(backup));
-    ours.find(|backup| backup.manifest.reason != Reason::PreRestore)
+    ours.find(|backup| may_be_latest(backup))
+}
+
+fn may_be_latest(backup: &Backup) -> bool {
+    backup.manifest.is_full() && backup.manifest.reason != Reason::PreRestore
 }
 
 /// Which backups are of this database. One of a SQLite file that is gone is
@@ -71,8 +75,12 @@ fn trusted_latest<'a>(
 ) -> Result<&'a Backup, Failure> {
     refuse_doubtful_latest(listing, is_ours)?;
     latest(listing, is_ours).ok_or_else(|| {
+        let full = match listing.backups.iter().any(is_ours) {
+            true => "full ",
+            false => "",
+        };
         Failure::untrusted(format!(
-            "the vault `{}` has no backup of `{}`",
+            "the vault `{}` has no {full}backup of `{}`",
             scene.vault.folder().display(),
             scene.settings.url
         ))
@@ -103,9 +111,10 @@ fn refuse_future(listing: &Listing, is_ours: IsOurs, newest: &Backup) -> Result<
     if !is_future(newest) {
         return Ok(());
     }
-    let mut others = listing.backups.iter().filter(|other| {
-        other.id() != newest.id() && is_ours(other) && other.manifest.reason != Reason::PreRestore
-    });
+    let mut others = listing
+        .backups
+        .iter()
+        .filter(|other| other.id() != newest.id() && is_ours(other) && may_be_latest(other));
     // The newest of the present, or else the next one of the future.
     let next = others.clone().find(|other| !is_future(other));
     let Some(other) = next.or_else(|| others.next()) else {
@@ -184,7 +193,7 @@ pub fn with_alternative(
     for backup in listing
         .backups
         .iter()
-        .filter(|backup| is_ours(backup))
+        .filter(|backup| is_ours(backup) && backup.manifest.is_full())
         .filter(is_other)
     {
         match scene
@@ -212,12 +221,12 @@ pub fn with_alternative(
     Ok(error.context(context.hint(hint)))
 }
 
-/// Lets a person choose one.
+/// Lets a person choose one of those that can take the database's place.
 pub fn pick<'a>(scene: &Scene, listing: &'a Listing, is_ours: IsOurs) -> Result<&'a Backup> {
     let ours: Vec<&Backup> = listing
         .backups
         .iter()
-        .filter(|backup| is_ours(backup))
+        .filter(|backup| is_ours(backup) && backup.manifest.is_full())
         .collect();
     if ours.is_empty() {
         return Ok(trusted_latest(scene, listing, is_ours)?);

@@ -4,7 +4,7 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Scene, choose};
+use super::{Scene, choose, kinds};
 use crate::cli;
 use crate::engine::Engine;
 use crate::ui::{self, Table};
@@ -35,6 +35,9 @@ struct Document<'a> {
 struct SideDocument {
     /// `None`: the database as it is now.
     backup: Option<BackupId>,
+    /// What the backup is, when it is no full one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
     taken_at: Option<DateTime<Utc>>,
     database: DatabaseFacts,
 }
@@ -140,6 +143,7 @@ impl Side<'_> {
         };
         SideDocument {
             backup: backup.map(|backup| backup.id().clone()),
+            kind: backup.and_then(|backup| kinds::name(&backup.manifest)),
             taken_at: backup.map(|backup| backup.manifest.created_at),
             database: self.facts().for_show(),
         }
@@ -166,6 +170,14 @@ fn show_sides(scene: &Scene, sides: [&Side; 2]) -> Result<()> {
 
 fn show(scene: &Scene, sides: [&Side; 2], diff: &Diff) -> Result<()> {
     show_sides(scene, sides)?;
+    for (name, side) in ["A", "B"].into_iter().zip(sides) {
+        if let Side::Backup(backup) = side
+            && let Some(kind) = kinds::name(&backup.manifest)
+        {
+            let lacks = backup.manifest.kind.lacks();
+            scene.ui.say(format!("note: {name} is {kind}: {lacks}"));
+        }
+    }
     let tables = diff.tables.iter();
     let shown: Vec<&TableDiff> = tables
         .filter(|t| t.kind.is_table() || t.differs())

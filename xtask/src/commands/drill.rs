@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::rehearse::elapsed_ms;
-use super::{Scene, choose};
+use super::{Scene, choose, kinds};
 use crate::cli::Drill;
 use crate::engine::{Engine, ScratchOrder};
 use crate::interrupt::Interrupted;
@@ -26,7 +26,13 @@ struct Document {
 #[derive(Serialize)]
 struct Drilled {
     id: BackupId,
+    /// What it is, when it is no full one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
     restored: bool,
+    /// Why there was nothing to try; then it is neither restored nor a problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<String>,
     problem: Option<String>,
     /// Until it was restored and compared.
     restore_ms: Option<u64>,
@@ -46,6 +52,7 @@ pub fn run(scene: &Scene, arguments: &Drill) -> Result<()> {
     }
     let wanted = arguments.backup.as_deref().unwrap_or("latest");
     let backup = choose::by_name(scene, &listing, wanted, &is_ours)?;
+    kinds::refuse_alone(backup)?;
     match drill(scene, &mut *engine, &now, backup) {
         Ok(drilled) => report(scene, vec![drilled]),
         Err(error) => Err(choose::with_alternative(
@@ -67,6 +74,14 @@ fn drill_all<'a>(
 ) -> Result<()> {
     let mut drilled = Vec::new();
     for backup in backups {
+        if let Err(why) = kinds::refuse_alone(backup) {
+            drilled.push(Drilled {
+                skipped: Some(why.to_string()),
+                restored: false,
+                ..of(backup)
+            });
+            continue;
+        }
         drilled.push(match drill(scene, engine, now, backup) {
             Ok(drilled) => drilled,
             Err(error) if error.is::<Interrupted>() => return Err(error),
@@ -80,7 +95,8 @@ fn drill_all<'a>(
         });
     }
     let all = drilled.len() as u64;
-    let bad = drilled.iter().filter(|drilled| !drilled.restored).count();
+    let bad = drilled.iter().filter(|drilled| drilled.problem.is_some());
+    let bad = bad.count();
     report(scene, drilled)?;
     if bad == 0 {
         return Ok(());
@@ -101,7 +117,9 @@ fn is_about_the_backup(error: &anyhow::Error) -> bool {
 fn of(backup: &Backup) -> Drilled {
     Drilled {
         id: backup.id().clone(),
+        kind: kinds::name(&backup.manifest),
         restored: true,
+        skipped: None,
         problem: None,
         restore_ms: None,
         tables: backup.manifest.tables.len(),
@@ -150,6 +168,10 @@ fn restore_and_compare(scene: &Scene, engine: &mut dyn Engine, backup: &Backup) 
 fn report(scene: &Scene, drilled: Vec<Drilled>) -> Result<()> {
     for found in &drilled {
         let Drilled { id, .. } = found;
+        if let Some(why) = &found.skipped {
+            scene.ui.show(format!("not tried     {id}: {why}\n"))?;
+            continue;
+        }
         scene.ui.show(match (&found.problem, found.restore_ms) {
             (None, Some(ms)) => format!(
                 "restored      {id} in {}: {}, {}, as the manifest says\n",

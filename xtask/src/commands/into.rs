@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use chrono::Utc;
 use serde::Serialize;
 
-use super::{Scene, choose, restore};
+use super::{Scene, choose, kinds, restore};
 use crate::cli::Restore;
 use crate::engine::{self, Engine, RestoreWay, Restored};
 use crate::ui;
@@ -34,6 +34,7 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
     let chosen = restore::choose_backup(scene, arguments, &listing, &is_ours)?;
     let command = format!("cargo xtask db restore {} --into {url}", chosen.id());
     refuse_engine(chosen, &facts)?;
+    kinds::refuse_alone(chosen)?;
     refuse_live(scene, &mut *there, &now, chosen)?;
     scene.prepare_vault()?;
     let _lock = scene.vault.lock("restore", &scene.who)?;
@@ -44,7 +45,8 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
     if exists {
         there.lock()?;
     }
-    refuse_data(&mut *there, exists, arguments, &facts, &command)?;
+    let asked = (chosen, arguments);
+    refuse_data(&mut *there, exists, asked, &facts, &command)?;
     let way = there.prepare_restore(&dump)?;
     let asks = !(arguments.yes || arguments.force);
     show(scene, chosen, &facts, &way, exists, asks);
@@ -53,7 +55,7 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
         restore::confirm(scene, "the live database is not touched", &command)?;
     }
     // Somebody may have been there while the question was.
-    let safety = match refuse_data(&mut *there, exists, arguments, &facts, &command)? {
+    let safety = match refuse_data(&mut *there, exists, asked, &facts, &command)? {
         true => {
             there.hold_writers()?;
             restore::take_safety_backup(scene, &mut *there, arguments.force)?
@@ -132,7 +134,7 @@ fn refuse_live(
 fn refuse_data(
     there: &mut dyn Engine,
     exists: bool,
-    arguments: &Restore,
+    (chosen, arguments): (&Backup, &Restore),
     facts: &DatabaseFacts,
     command: &str,
 ) -> Result<bool> {
@@ -141,19 +143,27 @@ fn refuse_data(
     }
     let found = match there.holds() {
         // One that cannot be read holds something.
-        Err(_) if arguments.force => return Ok(true),
+        Err(_) if arguments.force && chosen.manifest.is_full() => return Ok(true),
         found => found?,
     };
     let Some(found) = found else {
         return Ok(false);
     };
-    if arguments.force {
+    if arguments.force && chosen.manifest.is_full() {
         return Ok(true);
     }
-    Err(Failure::refused(format!(
+    let holds = format!(
         "the {facts} is not empty: it holds `{}`",
         on_one_line(&found)
-    ))
+    );
+    if !chosen.manifest.is_full() {
+        return Err(Failure::refused(format!(
+            "{holds}; the backup is no full one and replaces nothing"
+        ))
+        .hint("name a database that does not exist yet")
+        .into());
+    }
+    Err(Failure::refused(holds)
     .hint(format!(
         "name a database that does not exist yet; or, to replace all that is there: {command} --force"
     ))
@@ -198,6 +208,7 @@ fn show(
         format!("goes into {facts}{there}"),
         format!("how       {}", way.description),
     ];
+    lines.extend(kinds::lines(manifest));
     let cut = way.sessions.iter();
     lines.extend(cut.map(|session| format!("will be cut: {session}")));
     let warnings = way.warnings.iter();

@@ -71,6 +71,13 @@ fn entries<S: Serializer>(backups: &&[Backup], serializer: S) -> Result<S::Ok, S
     }))
 }
 
+fn reason(backup: &Summary) -> String {
+    match &backup.kind {
+        Some(kind) => format!("{} ({kind})", backup.reason),
+        None => backup.reason.to_string(),
+    }
+}
+
 fn table(backups: &[Summary]) -> Table {
     let now = Utc::now();
     let header = [
@@ -88,7 +95,7 @@ fn table(backups: &[Summary]) -> Table {
         let migration = backup.migration.map(|version| version.to_string());
         table.row(&[
             &backup.id,
-            &backup.reason,
+            &reason(backup),
             &format_args!("{} ({})", backup.database, backup.engine),
             &ui::age(backup.created_at, now),
             &ui::size(backup.size_bytes),

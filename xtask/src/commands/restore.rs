@@ -5,7 +5,7 @@ use chrono::Utc;
 use serde::Serialize;
 
 use super::choose::{self, IsOurs};
-use super::{Scene, backup, into, undo};
+use super::{Scene, backup, into, kinds, undo};
 use crate::cli::Restore;
 use crate::engine::{Engine, RestoreWay, Restored};
 use crate::interrupt::Interrupted;
@@ -49,6 +49,7 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
     let listing = scene.vault.list()?;
     let is_ours = choose::ours(&listing, &now);
     let chosen = choose_backup(scene, arguments, &listing, &is_ours)?;
+    kinds::refuse_in_place(chosen)?;
     refuse_another_database(chosen, &now, &is_ours, arguments)?;
     let order = Order {
         deed: Deed::Restore,

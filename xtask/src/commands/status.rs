@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::kept::{self, KeptThere};
-use super::{Scene, choose};
+use super::{Scene, choose, kinds};
 use crate::config::keys;
 use crate::engine::Engine;
 use crate::migrations;
@@ -28,6 +28,8 @@ struct Document<'a> {
     pending: Vec<PendingMigration>,
     problem: Option<String>,
     latest: Option<Latest<'a>>,
+    /// The newest one that is no full one, where it is newer.
+    newer: Option<&'a Newer<'a>>,
     backups: usize,
     vault: String,
     left_beside: &'a [String],
@@ -47,6 +49,30 @@ struct Latest<'a> {
     ladder: &'a Ladder,
 }
 
+#[derive(Serialize)]
+struct Newer<'a> {
+    id: &'a BackupId,
+    kind: String,
+    created_at: DateTime<Utc>,
+}
+
+impl Newer<'_> {
+    fn of(newest: Option<&Backup>) -> Option<Newer<'_>> {
+        let backup = newest?;
+        Some(Newer {
+            id: backup.id(),
+            kind: kinds::name(&backup.manifest)?,
+            created_at: backup.manifest.created_at,
+        })
+    }
+
+    fn show(&self, scene: &Scene) -> Result<()> {
+        let Newer { id, kind, .. } = self;
+        let age = ui::old(self.created_at, Utc::now());
+        scene.ui.show(format!("newer       {id} ({kind}), {age}\n"))
+    }
+}
+
 pub fn run(scene: &Scene) -> Result<()> {
     let mut engine = scene.engine()?;
     mend(scene, &mut *engine);
@@ -58,6 +84,7 @@ pub fn run(scene: &Scene) -> Result<()> {
     let (listing, backups) = scene.vault.newest(|listing| newest_here(listing, &facts))?;
     let is_ours = choose::ours(&listing, &facts);
     let newest = choose::latest(&listing, &is_ours);
+    let newer = Newer::of(listing.backups.iter().find(|backup| is_ours(backup)));
     let left_beside = engine.left_beside()?;
     let kept = kept::of(&mut *engine, Utc::now())?;
     let proofs = Proofs::read(scene, newest)?;
@@ -83,6 +110,7 @@ pub fn run(scene: &Scene) -> Result<()> {
             age_hours: (Utc::now() - backup.manifest.created_at).num_seconds() as f64 / 3600.0,
             ladder: &proofs.of_newest,
         }),
+        newer: newer.as_ref(),
         backups,
         vault: scene.vault.folder().display().to_string(),
         left_beside: &left_beside,
@@ -97,7 +125,7 @@ pub fn run(scene: &Scene) -> Result<()> {
         &contents,
         &plan.map_err(|problem| problem.to_string()),
     )?;
-    show_newest(scene, newest, &proofs)?;
+    show_newest(scene, newest, &proofs, newer.as_ref())?;
     if unfinished.is_some() {
         scene.say_unfinished();
     }
@@ -131,7 +159,12 @@ fn show_database(scene: &Scene, facts: &DatabaseFacts, exists: bool) -> Result<(
     Ok(())
 }
 
-fn show_newest(scene: &Scene, newest: Option<&Backup>, proofs: &Proofs) -> Result<()> {
+fn show_newest(
+    scene: &Scene,
+    newest: Option<&Backup>,
+    proofs: &Proofs,
+    newer: Option<&Newer>,
+) -> Result<()> {
     scene.ui.show(match newest {
         Some(backup) => format!(
             "latest      {}, {}\n",
@@ -144,7 +177,7 @@ fn show_newest(scene: &Scene, newest: Option<&Backup>, proofs: &Proofs) -> Resul
         scene.ui.show(proofs.line())?;
         warn_of_no_drill(scene, proofs);
     }
-    Ok(())
+    newer.map_or(Ok(()), |newer| newer.show(scene))
 }
 
 /// A backup that nobody has ever restored is a hope.

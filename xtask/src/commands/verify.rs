@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Scene, choose};
+use super::{Scene, choose, kinds};
 use crate::cli::Verify;
 use crate::interrupt::Interrupted;
 use crate::ui;
@@ -20,6 +20,9 @@ struct Document {
 #[derive(Serialize)]
 struct Verified {
     id: String,
+    /// What it is, when it is no full one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
     trusted: bool,
     problem: Option<String>,
 }
@@ -66,6 +69,7 @@ fn verify_all(scene: &Scene, listing: &Listing) -> Result<()> {
         .filter(|problem| problem.file.ends_with(".json"));
     verified.extend(unreadable.map(|problem| Verified {
         id: problem.file.trim_end_matches(".json").to_owned(),
+        kind: None,
         trusted: false,
         problem: Some(format!("its manifest cannot be used: {}", problem.problem)),
     }));
@@ -73,7 +77,7 @@ fn verify_all(scene: &Scene, listing: &Listing) -> Result<()> {
     let backups = ui::count(verified.len() as u64, "backup");
     let newest = verified
         .iter()
-        .find(|verified| verified.trusted)
+        .find(|verified| verified.trusted && verified.kind.is_none())
         .map(|v| v.id.clone());
     report(scene, verified)?;
     if bad == 0 {
@@ -113,6 +117,7 @@ fn verify(scene: &Scene, backup: &Backup) -> Result<Verified> {
     record(scene, backup, problem.as_deref());
     Ok(Verified {
         id: backup.id().to_string(),
+        kind: kinds::name(&backup.manifest),
         trusted: problem.is_none(),
         problem,
     })

@@ -17,6 +17,7 @@ use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
 use crate::values::database_url::{DatabaseUrl, PostgresUrl};
 use crate::values::exclusive::Before;
 use crate::values::failure::Failure;
+use crate::values::kind::Selection;
 use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
@@ -30,6 +31,7 @@ mod exclusive;
 mod fill;
 mod fingerprint;
 mod folder;
+mod globals;
 mod in_place;
 mod inspect;
 mod kept;
@@ -38,6 +40,7 @@ mod lock;
 mod migrate;
 mod others;
 mod place;
+mod plain;
 mod programs;
 mod properties;
 mod rebuild;
@@ -46,6 +49,7 @@ mod restore;
 mod rows;
 mod scratch;
 mod script;
+mod select;
 mod survey;
 mod swap;
 mod target;
@@ -64,6 +68,7 @@ pub struct Postgres {
     /// How many sessions dump or restore at once, when somebody said so.
     jobs: Option<u8>,
     takes_fingerprints: bool,
+    selection: Selection,
     /// What has this number or a higher one was written since others are watched.
     watched_since: Option<i64>,
     /// Others are shut out; how to let them in again.
@@ -84,14 +89,18 @@ impl Postgres {
             lock: None,
             jobs,
             takes_fingerprints: false,
+            selection: Selection::default(),
             watched_since: None,
             shut: None,
         })
     }
 
-    /// One stream needs no room beside itself: more is what somebody asks for.
+    /// One stream needs no room beside itself: more is what somebody asks for. Text is always one.
     fn dump_jobs(&self) -> u8 {
-        self.jobs.unwrap_or(1)
+        match self.selection.kind.plain {
+            true => 1,
+            false => self.jobs.unwrap_or(1),
+        }
     }
 
     fn restore_jobs(&self) -> usize {
@@ -161,6 +170,10 @@ impl Engine for Postgres {
 
     fn take_fingerprints(&mut self) {
         self.takes_fingerprints = true;
+    }
+
+    fn select(&mut self, selection: &Selection) {
+        self.selection = selection.clone();
     }
 
     fn place(&mut self) -> Result<String> {

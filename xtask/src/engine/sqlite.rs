@@ -12,22 +12,27 @@ use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, EngineK
 use crate::values::database_url::SqliteUrl;
 use crate::values::exclusive::Before;
 use crate::values::failure::Failure;
+use crate::values::kind::Selection;
 use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
+mod choice;
 mod copy;
 mod describe;
 mod dump;
 mod fingerprint;
 mod hold;
 mod inspect;
+mod literal;
 mod live_file;
+mod load;
 mod migrate;
 mod restore;
 mod rows;
 mod scratch;
+mod text;
 mod watch;
 
 pub struct Sqlite {
@@ -38,6 +43,7 @@ pub struct Sqlite {
     runtime: Runtime,
     held: Option<hold::Hold>,
     takes_fingerprints: bool,
+    selection: Selection,
     /// What the migrations will run on, or did.
     watch: Option<watch::Watch>,
 }
@@ -64,6 +70,7 @@ impl Sqlite {
             runtime: Runtime::new(interrupt)?,
             held: None,
             takes_fingerprints: false,
+            selection: Selection::default(),
             watch: None,
         })
     }
@@ -154,6 +161,10 @@ impl Engine for Sqlite {
 
     fn take_fingerprints(&mut self) {
         self.takes_fingerprints = true;
+    }
+
+    fn select(&mut self, selection: &Selection) {
+        self.selection = selection.clone();
     }
 
     fn place(&mut self) -> Result<String> {

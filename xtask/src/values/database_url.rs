@@ -126,6 +126,15 @@ impl DatabaseUrl {
     }
 }
 
+impl DatabaseUrl {
+    pub fn engine(&self) -> EngineKind {
+        match self {
+            DatabaseUrl::Sqlite(_) => EngineKind::Sqlite,
+            DatabaseUrl::Postgres(_) => EngineKind::Postgresql,
+        }
+    }
+}
+
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

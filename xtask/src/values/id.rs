@@ -6,6 +6,8 @@ use std::str::FromStr;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::kind::{self, Kind};
+
 /// Why a backup was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -38,7 +40,8 @@ impl fmt::Display for Reason {
 
 /// The optional words at the end of an id: 1 to [`Label::MAX_BYTES`] of
 /// `A-Z a-z 0-9 . _ -`, beginning with a letter or a digit, so that it is a
-/// file name everywhere and never an option or a path.
+/// file name everywhere and never an option or a path. Of an earlier version one may begin
+/// with a word that is a kind's now; see [`Label::for_new`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Label(String);
@@ -51,10 +54,22 @@ pub enum BadLabel {
     Start,
     #[error("a label has 1 to {} bytes", Label::MAX_BYTES)]
     Length,
+    #[error("`{0}` is what a kind of dump is called, and a label begins otherwise")]
+    Kind(&'static str),
 }
 
 impl Label {
     pub const MAX_BYTES: usize = 64;
+
+    /// For a backup that is taken now: between time and label stand the words of its kind, and
+    /// where those end must be seen.
+    pub fn for_new(text: &str) -> Result<Label, BadLabel> {
+        let label: Label = text.parse()?;
+        match kind::word_before(text) {
+            Some((word, _)) => Err(BadLabel::Kind(word)),
+            None => Ok(label),
+        }
+    }
 
     /// The nearest label to a text that is none; `None` when nothing is left of it.
     pub fn nearest(text: &str) -> Option<Label> {
@@ -114,8 +129,8 @@ impl TryFrom<String> for Label {
     }
 }
 
-/// `backup_2026-01-23_143052_pre-migrate`; a second backup of the same second
-/// and label ends in `_2`.
+/// `backup_2026-01-23_143052_pre-migrate`, `backup_2026-01-23_143052_schema-only_noon`; a second
+/// backup of the same second, kind and label ends in `_2`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct BackupId(String);
@@ -131,8 +146,11 @@ const MAX_ID_BYTES: usize = 128;
 
 impl BackupId {
     /// `attempt` counts from 1; all after the first get it as an ending.
-    pub fn new(at: DateTime<Utc>, label: Option<&Label>, attempt: u32) -> BackupId {
+    pub fn new(at: DateTime<Utc>, kind: &Kind, label: Option<&Label>, attempt: u32) -> BackupId {
         let mut id = format!("{PREFIX}{}", at.format(TIME_FORMAT));
+        for word in kind.words() {
+            id = format!("{id}_{word}");
+        }
         if let Some(label) = label {
             id = format!("{id}_{}", label.as_str());
         }
@@ -149,6 +167,25 @@ impl BackupId {
     /// The second in which it was taken, in a form that sorts.
     pub fn time(&self) -> &str {
         &self.0[PREFIX.len()..PREFIX.len() + TIME_BYTES]
+    }
+
+    /// The words of its kind; none of a full one. Before there were kinds, a label could begin
+    /// with such a word: what a manifest says counts.
+    pub fn kind_words(&self) -> Vec<&'static str> {
+        let mut rest = &self.0[PREFIX.len() + TIME_BYTES..];
+        let mut words: Vec<&'static str> = Vec::new();
+        while let Some((word, after)) = rest.strip_prefix('_').and_then(kind::word_before) {
+            // They stand in one order, and each of them once.
+            if words
+                .last()
+                .is_some_and(|last| kind::place(last) >= kind::place(word))
+            {
+                break;
+            }
+            words.push(word);
+            rest = after;
+        }
+        words
     }
 
     /// As far as the name can tell, a backup that a restore took for safety.

@@ -11,10 +11,13 @@ use serde_json::{Map, Value};
 use super::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind, TableRows};
 use super::digest::Sha256;
 use super::id::{BackupId, Label, Reason};
+use super::kind::Kind;
 use super::schema::Relation;
 
-/// The format that this program writes, and the newest that it reads.
-pub const FORMAT: u64 = 1;
+/// The newest format that this program reads.
+pub const FORMAT: u64 = 2;
+/// Of a full backup. Programs that know no others must not take another one for it.
+const FULL_FORMAT: u64 = 1;
 
 /// A manifest is a few KiB; 5,000 tables make half a MiB. More is damage or an attack.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -44,6 +47,12 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub relations: Vec<Relation>,
     pub migrations: MigrationsThen,
+    /// What of the database is in the dump; absent when all of it is.
+    #[serde(default, skip_serializing_if = "Kind::is_full")]
+    pub kind: Kind,
+    /// Roles and tablespaces of the server, when they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub globals: Option<Globals>,
     pub git: Option<Git>,
     pub ran_on: RanOn,
     /// Fields of a later version; written back as they were.
@@ -55,6 +64,16 @@ pub struct Manifest {
 pub struct Tool {
     pub name: String,
     pub version: String,
+}
+
+/// What belongs to a PostgreSQL server and not to one database; never a password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Globals {
+    /// What wrote it, with its version.
+    pub tool: String,
+    /// For `psql`. Left out where it is shown: settings of roles may hold secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,6 +102,8 @@ pub enum DumpFormat {
     Stream,
     /// PostgreSQL's directory format, in a tar.
     Directory,
+    /// SQL as text.
+    Plain,
 }
 
 impl DumpFormat {
@@ -98,6 +119,14 @@ pub struct MigrationsThen {
     /// sqlx's table, as written into SQL; on PostgreSQL with its schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
+    /// What was applied then is not in the dump.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub not_dumped: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +161,8 @@ pub enum BadManifest {
     Changed,
     #[error("it names the dump file `{0}`, which is not this backup's")]
     DumpName(String),
+    #[error("its id and its kind do not go together")]
+    Kind,
     #[error("it is larger than {MAX_BYTES} bytes")]
     TooLarge,
 }
@@ -156,6 +187,9 @@ impl Manifest {
         if manifest.dump.file != dump_file_name(&manifest.id, engine, format) {
             return Err(BadManifest::DumpName(manifest.dump.file));
         }
+        if !manifest.kind.is_full() && manifest.kind.words() != manifest.id.kind_words() {
+            return Err(BadManifest::Kind);
+        }
         Ok(manifest)
     }
 
@@ -171,7 +205,23 @@ impl Manifest {
     pub fn for_show(&self) -> Manifest {
         let mut shown = self.clone();
         shown.database = shown.database.for_show();
+        if let Some(globals) = &mut shown.globals {
+            globals.sql = None;
+        }
         shown
+    }
+
+    /// The format of a manifest that is written now.
+    pub fn format_of(kind: &Kind) -> u64 {
+        match kind.is_full() {
+            true => FULL_FORMAT,
+            false => FORMAT,
+        }
+    }
+
+    /// Whether it may take the place of a database: all of it, in the engine's own form.
+    pub fn is_full(&self) -> bool {
+        self.kind.is_full() && self.dump.format != DumpFormat::Plain
     }
 
     /// Rows of all tables. The numbers may be anything: the file may have been edited.
@@ -181,12 +231,19 @@ impl Manifest {
         rows.fold(0, u64::saturating_add)
     }
 
+    /// Of the dump.
     pub fn contents(&self) -> Contents {
         Contents {
             tables: self.tables.clone(),
             large_objects: self.large_objects,
-            applied: self.migrations.applied.clone(),
-            history_table: self.migrations.table.clone(),
+            applied: match self.migrations.not_dumped {
+                true => Vec::new(),
+                false => self.migrations.applied.clone(),
+            },
+            history_table: match self.migrations.not_dumped {
+                true => None,
+                false => self.migrations.table.clone(),
+            },
             relations: self.relations.clone(),
         }
     }
@@ -230,12 +287,14 @@ fn refuse_changed(bytes: &[u8]) -> Result<(), BadManifest> {
 const SQLITE_FILE: &str = ".db.zst";
 const CUSTOM_FORMAT: &str = ".dump.zst";
 const DIRECTORY_FORMAT: &str = ".tar.zst";
+const PLAIN_FORMAT: &str = ".sql.zst";
 
 /// How the name of a dump may end after the backup's id.
-pub const DUMP_ENDINGS: [&str; 3] = [SQLITE_FILE, CUSTOM_FORMAT, DIRECTORY_FORMAT];
+pub const DUMP_ENDINGS: [&str; 4] = [SQLITE_FILE, CUSTOM_FORMAT, DIRECTORY_FORMAT, PLAIN_FORMAT];
 
 pub fn dump_ending(engine: EngineKind, format: DumpFormat) -> &'static str {
     match (engine, format) {
+        (_, DumpFormat::Plain) => PLAIN_FORMAT,
         (EngineKind::Sqlite, _) => SQLITE_FILE,
         (EngineKind::Postgresql, DumpFormat::Stream) => CUSTOM_FORMAT,
         (EngineKind::Postgresql, DumpFormat::Directory) => DIRECTORY_FORMAT,

@@ -13,6 +13,8 @@ pub struct Summary {
     pub reason: Reason,
     pub engine: EngineKind,
     pub format: DumpFormat,
+    /// What it is, when it is no full one.
+    pub kind: Option<String>,
     /// The name of the database.
     pub database: String,
     pub created_at: DateTime<Utc>,
@@ -31,6 +33,7 @@ impl From<&Manifest> for Summary {
             reason: manifest.reason,
             engine: manifest.database.engine,
             format: manifest.dump.format,
+            kind: manifest.kind.name(),
             database: manifest.database.name.clone(),
             created_at: manifest.created_at,
             size_bytes: manifest.dump.size_bytes,

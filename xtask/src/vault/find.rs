@@ -12,6 +12,7 @@ use chrono::TimeDelta;
 use super::Vault;
 use crate::cores::{self, WORTH_A_THREAD};
 use crate::values::id::BackupId;
+use crate::values::kind::Kind;
 use crate::values::manifest::{self, BadManifest, Manifest, manifest_file_name};
 
 /// A published backup: its manifest was read; its dump was not looked at.
@@ -240,7 +241,12 @@ pub(super) fn manifest_in(file: File) -> Result<Manifest, Box<dyn Error + Send +
 
 /// By name alone: whether the backup, if it is one, was taken before the other.
 fn is_surely_older(stem: &str, than: &Backup) -> bool {
-    let horizon = BackupId::new(than.manifest.created_at - LONGEST_WAIT, None, 1);
+    let horizon = BackupId::new(
+        than.manifest.created_at - LONGEST_WAIT,
+        &Kind::default(),
+        None,
+        1,
+    );
     let id: Option<BackupId> = stem.parse().ok();
     id.is_some_and(|id| id.time() < horizon.time())
 }

@@ -28,7 +28,7 @@ use crate::values::summary::Summary;
 const FILE: &str = ".index";
 
 /// Its first bytes. What a line holds is another number with every change.
-const HEADER: &[u8] = b"xtask-db index 1\n";
+const HEADER: &[u8] = b"xtask-db index 2\n";
 const DIGEST_BYTES: usize = 64;
 
 /// An index of a million backups. More is damage.
@@ -154,7 +154,11 @@ fn write_line(bytes: &mut Vec<u8>, stamp: Stamp, summary: &Summary) {
             Reason::PreMigrate => 1,
             Reason::PreRestore => 2,
         },
-        u8::from(summary.format == DumpFormat::Directory),
+        match summary.format {
+            DumpFormat::Stream => 0,
+            DumpFormat::Directory => 1,
+            DumpFormat::Plain => 2,
+        },
     ];
     bytes.extend([engine, reason, format]);
     bytes.push(u8::from(summary.migration.is_some()));
@@ -167,12 +171,14 @@ fn write_line(bytes: &mut Vec<u8>, stamp: Stamp, summary: &Summary) {
         summary.rows,
         summary.id.len() as u64,
         summary.database.len() as u64,
+        summary.kind.as_ref().map_or(0, String::len) as u64,
     ];
     for number in stamp.into_iter().chain(numbers) {
         bytes.extend(number.to_le_bytes());
     }
     bytes.extend(summary.id.as_bytes());
     bytes.extend(summary.database.as_bytes());
+    bytes.extend(summary.kind.as_deref().unwrap_or_default().as_bytes());
 }
 
 fn lines_in(mut bytes: &[u8]) -> Option<Vec<Line>> {
@@ -195,6 +201,7 @@ fn read_line(bytes: &mut &[u8]) -> Option<Line> {
         rows,
         id,
         database,
+        kind,
     ] = numbers(bytes)?;
     let mut text = |length: u64| -> Option<String> {
         let (text, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
@@ -207,7 +214,9 @@ fn read_line(bytes: &mut &[u8]) -> Option<Line> {
         engine: *[EngineKind::Sqlite, EngineKind::Postgresql].get(usize::from(engine))?,
         reason: *[Reason::Manual, Reason::PreMigrate, Reason::PreRestore]
             .get(usize::from(reason))?,
-        format: *[DumpFormat::Stream, DumpFormat::Directory].get(usize::from(format))?,
+        kind: Some(text(kind)?).filter(|kind| !kind.is_empty()),
+        format: *[DumpFormat::Stream, DumpFormat::Directory, DumpFormat::Plain]
+            .get(usize::from(format))?,
         migration: (has_migration == 1).then_some(migration.cast_signed()),
         created_at: DateTime::from_timestamp(seconds.cast_signed(), u32::try_from(nanos).ok()?)?,
         size_bytes,

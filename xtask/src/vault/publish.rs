@@ -21,6 +21,7 @@ use crate::interrupt::Interrupt;
 use crate::values::codec::{Packed, Packer};
 use crate::values::database::EngineKind;
 use crate::values::id::{BackupId, Label};
+use crate::values::kind::Kind;
 use crate::values::manifest::{
     DUMP_ENDINGS, DumpFormat, Manifest, StoredDump, dump_file_name, manifest_file_name,
 };
@@ -65,6 +66,7 @@ impl Vault {
     pub fn draft(
         &self,
         at: DateTime<Utc>,
+        kind: &Kind,
         label: Option<&Label>,
         engine: EngineKind,
     ) -> Result<Draft> {
@@ -75,7 +77,7 @@ impl Vault {
             )
         };
         for attempt in 1..=MAX_ATTEMPTS {
-            let id = BackupId::new(at, label, attempt);
+            let id = BackupId::new(at, kind, label, attempt);
             let Some(staging) = self.claim_staging(id.as_str()).with_context(context)? else {
                 continue;
             };
@@ -93,7 +95,7 @@ impl Vault {
         }
         anyhow::bail!(
             "{MAX_ATTEMPTS} backups have the id `{}`",
-            BackupId::new(at, label, 1)
+            BackupId::new(at, kind, label, 1)
         )
     }
 

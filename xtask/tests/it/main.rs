@@ -21,6 +21,7 @@ mod jobs;
 mod journal;
 mod json;
 mod kill;
+mod kinds;
 mod large_vault;
 mod lock_waits;
 mod locks;

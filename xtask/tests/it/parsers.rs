@@ -21,7 +21,7 @@ const CASES: u32 = 256;
 
 /// Runs `test` on what `strategy` makes, and panics with the smallest input that it does not hold for.
 #[track_caller]
-fn holds<S: Strategy>(strategy: S, test: impl Fn(S::Value) -> TestCaseResult) {
+pub fn holds<S: Strategy>(strategy: S, test: impl Fn(S::Value) -> TestCaseResult) {
     let number = |name: &str| {
         let value = std::env::var(name).ok()?;
         Some(value.parse::<u64>().expect("a whole number"))
@@ -45,7 +45,7 @@ fn rand_seed() -> u64 {
 }
 
 /// Text of anything: control characters, quotes, paths, letters of all scripts.
-fn any_text() -> BoxedStrategy<String> {
+pub fn any_text() -> BoxedStrategy<String> {
     let likely = r"[ -~]{0,40}";
     proptest::prop_oneof![likely, r"\PC{0,20}", proptest::prelude::any::<String>()].boxed()
 }

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Scene, Side};
+use super::{Scene, Side, kinds};
 use crate::cli;
 use crate::engine::{Engine, Readable, Scratch, ScratchOrder};
 use crate::ui;
@@ -79,6 +79,7 @@ fn restored(scene: &Scene, engine: &mut dyn Engine, side: &Side) -> Result<Optio
     let Side::Backup(backup) = side else {
         return Ok(None);
     };
+    kinds::refuse_alone(backup)?;
     let progress = scene.ui.progress();
     let proof = scene.vault.verify(backup, &progress, scene.interrupt)?;
     let staging = scene.vault.staging("diff")?;

@@ -12,29 +12,40 @@ use xshell::cmd;
 
 use super::Postgres;
 use super::connect::{self, Connected, Libpq};
-use super::{describe, folder, inspect, programs, target};
+use super::plain::End;
+use super::select::{self, Held};
+use super::{describe, folder, globals, inspect, programs, target};
 use crate::engine::Dumped;
 use crate::engine::pump::pump;
 use crate::tool::{self, Pipes, Program, Running};
 use crate::values::database::{Contents, DatabaseFacts};
 use crate::values::failure::Failure;
+use crate::values::kind::Kind;
 use crate::values::manifest::DumpFormat;
 use crate::values::progress::Progress;
 
 /// How long `pg_dump` waits for a table that a schema change has locked.
-const LOCK_WAIT: &str = "60s";
+pub const LOCK_WAIT: &str = "60s";
 
-struct Snapshot {
+pub struct Snapshot {
     /// Keeps the snapshot alive until the dump is done.
     _session: PgConnection,
-    name: String,
-    facts: DatabaseFacts,
+    pub name: String,
+    pub facts: DatabaseFacts,
     taken_at: chrono::DateTime<Utc>,
     estimate: u64,
     warnings: Vec<String>,
-    libpq: Libpq,
-    pg_dump: Program,
-    pg_restore: Program,
+    pub libpq: Libpq,
+    pub pg_dump: Program,
+    pub pg_restore: Program,
+}
+
+/// What was counted in the moment of the snapshot, and what was found about its kind.
+struct Counted {
+    contents: Contents,
+    kind: Kind,
+    has_history: bool,
+    warnings: Vec<String>,
 }
 
 pub fn dump(
@@ -46,48 +57,76 @@ pub fn dump(
     let snapshot = postgres
         .runtime
         .block_on(take_snapshot(postgres, staging))?;
-    let (contents, format) = match postgres.dump_jobs() {
+    let selection = &postgres.selection;
+    let held = match selection.kind.is_full() {
+        true => None,
+        false => Some(select::held(postgres, &snapshot)?),
+    };
+    let globals = match selection.globals {
+        true => Some(globals::read(postgres, &snapshot)?),
+        false => None,
+    };
+    let held = held.as_ref();
+    let (counted, format) = match postgres.dump_jobs() {
         1 => {
-            let contents = in_one_stream(postgres, &snapshot, sink, progress)?;
-            (contents, DumpFormat::Stream)
+            let counted = in_one_stream(postgres, &snapshot, held, sink, progress)?;
+            let format = match selection.kind.plain {
+                true => DumpFormat::Plain,
+                false => DumpFormat::Stream,
+            };
+            (counted, format)
         }
         jobs => {
             let folder = staging.join("dump");
-            let contents = into_folder(postgres, &snapshot, jobs, &folder, progress)?;
+            let counted = into_folder(postgres, &snapshot, held, jobs, &folder, progress)?;
             pack_and_check(postgres, &snapshot, &folder, sink, progress)?;
-            (contents, DumpFormat::Directory)
+            (counted, DumpFormat::Directory)
         }
     };
+    let mut warnings = snapshot.warnings;
+    warnings.extend(counted.warnings);
     Ok(Dumped {
         taken_at: snapshot.taken_at,
         facts: snapshot.facts,
-        contents,
+        contents: counted.contents,
+        kind: counted.kind,
+        has_history: counted.has_history,
+        globals,
         dump_tool: snapshot.pg_dump.version,
         format,
-        warnings: snapshot.warnings,
+        warnings,
     })
 }
 
 fn in_one_stream(
     postgres: &Postgres,
     snapshot: &Snapshot,
+    held: Option<&Held>,
     sink: &mut (dyn Write + Send),
     progress: &dyn Progress,
-) -> Result<Contents> {
+) -> Result<Counted> {
     let mut dumping = start_dump(postgres, snapshot)?;
-    let mut checking = start_check(postgres, snapshot, None)?;
+    let mut checking = match postgres.selection.kind.plain {
+        true => None,
+        false => Some(start_check(postgres, snapshot, None)?),
+    };
     let mut stdout = dumping.take_stdout()?;
     let mut tee = Tee {
         sink,
-        check: Some(checking.take_stdin()?),
+        check: checking.as_mut().map(Running::take_stdin).transpose()?,
+        end: End::default(),
     };
 
     progress.begin("dump", Some(snapshot.estimate));
     let (pumped, counted) = std::thread::scope(|scope| {
         // Dropping its end of the pipe when it fails also ends pg_dump.
-        let pumping =
-            scope.spawn(move || pump(&mut stdout, &mut tee, progress, postgres.interrupt()));
-        let counted = postgres.runtime.block_on(count(postgres, &snapshot.name));
+        let pumping = scope.spawn(move || {
+            let pumped = pump(&mut stdout, &mut tee, progress, postgres.interrupt());
+            pumped.map(|()| tee.end)
+        });
+        let counted = postgres
+            .runtime
+            .block_on(count(postgres, &snapshot.name, held));
         if counted.is_err() {
             dumping.kill();
         }
@@ -96,26 +135,32 @@ fn in_one_stream(
     progress.end();
     let pumped = pumped.map_err(|_| Failure::unexpected("the dumping thread panicked"))?;
     postgres.interrupt().check()?;
-    pumped.context("cannot store what `pg_dump` wrote")?;
+    let end = pumped.context("cannot store what `pg_dump` wrote")?;
     // When pg_dump was ended because of the counting, the counting says why.
-    let contents = counted?;
+    let counted = counted?;
     dumping.wait()?;
-    checking
-        .wait()
-        .context("what `pg_dump` wrote cannot be read by `pg_restore`")?;
-    Ok(contents)
+    match checking {
+        Some(checking) => checking
+            .wait()
+            .context("what `pg_dump` wrote cannot be read by `pg_restore`")?,
+        None => end.require_complete()?,
+    }
+    Ok(counted)
 }
 
 fn into_folder(
     postgres: &Postgres,
     snapshot: &Snapshot,
+    held: Option<&Held>,
     jobs: u8,
     folder: &Path,
     progress: &dyn Progress,
-) -> Result<Contents> {
+) -> Result<Counted> {
     let dumping = start_folder_dump(postgres, snapshot, jobs, folder)?;
     progress.begin("dump", None);
-    let counted = postgres.runtime.block_on(count(postgres, &snapshot.name));
+    let counted = postgres
+        .runtime
+        .block_on(count(postgres, &snapshot.name, held));
     if counted.is_err() {
         // Killed, it would leave its workers to write into a folder that is removed.
         dumping.ask_to_end();
@@ -124,9 +169,9 @@ fn into_folder(
     progress.end();
     postgres.interrupt().check()?;
     // When pg_dump was ended because of the counting, the counting says why.
-    let contents = counted?;
+    let counted = counted?;
     dumped?;
-    Ok(contents)
+    Ok(counted)
 }
 
 /// Both read the same files at once.
@@ -152,10 +197,19 @@ fn start_dump(postgres: &Postgres, snapshot: &Snapshot) -> Result<Running> {
     let shell = tool::shell()?;
     let Snapshot { name, libpq, .. } = snapshot;
     let (path, dbname) = (&snapshot.pg_dump.path, &libpq.dbname);
+    let kind = &postgres.selection.kind;
+    let mut more = select::arguments(kind);
+    let format = match kind.plain {
+        true => {
+            more.extend(select::plain_arguments(kind));
+            "plain"
+        }
+        false => "custom",
+    };
     let command = libpq.prepare(cmd!(
         shell,
-        "{path} --format=custom --compress=0 --no-password --snapshot={name}
-            --lock-wait-timeout={LOCK_WAIT} --dbname={dbname}"
+        "{path} --format={format} --compress=0 --no-password --snapshot={name}
+            --lock-wait-timeout={LOCK_WAIT} --dbname={dbname} {more...}"
     ));
     Running::start(command, Pipes::Stdout, postgres.interrupt())
 }
@@ -171,10 +225,12 @@ fn start_folder_dump(
     let Snapshot { name, libpq, .. } = snapshot;
     let (path, dbname) = (&snapshot.pg_dump.path, &libpq.dbname);
     let jobs = jobs.to_string();
+    let more = select::arguments(&postgres.selection.kind);
     let command = libpq.prepare(cmd!(
         shell,
         "{path} --format=directory --jobs={jobs} --compress=0 --no-sync --no-password
-            --snapshot={name} --lock-wait-timeout={LOCK_WAIT} --dbname={dbname} --file={folder}"
+            --snapshot={name} --lock-wait-timeout={LOCK_WAIT} --dbname={dbname} --file={folder}
+            {more...}"
     ));
     Running::start(command, Pipes::None, postgres.interrupt())
 }
@@ -194,11 +250,13 @@ fn start_check(postgres: &Postgres, snapshot: &Snapshot, folder: Option<&Path>) 
 struct Tee<'a> {
     sink: &'a mut (dyn Write + Send),
     check: Option<ChildStdin>,
+    end: End,
 }
 
 impl Write for Tee<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let written = self.sink.write(buffer)?;
+        self.end.see(&buffer[..written]);
         if let Some(check) = &mut self.check
             && check.write_all(&buffer[..written]).is_err()
         {
@@ -269,33 +327,66 @@ async fn left_out(connected: &mut Connected) -> Result<Vec<String>> {
     Ok(names.into_iter().map(line).collect())
 }
 
-async fn count(postgres: &Postgres, snapshot: &str) -> Result<Contents> {
+async fn count(postgres: &Postgres, snapshot: &str, held: Option<&Held>) -> Result<Counted> {
     let mut session = connect::connect(&postgres.url).await?.session;
     session
         .execute(sqlx::AssertSqlSafe(inspect::begin_in(Some(snapshot))))
         .await
         .context("cannot use the snapshot")?;
     let tables = inspect::tables(&mut session).await?;
-    let large_objects = Some(inspect::large_objects(&mut session).await?);
+    let large_objects = match held.is_none_or(|held| held.has_large_objects) {
+        true => inspect::large_objects(&mut session).await?,
+        false => 0,
+    };
     let history_table = inspect::find_history(&mut session, &postgres.bookkeeping.table).await?;
     let applied = inspect::read_history(&mut session, history_table.as_deref()).await?;
+    let history = inspect::oid_of(&mut session, history_table.as_deref()).await?;
     session
         .execute("COMMIT")
         .await
         .context("cannot end reading")?;
     let relations = describe::relations(&mut session, Some(snapshot)).await?;
-    let tables = inspect::count_rows(
-        &mut session,
-        &tables,
-        postgres.takes_fingerprints,
-        Some(snapshot),
-    )
-    .await?;
-    Ok(Contents {
-        tables,
-        large_objects,
-        applied,
-        history_table,
-        relations,
-    })
+    let fingerprints = postgres.takes_fingerprints;
+    let (tables, empty) = match held {
+        Some(held) => held.sort(tables),
+        None => (tables, Vec::new()),
+    };
+    let mut tables =
+        inspect::count_rows(&mut session, &tables, fingerprints, Some(snapshot)).await?;
+    tables.extend(empty.iter().map(|table| table.without_rows(fingerprints)));
+    tables.sort();
+    let mut counted = Counted {
+        contents: Contents {
+            tables,
+            large_objects: Some(large_objects),
+            applied,
+            history_table,
+            relations,
+        },
+        kind: postgres.selection.kind.clone(),
+        has_history: held.is_none_or(|held| history.is_none() || held.has_rows_of(history)),
+        warnings: Vec::new(),
+    };
+    if let Some(held) = held {
+        counted.narrow(held, &mut session, snapshot).await?;
+    }
+    Ok(counted)
+}
+
+impl Counted {
+    /// To what is in a dump of this kind.
+    async fn narrow(
+        &mut self,
+        held: &Held,
+        session: &mut PgConnection,
+        snapshot: &str,
+    ) -> Result<()> {
+        let relations = std::mem::take(&mut self.contents.relations);
+        self.contents.relations = held.narrow(session, relations).await?;
+        if self.kind.is_partial() && self.kind.has_definitions() {
+            let gaps = held.note_gaps(session, snapshot, &mut self.kind, &mut self.contents);
+            self.warnings = gaps.await?;
+        }
+        Ok(())
+    }
 }

@@ -9,7 +9,7 @@ use xshell::cmd;
 use super::connect::{Connected, Libpq};
 use super::folder::{Input, SPARE_BYTES};
 use super::replay::{self, Answers, KNOWS_TRANSACTION_TIMEOUT, Names, Replay};
-use super::{Postgres, programs};
+use super::{Postgres, plain, programs};
 use crate::durable;
 use crate::engine::pump::{pump_ahead, refuse_unreadable};
 use crate::interrupt::Interrupted;
@@ -48,6 +48,10 @@ impl Filling<'_> {
     /// Every entry as `pg_dump` wrote it.
     pub fn as_dumped(&self, maintenance: &Connected, order: Order) -> Result<()> {
         let major = maintenance.server_major;
+        if plain::is_plain(self.input.dump) {
+            let filled = plain::fill(self, maintenance, &self.libpq(maintenance)?);
+            return filled.map_err(explain);
+        }
         let pg_restore = programs::find_pg_restore(self.input.dump, major)?;
         let filled =
             if pg_restore.major >= KNOWS_TRANSACTION_TIMEOUT && major < KNOWS_TRANSACTION_TIMEOUT {
@@ -94,6 +98,10 @@ impl Filling<'_> {
         maintenance: &Connected,
         first: anyhow::Error,
     ) -> Result<Vec<String>> {
+        if plain::is_plain(self.input.dump) {
+            // Text is what it is.
+            return Err(first);
+        }
         let major = maintenance.server_major;
         let pg_restore = programs::find_pg_restore(self.input.dump, major)?;
         let Ok(psql) = replay::find_psql(major, &pg_restore) else {
@@ -139,7 +147,7 @@ impl Filling<'_> {
     ) -> Result<()> {
         let libpq = self.libpq(maintenance)?;
         let jobs = jobs.to_string();
-        let without = self.input.without;
+        let without = self.input.options();
         let shell = tool::shell()?;
         let (path, dbname) = (&pg_restore.path, &libpq.dbname);
         let command = libpq.prepare(cmd!(
@@ -158,7 +166,7 @@ impl Filling<'_> {
         let libpq = self.libpq(maintenance)?;
         let shell = tool::shell()?;
         let (path, dbname) = (&pg_restore.path, &libpq.dbname);
-        let without = self.input.without;
+        let without = self.input.options();
         let command = libpq.prepare(cmd!(
             shell,
             "{path} --exit-on-error --no-password {without...} --dbname={dbname}"
@@ -206,7 +214,7 @@ impl Filling<'_> {
         Ok(answers.warnings())
     }
 
-    fn begin(&self) {
+    pub fn begin(&self) {
         let total = self.input.dump.manifest().dump.raw_size_bytes;
         self.progress.begin("restore", Some(total));
     }

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use tar::{Archive, Entry, EntryType, Header};
 use tempfile::TempDir;
 
-use super::Postgres;
+use super::{Postgres, toc};
 use crate::durable;
 use crate::engine::pump::{pump, refuse_unreadable};
 use crate::interrupt::Interrupt;
@@ -41,10 +41,13 @@ pub struct Input<'a> {
     pub folder: Option<PathBuf>,
     /// Options of `pg_restore` that leave something out.
     pub without: &'static [&'static str],
+    /// For `pg_restore --use-list`.
+    pub list: Option<PathBuf>,
 }
 
 impl Input<'_> {
-    /// Unpacks a dump that is a folder, all of it and matched once more.
+    /// Unpacks a dump that is a folder, all of it and matched once more. What could only be
+    /// restored with more than the dump holds is left out.
     pub fn of<'a>(
         postgres: &Postgres,
         dump: &'a VerifiedDump,
@@ -66,7 +69,19 @@ impl Input<'_> {
             dump,
             folder,
             without: &[],
+            list: toc::list_without_gaps(postgres, dump, staging)?,
         })
+    }
+
+    /// For `pg_restore`.
+    pub fn options(&self) -> Vec<String> {
+        let list = self.list.iter();
+        let list = list.map(|list| format!("--use-list={}", list.display()));
+        self.without
+            .iter()
+            .map(|&option| option.into())
+            .chain(list)
+            .collect()
     }
 
     /// Its room is wanted before a safety copy or a log asks for it.

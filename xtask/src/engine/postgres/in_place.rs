@@ -130,7 +130,7 @@ impl Attempt<'_> {
         script::write_beginning(script)?;
         let number = answers.first()?;
         let number = number.parse().context("`psql` does not answer")?;
-        script::write_drops(self.toc, script)?;
+        script::write_drops(self.toc, self.replay.input.dump, script)?;
         self.replay.write(names, script, progress)?;
         script
             .write_all(script::compare_statement(self.replay.input.dump).as_bytes())

@@ -70,6 +70,7 @@ pub async fn size_bytes(session: &mut PgConnection) -> Result<u64> {
 
 /// A table with rows of its own, or a partitioned one.
 pub struct Table {
+    pub oid: i64,
     schema: String,
     name: String,
     kind: RelationKind,
@@ -82,7 +83,7 @@ pub struct Table {
 /// user schemas. An extension brings its own tables along, and foreign tables
 /// hold no rows here.
 pub async fn tables(session: &mut PgConnection) -> Result<Vec<Table>> {
-    type Row = (String, String, String, Option<String>, Option<String>);
+    type Row = (String, String, String, Option<String>, Option<String>, i64);
     let rows: Vec<Row> = sqlx::query_as(
         "WITH RECURSIVE up AS ( \
            SELECT i.inhrelid AS part, i.inhparent AS above FROM pg_catalog.pg_inherits i \
@@ -90,7 +91,7 @@ pub async fn tables(session: &mut PgConnection) -> Result<Vec<Table>> {
            UNION ALL SELECT up.part, i.inhparent FROM up \
              JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.above) \
          SELECT n.nspname::text, c.relname::text, c.relkind::text, \
-           rn.nspname::text, r.relname::text \
+           rn.nspname::text, r.relname::text, c.oid::bigint \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          LEFT JOIN (up JOIN pg_catalog.pg_class r ON r.oid = up.above AND NOT r.relispartition \
              JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace) ON up.part = c.oid \
@@ -106,7 +107,8 @@ pub async fn tables(session: &mut PgConnection) -> Result<Vec<Table>> {
     .fetch_all(session)
     .await
     .context("cannot list the tables")?;
-    let table = |(schema, name, kind, root_schema, root): Row| Table {
+    let table = |(schema, name, kind, root_schema, root, oid): Row| Table {
+        oid,
         schema,
         name,
         kind: match (kind.as_str(), &root) {
@@ -263,6 +265,16 @@ impl Table {
         format!("{}.{}", quoted(&self.schema), quoted(&self.name))
     }
 
+    /// Whether its rows are those of its partitions.
+    pub fn is_partitioned(&self) -> bool {
+        !self.has_rows && self.root.is_none()
+    }
+
+    /// As it is where its rows were left out.
+    pub fn without_rows(&self, fingerprints: bool) -> TableRows {
+        self.with_rows(0, fingerprints.then_some(0))
+    }
+
     /// Whether its rows are its own, and not computed.
     pub fn is_stored(&self) -> bool {
         self.has_rows && self.kind != RelationKind::MaterializedView
@@ -327,6 +339,18 @@ pub async fn find_history(session: &mut PgConnection, bookkeeping: &str) -> Resu
     .fetch_optional(session)
     .await
     .with_context(|| format!("cannot look for the migration history `{bookkeeping}`"))
+}
+
+/// Of a table by its name in SQL.
+pub async fn oid_of(session: &mut PgConnection, table: Option<&str>) -> Result<Option<i64>> {
+    let Some(table) = table else {
+        return Ok(None);
+    };
+    sqlx::query_scalar("SELECT to_regclass($1)::oid::bigint")
+        .bind(table)
+        .fetch_one(session)
+        .await
+        .with_context(|| format!("cannot look for the migration history `{table}`"))
 }
 
 pub async fn read_history(

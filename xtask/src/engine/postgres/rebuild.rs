@@ -90,19 +90,25 @@ pub fn build(
         progress,
     };
     let maintenance = &mut target.maintenance;
-    let mut guard = runtime.block_on(create(postgres, maintenance, beside, properties))?;
+    let schemas = &input.dump.manifest().kind.schemas_needed;
+    let new = Newborn {
+        name: beside,
+        properties,
+        schemas,
+    };
+    let mut guard = runtime.block_on(create(postgres, maintenance, &new))?;
     let mut filled = filling
         .as_dumped(maintenance, Order::Any)
         .map(|()| Vec::new());
     // What failed leaves a database that is filled in part: each try begins with a new one.
     if matches!(&filled, Err(error) if fill::may_depend_on_order(error)) {
-        guard = runtime.block_on(anew(postgres, maintenance, beside, properties, guard))?;
+        guard = runtime.block_on(anew(postgres, maintenance, &new, guard))?;
         let again = filling.as_dumped(maintenance, Order::OfTheDump);
         filled = again.map(|()| Vec::new());
     }
     let mut warnings = match filled {
         Err(error) if fill::may_lack_names(&error) => {
-            guard = runtime.block_on(anew(postgres, maintenance, beside, properties, guard))?;
+            guard = runtime.block_on(anew(postgres, maintenance, &new, guard))?;
             filling.with_names_in_reach(maintenance, error)?
         }
         filled => filled?,
@@ -168,16 +174,23 @@ pub fn properties_of(dump: &VerifiedDump) -> Result<DatabaseProperties> {
     })
 }
 
+/// A database that is to be made.
+struct Newborn<'a> {
+    name: &'a str,
+    properties: &'a DatabaseProperties,
+    /// That what comes into it is in, and does not make itself.
+    schemas: &'a [String],
+}
+
 async fn anew(
     postgres: &Postgres,
     maintenance: &mut Connected,
-    name: &str,
-    properties: &DatabaseProperties,
+    new: &Newborn<'_>,
     guard: PgConnection,
 ) -> Result<PgConnection> {
     guard.close().await?;
-    left_beside::drop_database(postgres, maintenance, name).await?;
-    create(postgres, maintenance, name, properties).await
+    left_beside::drop_database(postgres, maintenance, new.name).await?;
+    create(postgres, maintenance, new).await
 }
 
 /// Created, entered, then marked: a database that carries the mark and that
@@ -185,9 +198,11 @@ async fn anew(
 async fn create(
     postgres: &Postgres,
     maintenance: &mut Connected,
-    name: &str,
-    properties: &DatabaseProperties,
+    new: &Newborn<'_>,
 ) -> Result<PgConnection> {
+    let Newborn {
+        name, properties, ..
+    } = *new;
     let session = &mut maintenance.session;
     let sql = properties::create_statement(name, properties, maintenance.server_major);
     // The role or the server may be read-only by default.
@@ -199,7 +214,7 @@ async fn create(
         .await
         .map_err(|error| fill::missing(error.into()))
         .with_context(|| format!("cannot create the database `{name}` to restore into"))?;
-    let guard = connect::connect_to(&postgres.url, Some(name))
+    let mut guard = connect::connect_to(&postgres.url, Some(name))
         .await?
         .session;
     let mark = format!(
@@ -211,6 +226,19 @@ async fn create(
         .execute(AssertSqlSafe(mark))
         .await
         .with_context(|| format!("cannot mark the database `{name}`"))?;
+    if !new.schemas.is_empty() {
+        // As above.
+        guard
+            .execute("SET default_transaction_read_only = off")
+            .await?;
+    }
+    for schema in new.schemas {
+        let sql = format!("CREATE SCHEMA {}", quoted(schema));
+        guard
+            .execute(AssertSqlSafe(sql))
+            .await
+            .with_context(|| format!("cannot create the schema `{schema}`"))?;
+    }
     Ok(guard)
 }
 

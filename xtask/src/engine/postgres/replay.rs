@@ -35,7 +35,7 @@ const TAIL_BYTES: usize = 16 * 1024;
 /// A dump hides every schema from the functions that it calls.
 const NO_SEARCH_PATH: &str = "SELECT pg_catalog.set_config('search_path', '', false);";
 /// Written by [`KNOWS_TRANSACTION_TIMEOUT`] and newer, unknown to older servers.
-const TRANSACTION_TIMEOUT: &str = "SET transaction_timeout = 0;";
+pub const TRANSACTION_TIMEOUT: &str = "SET transaction_timeout = 0;";
 pub const KNOWS_TRANSACTION_TIMEOUT: u32 = 17;
 /// Until `\unrestrict` with the same key, `psql` takes no commands but SQL from a dump.
 const RESTRICT: &[u8] = b"\\restrict ";
@@ -144,7 +144,7 @@ impl Replay<'_> {
         if self.in_our_transaction {
             command = command.arg("--single-transaction");
         }
-        if let Some(list) = self.list {
+        if let Some(list) = self.list.or(self.input.list.as_deref()) {
             command = command.arg(format!("--use-list={}", list.display()));
         }
         if let Some(section) = section {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::folder::Input;
 use super::target::{self, Target};
 use super::toc::Toc;
-use super::{Postgres, in_place, programs, rebuild};
+use super::{Postgres, in_place, plain, programs, rebuild};
 use crate::engine::{RestoreWay, Restored};
 use crate::tool;
 use crate::values::failure::Failure;
@@ -97,6 +97,9 @@ pub fn restore(
 
 /// A new database needs the right to make one, and to make everything in it.
 fn decide(postgres: &Postgres, target: &Target, dump: &VerifiedDump) -> Result<Way> {
+    if plain::is_plain(dump) {
+        return decide_plain(target);
+    }
     let pg_restore = programs::find_pg_restore(dump, target.maintenance.server_major)?;
     if target.can_create && target.is_superuser {
         return Ok(Way::Rebuild);
@@ -120,6 +123,18 @@ fn decide(postgres: &Postgres, target: &Target, dump: &VerifiedDump) -> Result<W
         ))
         .into()),
     }
+}
+
+/// Text may end a transaction of ours; in a database of its own it does no harm.
+fn decide_plain(target: &Target) -> Result<Way> {
+    if target.can_create {
+        return Ok(Way::Rebuild);
+    }
+    Err(Failure::refused(
+        "SQL as text is restored into a new database, and the role may create none",
+    )
+    .hint("restore as a role with CREATEDB; or unpack the dump into `psql`, see the README")
+    .into())
 }
 
 fn subscription(name: &str) -> String {

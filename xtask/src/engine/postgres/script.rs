@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
-use super::connect::literal;
+use super::connect::{literal, quoted};
 use super::fingerprint::{self, ROW};
 use super::replay::ANSWER;
 use super::toc::Toc;
@@ -23,14 +23,17 @@ pub fn write_beginning(script: &mut dyn Write) -> Result<()> {
 }
 
 /// Drops what is ours.
-pub fn write_drops(toc: &Toc, script: &mut dyn Write) -> Result<()> {
+pub fn write_drops(toc: &Toc, dump: &VerifiedDump, script: &mut dyn Write) -> Result<()> {
     let public = if toc.mentions_public() {
         // A dump takes it for granted.
         "CREATE SCHEMA IF NOT EXISTS public;\n"
     } else {
         ""
     };
-    write!(script, "{DROP_OWNED}{public}").context("cannot begin the restore")
+    let schema = |name: &String| format!("CREATE SCHEMA IF NOT EXISTS {};\n", quoted(name));
+    let needed = dump.manifest().kind.schemas_needed.iter();
+    let needed: String = needed.map(schema).collect();
+    write!(script, "{DROP_OWNED}{public}{needed}").context("cannot begin the restore")
 }
 
 /// Raises an exception, inside the transaction, when a table is missing or

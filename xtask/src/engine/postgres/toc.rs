@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 use xshell::cmd;
 
-use super::{Postgres, connect, folder};
+use super::{Postgres, connect, folder, plain, programs};
 use crate::durable;
 use crate::tool::{self, Pipes, Program, Running};
 use crate::values::failure::Failure;
@@ -40,6 +40,7 @@ impl Toc {
     pub fn read(postgres: &Postgres, pg_restore: &Program, dump: &VerifiedDump) -> Result<Toc> {
         let owners = postgres.runtime.block_on(owners(postgres))?;
         let contents = read(postgres, pg_restore, dump)?;
+        let is_restored = |line: &&str| !is_gap(dump, line);
         let uncreatable = |line: &&str| {
             let name = line
                 .split_once(" EXTENSION - ")
@@ -49,8 +50,10 @@ impl Toc {
             })
         };
         let uncreatable = contents.lines().filter(uncreatable).map(shown).collect();
-        let (theirs, ours): (Vec<&str>, Vec<&str>) =
-            contents.lines().partition(|line| owners.is_theirs(line));
+        let (theirs, ours): (Vec<&str>, Vec<&str>) = {
+            let lines = contents.lines().filter(is_restored);
+            lines.partition(|line| owners.is_theirs(line))
+        };
         let owned = |lines: Vec<&str>| lines.into_iter().map(str::to_owned).collect();
         Ok(Toc {
             ours: owned(ours),
@@ -108,6 +111,37 @@ impl Toc {
         Ok(path)
     }
 }
+
+/// For `pg_restore --use-list`, where the dump has foreign keys to tables that it does not have.
+pub fn list_without_gaps(
+    postgres: &Postgres,
+    dump: &VerifiedDump,
+    staging: &Path,
+) -> Result<Option<PathBuf>> {
+    if dump.manifest().kind.foreign_keys_left_out.is_empty() || plain::is_plain(dump) {
+        return Ok(None);
+    }
+    let written_by = tool::major_of(&dump.manifest().dump_tool).unwrap_or(0);
+    let pg_restore = programs::find("pg_restore", written_by, 0)?;
+    let contents = read(postgres, &pg_restore, dump)?;
+    let path = staging.join("whole_list");
+    let mut file = durable::create_private_file(&path).context("cannot write the restore list")?;
+    for line in contents.lines().filter(|line| !is_gap(dump, line)) {
+        writeln!(file, "{line}").context("cannot write the restore list")?;
+    }
+    Ok(Some(path))
+}
+
+/// Whether the entry is a foreign key that the manifest says cannot come back.
+fn is_gap(dump: &VerifiedDump, line: &str) -> bool {
+    let keys = &dump.manifest().kind.foreign_keys_left_out;
+    entry_of(line).is_some_and(|(catalogue, object)| {
+        catalogue == CONSTRAINT && keys.iter().any(|key| key.oid == object)
+    })
+}
+
+/// `pg_constraint`.
+const CONSTRAINT: i64 = 2606;
 
 /// `TABLE public customers app` of an entry's line.
 fn shown(line: &str) -> String {
@@ -221,7 +255,7 @@ impl Owners {
 
 /// `215; 1259 16385 TABLE public customers app`: catalogue and object. The
 /// catalogue is 0 for an entry that is no object, such as a table's data.
-fn entry_of(line: &str) -> Option<(i64, i64)> {
+pub fn entry_of(line: &str) -> Option<(i64, i64)> {
     let (number, rest) = line.split_once("; ")?;
     number.parse::<u32>().ok()?;
     let mut words = rest.split(' ');

@@ -13,12 +13,13 @@ use rusqlite::{Connection, OpenFlags};
 use super::hold::{self, Hold};
 use super::inspect::{self, BUSY_WAIT, Look};
 use super::live_file::{self, LiveFile};
-use super::{Sqlite, copy};
+use super::{Sqlite, copy, text};
 use crate::engine::pump::pump;
 use crate::engine::{Dumped, Engine};
 use crate::interrupt::Interrupt;
 use crate::values::database::Contents;
 use crate::values::failure::Failure;
+use crate::values::kind::Kind;
 use crate::values::manifest::DumpFormat;
 use crate::values::progress::Progress;
 
@@ -28,6 +29,9 @@ pub fn dump(
     staging: &Path,
     progress: &dyn Progress,
 ) -> Result<Dumped> {
+    if !sqlite.selection.kind.is_full() {
+        return text::dump(sqlite, sink, staging, progress);
+    }
     let estimate = sqlite.prepare_dump()?.raw_size_bytes;
     let copied = Copied {
         path: staging.join("copy.db"),
@@ -56,6 +60,9 @@ pub fn dump(
         contents,
         dump_tool: format!("SQLite {}", rusqlite::version()),
         format: DumpFormat::Stream,
+        kind: Kind::default(),
+        has_history: true,
+        globals: None,
         warnings: Vec::new(),
     })
 }
@@ -68,7 +75,7 @@ struct Copied {
 
 /// A read transaction pins one moment for all steps. A writer in WAL mode goes
 /// on meanwhile; in the other modes it waits.
-fn begun(sqlite: &Sqlite) -> Result<Connection> {
+pub(super) fn begun(sqlite: &Sqlite) -> Result<Connection> {
     let source = inspect::patiently(sqlite.interrupt(), || open_source(sqlite))?;
     inspect::patiently(sqlite.interrupt(), || begin_to_read(&source))?;
     Ok(source)
@@ -183,7 +190,7 @@ fn open_source(sqlite: &Sqlite) -> Result<Connection> {
     Ok(source)
 }
 
-fn copy_to_new_file(
+pub(super) fn copy_to_new_file(
     source: &Connection,
     to: &Path,
     progress: &dyn Progress,

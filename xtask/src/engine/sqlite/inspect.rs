@@ -143,6 +143,12 @@ fn count(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
         .map(|rows| rows.unsigned_abs())
 }
 
+/// A table's name as the schema has it, of one as it stands in SQL.
+pub fn bare_name(name: &str) -> String {
+    let name = name.trim_start_matches("main.").trim_matches('"');
+    name.replace("\"\"", "\"")
+}
+
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -12,12 +12,13 @@ use rusqlite::{Connection, OpenFlags};
 use super::dump::check;
 use super::hold::{self, Hold};
 use super::inspect::{self, BUSY_SLICE, BUSY_WAIT, Look};
-use super::{Sqlite, copy};
+use super::{Sqlite, copy, load};
 use crate::durable;
 use crate::engine::pump::{pump, refuse_unreadable};
 use crate::engine::{Kept, RestoreWay, Restored};
 use crate::interrupt::Interrupted;
 use crate::values::failure::Failure;
+use crate::values::manifest::DumpFormat;
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 use crate::values::words::shell_quoted;
@@ -158,6 +159,9 @@ fn unpack(
         ))
         .hint("free some space, then run the command again")
         .into());
+    }
+    if dump.manifest().dump.format == DumpFormat::Plain {
+        return load::load(sqlite, dump, beside, progress);
     }
     let mut file: File = durable::create_private_file(beside)
         .with_context(|| format!("cannot create `{}`", beside.display()))?;

@@ -13,6 +13,7 @@ use super::inspect::{self, Look, quoted};
 use super::{Sqlite, migrate, restore};
 use crate::engine::runtime::Runtime;
 use crate::engine::{Readable, Scratch};
+use crate::values::kind::Selection;
 use crate::values::plan::Migration;
 use crate::values::progress::Progress;
 use crate::values::rows::{Rows, Shape};
@@ -50,6 +51,7 @@ pub fn build(
             runtime: Runtime::new(live.interrupt().clone())?,
             held: None,
             takes_fingerprints: false,
+            selection: Selection::default(),
             watch: None,
         },
         _link: link,

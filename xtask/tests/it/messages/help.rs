@@ -71,7 +71,7 @@ fn of_db() {
 #[test]
 fn of_db_backup() {
     let _steady = steady();
-    insta::assert_snapshot!(said(&Project::new(), ["db", "backup", "--help"]), @"
+    insta::assert_snapshot!(said(&Project::new(), ["db", "backup", "--help"]), @r#"
     exit code 0
     --- stdout
     Take a backup, read it back and match it
@@ -86,7 +86,22 @@ fn of_db_backup() {
                          dump uncompressed for a while
           --fingerprint  Fingerprint the values of every table; whatever restores this backup compares
                          them, too
+          --globals      PostgreSQL: keep roles and tablespaces of the server in the manifest, without
+                         passwords
       -h, --help         Print help
+
+    Less than all of the database; such a backup never takes its place:
+          --schema-only                   Definitions without rows
+          --data-only                     Rows without definitions
+          --format <plain>                `plain`: SQL as text, for psql or sqlite3 [default: what
+                                          restores fastest]
+          --schema <PATTERN>              PostgreSQL: only schemas like PATTERN, as pg_dump reads it
+          --table <PATTERN>               Only tables like PATTERN, such as `shop.*` or '"Order Items"'
+          --exclude-table <PATTERN>       No tables like PATTERN
+          --exclude-table-data <PATTERN>  No rows of tables like PATTERN
+          --clean                         Of `--format plain`: drop first what it makes
+          --no-owner                      Of `--format plain`, PostgreSQL: leave out who owns what
+          --no-privileges                 Of `--format plain`, PostgreSQL: leave out who may do what
 
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
@@ -99,7 +114,7 @@ fn of_db_backup() {
           --json                One JSON document on stdout, nothing else there
       -q, --quiet               Say nothing but errors and questions
       -v, --verbose             Say more
-    ");
+    "#);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Ids and labels become file names and parts of commands; digests are compared with other tools'.
 
+use chrono::DateTime;
 use proptest::prelude::*;
-use xtask_db::parsers::{BackupId, Label, Sha256};
+use xtask_db::parsers::{BackupId, Kind, Label, Only, Sha256};
 
 use super::{any_text, holds, mutated};
 
@@ -59,6 +60,39 @@ fn an_id_is_a_plain_name_with_a_real_time_or_refused() {
         }
         Ok(())
     });
+}
+
+/// Where the words of the kind end and the label begins is seen in the id itself.
+#[test]
+fn the_kind_of_an_id_is_read_back() {
+    let label = prop::option::of(prop_oneof![
+        LABEL.boxed(),
+        "(plain|partial|schema-only|data-only)(_[a-z]{1,4})?(_plain)?".boxed(),
+        "[a-z]{1,4}_(plain|partial)".boxed(),
+    ]);
+    let kind = (0..3_usize, any::<bool>(), any::<bool>());
+    holds(
+        (kind, label, 1..4_u32),
+        |((only, some, plain), label, attempt)| {
+            let kind = Kind {
+                only: [None, Some(Only::Schema), Some(Only::Data)][only],
+                tables: some.then(|| "t".to_owned()).into_iter().collect(),
+                plain,
+                ..Kind::default()
+            };
+            let label = label.map(|label| Label::for_new(&label));
+            let label = match label.transpose() {
+                // Such a label is refused, and no id has it.
+                Err(_) => return Ok(()),
+                Ok(label) => label,
+            };
+            let at = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
+            let id = BackupId::new(at, &kind, label.as_ref(), attempt);
+            let read: BackupId = id.as_str().parse().expect("its own id");
+            prop_assert_eq!(read.kind_words(), kind.words(), "{}", id);
+            Ok(())
+        },
+    );
 }
 
 /// What the tool makes itself, it reads again.

@@ -1,0 +1,84 @@
+//! What may be done with a backup that is no full one.
+
+use crate::values::failure::Failure;
+use crate::values::kind::Kind;
+use crate::values::manifest::{DumpFormat, Manifest};
+use crate::values::words::shell_quoted;
+use crate::vault::Backup;
+
+/// `schema-only, plain`, of one that is no full one.
+pub fn name(manifest: &Manifest) -> Option<String> {
+    manifest.kind.name()
+}
+
+/// In place of a database it would take away what it does not hold.
+pub fn refuse_in_place(chosen: &Backup) -> Result<(), Failure> {
+    let Manifest { id, kind, .. } = &chosen.manifest;
+    if chosen.manifest.is_full() {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "the backup `{id}` is no full one and never takes the place of a database: {}",
+        kind.lacks()
+    ))
+    .hint(match kind.has_definitions() {
+        true => format!(
+            "into a database that does not exist yet: cargo xtask db restore {id} --into URL"
+        ),
+        false => rows_by_hand(chosen),
+    }))
+}
+
+/// Whether it can be restored into a database that holds nothing.
+pub fn refuse_alone(chosen: &Backup) -> Result<(), Failure> {
+    let Manifest { id, kind, .. } = &chosen.manifest;
+    if !kind.has_definitions() {
+        return Err(Failure::refused(format!(
+            "the backup `{id}` holds rows and no definitions: there is no table that they could go into"
+        ))
+        .hint(rows_by_hand(chosen)));
+    }
+    if kind.needs.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "the backup `{id}` cannot be restored alone: it needs {}",
+        kind.needs.join(", ")
+    ))
+    .hint("a backup with `--schema` holds what belongs together; a full one holds all"))
+}
+
+/// Into tables that are there: as whoever knows them decides.
+fn rows_by_hand(chosen: &Backup) -> String {
+    let dump = shell_quoted(&chosen.dump_path.display().to_string());
+    let program = match (
+        chosen.manifest.database.path.is_some(),
+        chosen.manifest.dump.format,
+    ) {
+        (true, _) => "sqlite3 -bail FILE",
+        (false, DumpFormat::Plain) => {
+            "psql --set=ON_ERROR_STOP=1 --single-transaction --dbname=URL"
+        }
+        (false, _) => "pg_restore --data-only --single-transaction --exit-on-error --dbname=URL",
+    };
+    format!("into empty tables that are there already: zstd -dc {dump} | {program}")
+}
+
+/// For the one who is asked.
+pub fn lines(manifest: &Manifest) -> Vec<String> {
+    let Kind {
+        foreign_keys_left_out,
+        ..
+    } = &manifest.kind;
+    let mut lines = Vec::new();
+    if let Some(name) = name(manifest) {
+        lines.push(format!("kind      {name}: {}", manifest.kind.lacks()));
+    }
+    lines.extend(foreign_keys_left_out.iter().map(|key| {
+        format!(
+            "warning: the foreign key `{}` of `{}.{}` does not come back: `{}` is not in the backup",
+            key.name, key.schema, key.table, key.refers_to
+        )
+    }));
+    lines
+}
