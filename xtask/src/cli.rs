@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use backup::{Backup, Format, Kind};
 pub use look::{Diff, Drill, Log, Verify};
 pub use migrate_safe::{MigrateSafe, OnFailure};
-pub use prune::Prune;
+pub use prune::{Pin, Prune, Unpin};
 pub use restore::Restore;
 
 mod backup;
@@ -96,8 +96,12 @@ pub enum Verb {
     MigrateSafe(MigrateSafe),
     /// Put a backup in place of the database, or change nothing
     Restore(Restore),
-    /// Remove databases that restores replaced and kept
+    /// Remove backups that no rule keeps; databases that restores kept
     Prune(Prune),
+    /// Keep a backup, whatever the rules say
+    Pin(Pin),
+    /// Let the rules decide about a backup again
+    Unpin(Unpin),
 }
 
 impl Verb {
@@ -116,12 +120,18 @@ impl Verb {
             ]),
             Verb::Restore(arguments) => given([("backup.restore_jobs", text(&arguments.jobs))]),
             Verb::Drill(arguments) => given([("backup.restore_jobs", text(&arguments.jobs))]),
-            Verb::Prune(arguments) => given([("retention.kept_days", text(&arguments.older_than))]),
+            Verb::Prune(arguments) => {
+                let mut given = given([("retention.kept_days", text(&arguments.older_than))]);
+                given.extend(arguments.keep.given());
+                given
+            }
             Verb::List
             | Verb::Status
             | Verb::Config
             | Verb::Verify(_)
             | Verb::Log(_)
+            | Verb::Pin(_)
+            | Verb::Unpin(_)
             | Verb::Diff(_) => Vec::new(),
         }
     }

@@ -26,6 +26,7 @@ mod list;
 mod log;
 mod loss_gate;
 mod migrate_safe;
+mod pin;
 mod prune;
 mod rehearse;
 mod restore;
@@ -92,6 +93,8 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
         Verb::Drill(arguments) => drill::run(&scene, arguments),
         Verb::MigrateSafe(arguments) => migrate_safe::run(&scene, arguments),
         Verb::Prune(arguments) => prune::run(&scene, arguments),
+        Verb::Pin(arguments) => pin::pin(&scene, arguments),
+        Verb::Unpin(arguments) => pin::unpin(&scene, arguments),
         Verb::Restore(arguments) => restore::run(&scene, arguments),
     }
 }

@@ -21,7 +21,7 @@ mod policy_file;
 mod resolved;
 
 pub use keys::Key;
-pub use kinds::Kind;
+pub use kinds::{Kind, holds_a_secret};
 pub use resolved::Setting;
 
 /// What a run works with; all paths are absolute.

@@ -90,6 +90,10 @@
 //! backup (`Manifest::is_full`) is `latest`, and only such a one gets into [`Engine::restore`](engine) of the live database; a
 //! manifest of any other has format 2, so that a program that knows no kinds leaves it alone.
 //!
+//! **Prune**: lock → what is there → guards (`commands/prune/plan.rs`) and rules (`values/retention.rs`, pure) → the newest of those that stay
+//! is read and matched; when it does not match it counts for nothing, and the plan is made anew → show → ask → the oldest first: manifest
+//! into a staging folder → flush → dump → flush. When the dump cannot be removed the manifest goes back to its name.
+//!
 //! **Fingerprints**, when asked for: the sessions that count rows for a backup also add up a hash of each row, in
 //! the same snapshot (`engine/*/fingerprint.rs`). A manifest that has them makes every later comparison compute
 //! them, with the same settings. Each begins with the name of its method; two methods are never compared.

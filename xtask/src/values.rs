@@ -19,6 +19,7 @@ pub mod loss;
 pub mod manifest;
 pub mod others;
 pub mod pattern;
+pub mod pin;
 pub mod plan;
 pub mod progress;
 pub mod reach;

@@ -2,7 +2,7 @@
 //!
 //! A vault knows no database, no network and no terminal. What it holds:
 //! `<id>.dump.zst`, `<id>.tar.zst`, `<id>.db.zst` or `<id>.sql.zst` with `<id>.json` beside it,
-//! `.lock`, in a large one `.index`, and, while something is being written,
+//! `<id>.pin` where somebody wants it kept, `.lock`, in a large one `.index`, and, while something is being written,
 //! folders `.<name>.partial`.
 
 use std::fs::{File, Permissions};
@@ -21,8 +21,10 @@ mod journal;
 mod lock;
 mod marker;
 mod overview;
+mod pin;
 mod publish;
 pub mod receipt;
+mod remove;
 mod shut;
 mod staging;
 mod verify;

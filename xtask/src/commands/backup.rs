@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use chrono::Utc;
 use serde::Serialize;
 
-use super::{Scene, choose, refuse_url, surroundings};
+use super::{Scene, choose, prune, refuse_url, surroundings};
 use crate::cli;
 use crate::engine::{DumpEstimate, Dumped, Engine};
 use crate::migrations;
@@ -37,9 +37,11 @@ pub fn run(scene: &Scene, arguments: &cli::Backup) -> Result<()> {
     let selection = kinds::selection(arguments, scene.settings.url.engine())?;
     scene.prepare_vault()?;
     let waiting = |holder: &str| scene.ui.say(format!("waiting for {holder}"));
-    let _lock = scene
+    prune::refuse_empty_policy(scene)?;
+    let who = (&scene.who, "backup");
+    let lock = scene
         .vault
-        .lock_shared(&scene.who, PATIENCE, scene.interrupt, &waiting)?;
+        .lock_shared(who, PATIENCE, scene.interrupt, &waiting)?;
     let mut engine = scene.engine()?;
     scene.end_left_exclusive(&mut *engine)?;
     engine.select(&selection);
@@ -53,7 +55,9 @@ pub fn run(scene: &Scene, arguments: &cli::Backup) -> Result<()> {
         backup: &backup.manifest.for_show(),
         path: backup.dump_path.display().to_string(),
         manifest_path: backup.manifest_path.display().to_string(),
-    })
+    })?;
+    drop(lock);
+    prune::after(scene, &mut *engine, &backup, false)
 }
 
 fn parse_label(text: &str) -> Result<Label, Failure> {

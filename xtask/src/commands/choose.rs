@@ -44,6 +44,13 @@ pub fn ours<'a>(listing: &'a Listing, now: &'a DatabaseFacts) -> impl Fn(&Backup
     move |backup| is_of(backup, now) && (!by_path || backup.manifest.database.path == now.path)
 }
 
+/// The backups of this very database, newest first. To remove one of a SQLite file that was moved
+/// would be to take it for what its name says: those are left alone.
+pub fn of_very<'a>(listing: &'a Listing, now: &DatabaseFacts) -> Vec<&'a Backup> {
+    let is_this = |b: &&Backup| is_of(b, now) && b.manifest.database.path == now.path;
+    listing.backups.iter().filter(is_this).collect()
+}
+
 /// `latest`, an id, or a part that only one id has.
 pub fn by_name<'a>(
     scene: &Scene,

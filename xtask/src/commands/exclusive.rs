@@ -81,9 +81,12 @@ impl Scene<'_> {
             return Ok(());
         }
         let nobody = |_: &str| {};
-        let lock = self
-            .vault
-            .lock_shared(&self.who, Duration::ZERO, self.interrupt, &nobody);
+        let lock = self.vault.lock_shared(
+            (&self.who, "status"),
+            Duration::ZERO,
+            self.interrupt,
+            &nobody,
+        );
         match lock {
             Ok(_lock) => self.end_left_exclusive(engine),
             Err(_) => {

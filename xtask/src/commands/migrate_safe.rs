@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::Scene;
 use super::exclusive::exclusively;
 use super::rehearse::Rehearsal;
+use super::{Scene, prune};
 use crate::cli::MigrateSafe;
 use crate::config::keys;
 use crate::engine::Engine;
@@ -46,6 +46,7 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     if arguments.dry_run {
         return dry_run(scene, arguments);
     }
+    prune::refuse_empty_policy(scene)?;
     let mut accepted = accepted_losses(arguments)?;
     let receipt = arguments.approve.as_deref().map(vault::receipt::read);
     let receipt = receipt.transpose()?;
@@ -105,7 +106,8 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
         restore_command(&proven.backup)
     ));
     summary::done(scene, &ran, &proven);
-    report.emit("migrated", &ran, Some(&proven))
+    report.emit("migrated", &ran, Some(&proven))?;
+    prune::after(scene, &mut *engine, &proven.backup, true)
 }
 
 /// Reads; takes no lock, writes nothing, not even sqlx's own table.

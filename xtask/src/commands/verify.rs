@@ -136,7 +136,7 @@ fn record(scene: &Scene, backup: &Backup, problem: Option<&str>) {
 
 /// `None` when the database cannot be asked who it is, because it is down:
 /// then its name and engine must do.
-fn who_is_it(scene: &Scene) -> Result<Option<DatabaseFacts>> {
+pub(super) fn who_is_it(scene: &Scene) -> Result<Option<DatabaseFacts>> {
     match scene.engine().and_then(|mut engine| engine.facts()) {
         Ok(now) => Ok(Some(now)),
         Err(error) if error.is::<Interrupted>() => Err(error),

@@ -94,7 +94,7 @@ fn check<T: Kind>(given: &Given) -> Result<(), String> {
 
 macro_rules! keys {
     ($table:ident { $($name:ident: $kind:ty = $path:literal $(.$with:ident($value:literal))*, $about:literal;)* }) => {
-        $(#[doc = $about] #[allow(dead_code)] pub const $name: Key<$kind> = Key::of($path);)*
+        $(#[doc = $about]  pub const $name: Key<$kind> = Key::of($path);)*
         pub const $table: &[Row] = &[$(Row::of::<$kind>($path, $about)$(.$with($value))*),*];
     };
 }

@@ -170,10 +170,12 @@ impl Reader<'_> {
             let section = row.map_or("a section", |row| row.section());
             return failure.hint(format!("put it below `[{section}]`"));
         }
-        let nearest = nearest(name, keys::sections().into_iter());
-        let what = format!("there is no section `{name}`");
-        self.refuse(span, what)
-            .hint(meant(nearest.map(|name| format!("`[{name}]`"))))
+        let all = keys::sections();
+        let nearest = nearest(name, all.iter().copied());
+        let all: Vec<String> = all.iter().map(|name| format!("`[{name}]`")).collect();
+        let nearest = nearest.map(|name| format!("`[{name}]`"));
+        self.refuse(span, format!("there is no section `{name}`"))
+            .hint(meant(nearest, &all.join(", ")))
     }
 
     fn no_key(&self, span: &Range<usize>, section: &str, name: &str, table: &[Row]) -> Failure {
@@ -182,8 +184,13 @@ impl Reader<'_> {
             return failure.hint(format!("it belongs below `[{}]`", row.section()));
         }
         let names = table.iter().filter(|row| row.section() == section);
-        let nearest = nearest(name, names.map(Row::name));
-        failure.hint(meant(nearest.map(|name| format!("`{name}`"))))
+        let names: Vec<&str> = names.map(Row::name).collect();
+        let nearest = nearest(name, names.iter().copied());
+        let all: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        failure.hint(meant(
+            nearest.map(|name| format!("`{name}`")),
+            &all.join(", "),
+        ))
     }
 
     fn line(&self, span: &Range<usize>) -> usize {
@@ -205,11 +212,10 @@ fn texts(list: Vec<Spanned<Node>>) -> Option<Vec<String>> {
     list.into_iter().map(text).collect()
 }
 
-fn meant(nearest: Option<String>) -> String {
-    let all = "`cargo xtask db config` shows all settings";
+fn meant(nearest: Option<String>, all: &str) -> String {
     match nearest {
-        Some(nearest) => format!("is {nearest} meant? {all}"),
-        None => all.into(),
+        Some(nearest) => format!("is {nearest} meant?"),
+        None => format!("there are {all}"),
     }
 }
 

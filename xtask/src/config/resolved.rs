@@ -189,7 +189,9 @@ impl Resolved {
                 known.insert(variable.clone());
                 resolve(row, variable, None, environment, values)
             });
-            places.push(rows.collect::<Result<_, _>>()?);
+            let place: Vec<Setting> = rows.collect::<Result<_, _>>()?;
+            require(&place, keys::OFFSITE_URL.path, name)?;
+            places.push(place);
         }
         environment.refuse_misspelt(&known)?;
         let here = environment.here.clone();
@@ -248,6 +250,17 @@ impl Resolved {
             Origin::DotEnv { .. } => &self.dotenv,
             Origin::Default | Origin::SqlxToml | Origin::File { .. } => &self.project,
         }
+    }
+}
+
+fn require(place: &[Setting], path: &str, name: &str) -> Result<(), Failure> {
+    let found = place.iter().find(|setting| setting.path == path);
+    match found {
+        Some(setting) if setting.value.is_none() => Err(Failure::usage(format!(
+            "in `database/db.toml`, the place `{name}` below `[[offsite]]` has no `url`"
+        ))
+        .hint(format!("write one, or set `{}`", setting.variable))),
+        _ => Ok(()),
     }
 }
 

@@ -13,6 +13,8 @@ pub enum Outcome {
     Untrusted,
     /// Failed after the first change; the database must be looked at.
     AfterChange,
+    /// Done as asked, and something beside it is not.
+    Incomplete,
 }
 
 impl Outcome {
@@ -23,6 +25,7 @@ impl Outcome {
             Outcome::Refused => 3,
             Outcome::Untrusted => 4,
             Outcome::AfterChange => 5,
+            Outcome::Incomplete => 6,
         }
     }
 }
@@ -63,6 +66,10 @@ impl Failure {
 
     pub fn after_change(message: impl Into<String>) -> Failure {
         Failure::new(Outcome::AfterChange, message)
+    }
+
+    pub fn incomplete(message: impl Into<String>) -> Failure {
+        Failure::new(Outcome::Incomplete, message)
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {

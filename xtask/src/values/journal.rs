@@ -24,6 +24,8 @@ pub enum Deed {
     Restore,
     Undo,
     Remove,
+    Pin,
+    Unpin,
     /// Of a later version.
     #[serde(other)]
     Other,
@@ -40,6 +42,8 @@ impl fmt::Display for Deed {
             Deed::Restore => "restore",
             Deed::Undo => "undo",
             Deed::Remove => "remove",
+            Deed::Pin => "pin",
+            Deed::Unpin => "unpin",
             Deed::Other => "other",
         })
     }

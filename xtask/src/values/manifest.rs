@@ -256,6 +256,11 @@ pub fn sealed(mut lines: Vec<u8>) -> Vec<u8> {
     lines
 }
 
+/// Whether these are lines that [`sealed`] has ended.
+pub fn is_sealed(bytes: &[u8]) -> bool {
+    refuse_changed(bytes).is_ok()
+}
+
 /// What follows the lines that it is the digest of.
 fn ending(lines: &[u8]) -> String {
     format!("  \"{SEAL}\": \"{}\"\n}}\n", Sha256::of(lines))

@@ -68,11 +68,11 @@ impl Vault {
             .with_context(|| format!("cannot write the lock of `{}`", self.folder.display()))
     }
 
-    /// For a backup: beside other backups, not beside a migration or a
-    /// restore. Waits for those up to `patience`, and says once for whom.
+    /// For what adds to the vault, such as a backup: beside others of its kind, not beside a
+    /// migration, a restore or a pruning. Waits for those up to `patience`, and says once for whom.
     pub fn lock_shared(
         &self,
-        who: &RanOn,
+        (who, verb): (&RanOn, &str),
         patience: Duration,
         interrupt: &Interrupt,
         waiting: &dyn Fn(&str),
@@ -84,7 +84,7 @@ impl Vault {
             match file.try_lock_shared() {
                 Ok(()) => {
                     // Of several backups at once the last one is named.
-                    self.write_holder(&mut file, "backup", who)?;
+                    self.write_holder(&mut file, verb, who)?;
                     return Ok(VaultLock {
                         file,
                         exclusive: false,

@@ -40,6 +40,7 @@ mod proxy;
 mod pty;
 mod rehearsal;
 mod relations;
+mod retention;
 mod secrets;
 mod servers;
 mod setup;

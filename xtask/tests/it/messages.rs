@@ -12,6 +12,7 @@ mod help;
 mod migrations;
 mod postgres;
 mod results;
+mod retention;
 mod vault;
 
 /// In this order: what an earlier one has replaced, a later one does not see.

@@ -121,11 +121,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ),
     (
         "[xyz]\n",
-        &[
-            "line 1",
-            "no section `xyz`",
-            "hint: `cargo xtask db config`",
-        ],
+        &["line 1", "no section `xyz`", "hint: there are `[database]`"],
     ),
     (
         "[retention]\nkeep_daily = \"3\"\n",

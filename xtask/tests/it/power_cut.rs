@@ -5,3 +5,5 @@ mod flushes;
 mod postgres;
 mod sqlite;
 mod vault;
+
+pub use flushes::calls;

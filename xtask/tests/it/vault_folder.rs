@@ -13,11 +13,19 @@ use crate::cluster;
 use crate::exec::{self, Output};
 use crate::setup::{Case, database_digests, says, text};
 
-const LOOKS: [&[&str]; 4] = [&["list"], &["status"], &["verify"], &["verify", "--all"]];
-const WRITES: [&[&str]; 3] = [
+const LOOKS: [&[&str]; 5] = [
+    &["list"],
+    &["status"],
+    &["verify"],
+    &["verify", "--all"],
+    &["prune", "--dry-run"],
+];
+const WRITES: [&[&str]; 5] = [
     &["backup"],
     &["migrate-safe", "--yes"],
     &["restore", "latest", "--yes"],
+    &["prune", "--yes"],
+    &["pin", "latest"],
 ];
 
 /// Two rows in the backup, three in the database, and a migration that is pending.

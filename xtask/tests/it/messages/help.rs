@@ -44,7 +44,9 @@ fn of_db() {
       drill         Restore backups into scratch databases and compare
       migrate-safe  Take a backup, rehearse the pending migrations on it, then run them
       restore       Put a backup in place of the database, or change nothing
-      prune         Remove databases that restores replaced and kept
+      prune         Remove backups that no rule keeps; databases that restores kept
+      pin           Keep a backup, whatever the rules say
+      unpin         Let the rules decide about a backup again
       help          Print this message or the help of the given subcommand(s)
 
     Options:
@@ -320,7 +322,9 @@ fn of_a_verb_that_does_not_exist() {
       drill         Restore backups into scratch databases and compare
       migrate-safe  Take a backup, rehearse the pending migrations on it, then run them
       restore       Put a backup in place of the database, or change nothing
-      prune         Remove databases that restores replaced and kept
+      prune         Remove backups that no rule keeps; databases that restores kept
+      pin           Keep a backup, whatever the rules say
+      unpin         Let the rules decide about a backup again
       help          Print this message or the help of the given subcommand(s)
 
     Options:

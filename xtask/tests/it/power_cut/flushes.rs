@@ -11,7 +11,7 @@ const CALLS: &str = "trace=fsync,fdatasync,mkdir,mkdirat,link,linkat,rename,rena
 
 /// The calls of a run that name, make and flush what is in the project, as `call path path`; `None`
 /// where nobody may trace.
-fn calls(project: &Project, arguments: &[&str]) -> Option<Vec<String>> {
+pub fn calls(project: &Project, trace: &str, arguments: &[&str]) -> Option<Vec<String>> {
     if !exec::installed("strace") {
         exec::say("SKIPPED: `strace` is not installed");
         return None;
@@ -23,7 +23,7 @@ fn calls(project: &Project, arguments: &[&str]) -> Option<Vec<String>> {
         "--follow-forks",
         "--decode-fds=path",
         "-e",
-        CALLS,
+        trace,
         "--output",
     ]);
     strace.arg(&log).arg(tool.get_program()).args(arguments);
@@ -74,7 +74,7 @@ fn a_backup_is_flushed_in_the_order_in_which_it_is_named() {
     let project = Project::new();
     project.sqlite("CREATE TABLE t (id INTEGER);");
     let vault = "new/folder/vault";
-    let Some(calls) = calls(&project, &["db", "backup", "--backups", vault]) else {
+    let Some(calls) = calls(&project, CALLS, &["db", "backup", "--backups", vault]) else {
         return;
     };
     let files = fs::read_dir(project.path().join(vault)).expect("list the vault");

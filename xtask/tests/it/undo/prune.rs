@@ -159,7 +159,12 @@ fn one_that_somebody_is_in_stays() {
 fn wrong_usage_and_engines_that_keep_nothing() {
     for case in Case::each("prune_usage") {
         case.project.sqlite("CREATE TABLE t (id INTEGER);");
-        case.project.run(["db", "prune", "--yes"]).expect_code(2);
+        case.project
+            .run(["db", "prune", "--kept", "--keep-last", "1"])
+            .expect_code(2);
+        case.project
+            .run(["db", "prune", "--older-than", "1"])
+            .expect_code(2);
         case.project
             .run(["db", "prune", "--kept", "--older-than", "-1"])
             .expect_code(2);

@@ -1,0 +1,318 @@
+//! What stays and what goes: the policy, and what no policy takes away.
+
+use std::collections::{BTreeSet, HashSet};
+
+use anyhow::Result;
+use chrono::Utc;
+
+use super::super::{Scene, choose};
+use crate::config::{Settings, keys};
+use crate::engine::Engine;
+use crate::interrupt::Interrupted;
+use crate::ui;
+use crate::values::database::DatabaseFacts;
+use crate::values::failure::Failure;
+use crate::values::id::{BackupId, Reason};
+use crate::values::journal::{Deed, Ending, Entry, Line};
+use crate::values::manifest::Manifest;
+use crate::values::retention::{self, Candidate, Guard, Policy, Why};
+use crate::vault::{Backup, Listing};
+
+/// Shown, confirmed and carried out are the same value.
+pub struct Plan<'a> {
+    /// Newest first.
+    pub backups: Vec<Planned<'a>>,
+    /// Backups of other databases: nobody's business here.
+    pub others: usize,
+    /// What was found not to match on the way.
+    pub notes: Vec<String>,
+}
+
+pub struct Planned<'a> {
+    pub backup: &'a Backup,
+    /// Nothing: it goes.
+    pub why: Vec<Why>,
+    /// What its pin says.
+    pub note: Option<String>,
+}
+
+impl Planned<'_> {
+    /// Why it stays, in words.
+    pub fn words(&self) -> Vec<String> {
+        let word = |why: &Why| match (why, &self.note) {
+            (Why::Guard(Guard::Pinned), Some(note)) => format!("{why}: {note}"),
+            _ => why.to_string(),
+        };
+        self.why.iter().map(word).collect()
+    }
+}
+
+impl Plan<'_> {
+    pub fn kept(&self) -> impl Iterator<Item = &Planned<'_>> {
+        self.backups
+            .iter()
+            .filter(|planned| !planned.why.is_empty())
+    }
+
+    pub fn removed(&self) -> impl DoubleEndedIterator<Item = &Planned<'_>> {
+        self.backups.iter().filter(|planned| planned.why.is_empty())
+    }
+}
+
+pub fn policy(settings: &Settings) -> Result<Policy, Failure> {
+    let count = |key| settings.get(key).unwrap_or(0);
+    let how_long = |key| settings.get(key).unwrap_or_default();
+    let policy = Policy {
+        last: count(keys::KEEP_LAST),
+        hourly: count(keys::KEEP_HOURLY),
+        daily: count(keys::KEEP_DAILY),
+        weekly: count(keys::KEEP_WEEKLY),
+        monthly: count(keys::KEEP_MONTHLY),
+        yearly: count(keys::KEEP_YEARLY),
+        within: how_long(keys::KEEP_WITHIN),
+        manual: how_long(keys::KEEP_MANUAL),
+        pre_migrate: how_long(keys::KEEP_PRE_MIGRATE),
+        pre_restore: how_long(keys::KEEP_PRE_RESTORE),
+    };
+    if policy.is_empty() {
+        return Err(
+            Failure::refused("the policy keeps nothing: every `keep_` setting is 0")
+                .hint("say what stays, such as: cargo xtask db prune --keep-daily 30"),
+        );
+    }
+    Ok(policy)
+}
+
+/// `proven` was read and matched in this very run.
+pub fn plan<'a>(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    now: &DatabaseFacts,
+    listing: &'a Listing,
+    proven: Option<&BackupId>,
+) -> Result<Plan<'a>> {
+    let policy = policy(&scene.settings)?;
+    let journal = scene.vault.journal()?;
+    refuse_after_failure(&journal, now)?;
+    let mine = choose::of_very(listing, now);
+    let mut candidates = candidates(scene, engine, now, &mine, &journal)?;
+    let at = Utc::now();
+    let mut notes = Vec::new();
+    let whys = loop {
+        let mut guarded = candidates.clone();
+        retention::guard(&mut guarded, |then| choose::is_from_the_future(then, at));
+        let whys = policy.apply(&guarded, at);
+        if whys.iter().all(|why| !why.is_empty()) {
+            break whys;
+        }
+        let Some(newest) = newest_good(&guarded, &whys) else {
+            return Err(nothing_good(&notes).into());
+        };
+        match matches(scene, mine[newest], proven)? {
+            None => break whys,
+            Some(problem) => {
+                candidates[newest].is_bad = true;
+                notes.push(problem);
+            }
+        }
+    };
+    let backups = mine.into_iter().zip(whys);
+    let backups = backups.map(|(backup, why)| {
+        let is_pinned = why.contains(&Why::Guard(Guard::Pinned));
+        let pin = is_pinned.then(|| scene.vault.pin_of(backup.id())).flatten();
+        let note = pin.and_then(|pin| pin.note);
+        Planned { backup, why, note }
+    });
+    let backups: Vec<Planned> = backups.collect();
+    Ok(Plan {
+        others: listing.backups.len() - backups.len(),
+        backups,
+        notes,
+    })
+}
+
+/// The newest of those that stay and count: what is left to go back to.
+fn newest_good(candidates: &[Candidate], whys: &[Vec<Why>]) -> Option<usize> {
+    let mut all = candidates.iter().zip(whys);
+    all.position(|(backup, why)| {
+        let is_future = backup.guards.contains(&Guard::Future);
+        !why.is_empty() && backup.is_way_to_go_back() && !is_future
+    })
+}
+
+/// What is wrong with it. Read to its end, for others go because this one stays.
+fn matches(scene: &Scene, backup: &Backup, proven: Option<&BackupId>) -> Result<Option<String>> {
+    if proven == Some(backup.id()) {
+        return Ok(None);
+    }
+    let progress = scene.ui.progress();
+    match scene.vault.verify(backup, &progress, scene.interrupt) {
+        Ok(_) => Ok(None),
+        Err(error) if error.is::<Interrupted>() => Err(error),
+        Err(error) => Ok(Some(error.to_string())),
+    }
+}
+
+fn nothing_good(notes: &[String]) -> Failure {
+    let why = notes.first().map_or_else(
+        || "no backup that would stay is known to be good".to_owned(),
+        |note| format!("no backup that would stay can be trusted: {note}"),
+    );
+    Failure::untrusted(format!("nothing is removed, for {why}"))
+        .hint("take a new one first: cargo xtask db backup")
+}
+
+/// Who cannot take a new one will want the old ones.
+fn refuse_after_failure(journal: &[Line], now: &DatabaseFacts) -> Result<(), Failure> {
+    let is_backup = |entry: &&Entry| entry.deed == Deed::Backup && is_about(entry, now);
+    let last = entries(journal).rev().find(is_backup);
+    match last {
+        Some(last) if last.ending != Ending::Done => Err(Failure::refused(format!(
+            "the last backup of the {now} {}, at {}; nothing is removed before one has succeeded",
+            last.ending,
+            ui::time(last.at)
+        ))
+        .hint("cargo xtask db backup")),
+        _ => Ok(()),
+    }
+}
+
+fn entries(journal: &[Line]) -> impl DoubleEndedIterator<Item = &Entry> {
+    journal.iter().filter_map(|line| line.entry.as_ref())
+}
+
+fn is_about(entry: &Entry, now: &DatabaseFacts) -> bool {
+    entry.database == now.to_string()
+}
+
+fn candidates(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    now: &DatabaseFacts,
+    mine: &[&Backup],
+    journal: &[Line],
+) -> Result<Vec<Candidate>> {
+    let distrusted = distrusted(journal);
+    let mut candidates: Vec<Candidate> = mine
+        .iter()
+        .map(|backup| {
+            let is_whole = scene.vault.has_whole_dump(backup);
+            let mut guards = Vec::new();
+            if scene.vault.is_pinned(backup.id()) {
+                guards.push(Guard::Pinned);
+            }
+            if !scene.vault.has_own_dump(backup) {
+                guards.push(Guard::NoFile);
+            }
+            Candidate {
+                id: backup.id().to_string(),
+                at: backup.manifest.created_at,
+                reason: backup.manifest.reason,
+                part: part(&backup.manifest),
+                is_bad: !is_whole || distrusted.contains(backup.id()),
+                guards,
+            }
+        })
+        .collect();
+    let ways_back = ways_back(engine, mine, &candidates)?;
+    let mut guard = |at: usize, guard| candidates[at].guards.push(guard);
+    for at in ways_back {
+        guard(at, Guard::WayBack);
+    }
+    let for_undo = for_undo(journal, now, mine);
+    let unfinished = scene.vault.unfinished();
+    let unfinished = unfinished.iter().flat_map(named).collect::<HashSet<_>>();
+    for (at, backup) in mine.iter().enumerate() {
+        if for_undo.contains(backup.id()) {
+            guard(at, Guard::Undo);
+        }
+        if unfinished.contains(backup.id()) {
+            guard(at, Guard::Unfinished);
+        }
+    }
+    Ok(candidates)
+}
+
+/// Backups of other tables, or of definitions without rows, are no stand-ins for each other.
+fn part(manifest: &Manifest) -> Option<String> {
+    let kind = &manifest.kind;
+    let chosen = [
+        &kind.schemas,
+        &kind.tables,
+        &kind.without_tables,
+        &kind.without_rows_of,
+    ];
+    (!manifest.is_full()).then(|| format!("{:?} {} {chosen:?}", kind.only, kind.plain))
+}
+
+/// What the last verification of each found not to match.
+fn distrusted(journal: &[Line]) -> HashSet<BackupId> {
+    let mut distrusted = HashSet::new();
+    for entry in entries(journal).filter(|entry| entry.deed == Deed::Verify) {
+        match (&entry.backup, entry.ending) {
+            (Some(id), Ending::Failed) => {
+                distrusted.insert(id.clone());
+            }
+            (Some(id), Ending::Done) => {
+                distrusted.remove(id);
+            }
+            _ => {}
+        }
+    }
+    distrusted
+}
+
+fn named(entry: &Entry) -> impl Iterator<Item = &BackupId> {
+    entry.backup.iter().chain(&entry.safety)
+}
+
+/// The newest safety copy, and what the last restore or undo was about.
+fn for_undo(journal: &[Line], now: &DatabaseFacts, mine: &[&Backup]) -> HashSet<BackupId> {
+    let is_last = |entry: &&Entry| {
+        let is_change = matches!(entry.deed, Deed::Restore | Deed::Undo);
+        is_change && is_about(entry, now) && entry.ending == Ending::Done
+    };
+    let last = entries(journal).rev().find(is_last);
+    let mut all: HashSet<BackupId> = last.into_iter().flat_map(named).cloned().collect();
+    let safety = mine
+        .iter()
+        .find(|b| b.manifest.reason == Reason::PreRestore);
+    all.extend(safety.map(|backup| backup.id().clone()));
+    all
+}
+
+/// Of the backups that were taken before migrations, the newest that leads back from the history
+/// as it is now, and the newest that has this very history. Where no history fits, the newest.
+fn ways_back(
+    engine: &mut dyn Engine,
+    mine: &[&Backup],
+    candidates: &[Candidate],
+) -> Result<BTreeSet<usize>> {
+    let history = match engine.exists()? {
+        true => engine.history()?,
+        false => Vec::new(),
+    };
+    let now: BTreeSet<i64> = history.iter().map(|applied| applied.version).collect();
+    let newest = |wanted: &dyn Fn(&BTreeSet<i64>) -> bool, also_bad: bool| {
+        let mut all = mine.iter().zip(candidates);
+        all.position(|(backup, candidate)| {
+            let then = backup.manifest.migrations.applied.iter();
+            backup.manifest.reason == Reason::PreMigrate
+                && (also_bad || !candidate.is_bad)
+                && wanted(&then.map(|applied| applied.version).collect())
+        })
+    };
+    let mut found = BTreeSet::new();
+    for also_bad in [true, false] {
+        found.extend(newest(
+            &|then| then.is_subset(&now) && *then != now,
+            also_bad,
+        ));
+        found.extend(newest(&|then| *then == now, also_bad));
+    }
+    if found.is_empty() {
+        found.extend(newest(&|_| true, true));
+        found.extend(newest(&|_| true, false));
+    }
+    Ok(found)
+}

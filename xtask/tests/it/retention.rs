@@ -1,0 +1,45 @@
+//! Retention: what each rule keeps, what no rule takes away, and the verb that removes the rest.
+
+mod cut;
+mod golden;
+mod guards;
+mod history;
+mod properties;
+mod stories;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use xtask_db::parsers::Reason;
+use xtask_db::parsers::retention::{Candidate, Policy};
+
+fn at(text: &str) -> DateTime<Utc> {
+    let time = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S");
+    time.expect("a time").and_utc()
+}
+
+/// Full ones that a person took.
+fn candidates(times: &[&str]) -> Vec<Candidate> {
+    let candidate = |(number, time): (usize, &&str)| Candidate {
+        id: format!("{number:03}"),
+        at: at(time),
+        reason: Reason::Manual,
+        part: None,
+        is_bad: false,
+        guards: Vec::new(),
+    };
+    times.iter().enumerate().map(candidate).collect()
+}
+
+/// Why each of these backups, taken by a person, stays; `-` for none.
+fn whys(policy: &Policy, times: &[&str], now: &str) -> Vec<String> {
+    let backups = candidates(times);
+    let whys = policy.apply(&backups, at(now)).into_iter();
+    whys.map(|why| match why.as_slice() {
+        [] => "-".into(),
+        why => why
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+    })
+    .collect()
+}
