@@ -28,6 +28,7 @@ mod memory;
 mod postgres;
 mod postgres_jobs;
 mod process;
+mod proof;
 mod report;
 mod rows;
 mod settings;
@@ -52,6 +53,7 @@ const PARTS: &[(&str, Part)] = &[
     ("status", everyday::status),
     ("nothing-pending", everyday::nothing_pending),
     ("small-migration", everyday::small_migration),
+    ("proof", proof::price),
     ("memory", memory::peak),
     ("build", clean_build::build),
 ];

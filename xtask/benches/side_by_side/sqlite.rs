@@ -81,7 +81,7 @@ pub fn restore(stage: &Stage, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn filled<'a>(stage: &'a Stage, name: &str) -> Result<Project<'a>> {
+pub fn filled<'a>(stage: &'a Stage, name: &str) -> Result<Project<'a>> {
     let project = stage.project(name, None)?;
     let database = project.sqlite_path();
     load::sqlite(&database, stage.settings.megabytes, stage.settings.seed)?;
