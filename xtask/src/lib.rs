@@ -63,7 +63,7 @@
 //!
 //! **Exclusive**: SQLite: the connection that migrates begins to write before the backup; sqlx's transactions become
 //! savepoints of that one. PostgreSQL: may everybody be shut out? → `.exclusive` in the vault, with what the setting was → the
-//! setting → sessions that began before are ended, until none is seen for a while → the work → the setting as it was → sessions that
+//! setting → sessions that began before are ended, until none is seen and none is starting (one that starts holds a lock on its database until it can be seen) → the work → the setting as it was → sessions that
 //! began meanwhile are ended → no mark. The engine's end does the same, and so does the next run that finds the mark. The
 //! database is known by its oid, which a swap does not change.
 //!

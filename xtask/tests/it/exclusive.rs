@@ -295,6 +295,32 @@ fn a_role_that_may_not_shut_others_out_is_refused() {
     assert_eq!(case.query(SETTING), ["none"]);
 }
 
+/// The owner of a database sees of another role's session little more than that it is there.
+#[test]
+fn a_session_that_cannot_be_ended_is_refused_and_named() {
+    let Some((mut case, admin)) = Case::owner("not_to_be_ended") else {
+        return;
+    };
+    case.project = case.project.migration("1_first.sql", FIRST);
+    let session = exec::start(&mut admin.psql_command(), Some("SELECT pg_sleep(60);"));
+    let asleep = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event = 'PgSleep';",
+        admin.name()
+    );
+    while admin.psql(&asleep) != "1" {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let refused = case.project.run(EXCLUSIVE).expect_code(3);
+    says(
+        &refused,
+        &["others cannot be shut out", "which this role may not end"],
+    );
+    assert_eq!(case.query(SETTING), ["none"]);
+    admin.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database();");
+    session.finish();
+    case.project.run(EXCLUSIVE).expect_code(0);
+}
+
 #[test]
 fn what_ends_the_transaction_is_refused_on_sqlite() {
     let case = cases("vacuum", "-- no-transaction\nVACUUM;").remove(0);

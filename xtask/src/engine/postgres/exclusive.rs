@@ -19,8 +19,6 @@ pub const SETTING: &str = "default_transaction_read_only";
 
 /// How long sessions may take to end.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A session reads its settings a moment before it can be seen.
-const STARTING: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Whether this role may end session `a`.
@@ -29,8 +27,18 @@ const MAY_END: &str = "(pg_has_role(current_user, a.usesysid, 'USAGE') \
     OR (pg_has_role(current_user, 'pg_signal_backend', 'USAGE') \
       AND NOT (SELECT rolsuper FROM pg_roles r WHERE r.oid = a.usesysid)))";
 
+/// Of a session of another role many a role sees no more than that it is there.
 const OTHERS: &str = "FROM pg_stat_activity a WHERE a.datname = current_database() \
-    AND a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND a.pid <> $1";
+    AND a.usesysid IS NOT NULL AND coalesce(a.backend_type, 'client backend') = 'client backend' \
+    AND a.pid <> pg_backend_pid() AND a.pid <> $1";
+
+/// A session reads its settings before it can be seen. From before that until it can be, it holds
+/// this lock on its database.
+const STARTING: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l \
+    JOIN pg_catalog.pg_database d ON d.oid = l.objid \
+    WHERE l.locktype = 'object' AND l.classid = 'pg_catalog.pg_database'::regclass \
+      AND l.mode = 'RowExclusiveLock' AND l.granted AND l.pid <> pg_backend_pid() \
+      AND d.datname = current_database())";
 
 /// Refuses where others could still write; `lock` is the pid of our own other session.
 pub async fn prepare(session: &mut PgConnection, lock: i32) -> Result<Before> {
@@ -99,33 +107,50 @@ pub async fn begin(session: &mut PgConnection, lock: i32) -> Result<()> {
         .fetch_one(&mut *session)
         .await?;
     set(session, &database, Some("on")).await?;
-    end_others(session, lock).await
+    end_others(session, lock, Whose::Anybodys).await
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Whose {
+    Anybodys,
+    /// Of roles whose sessions this one may end.
+    Ours,
 }
 
 /// Those that began before now, but the session that holds our lock.
-async fn end_others(session: &mut PgConnection, lock: i32) -> Result<()> {
+async fn end_others(session: &mut PgConnection, lock: i32, whose: Whose) -> Result<()> {
     let context = "cannot end the other sessions";
     // To the microsecond, as text: no type of ours is needed for it.
     let now: String = sqlx::query_scalar("SELECT clock_timestamp()::text")
         .fetch_one(&mut *session)
         .await
         .context(context)?;
-    let (began, deadline) = (Instant::now(), Instant::now() + PATIENCE);
+    let deadline = Instant::now() + PATIENCE;
+    let these = match whose {
+        Whose::Anybodys => "true",
+        Whose::Ours => MAY_END,
+    };
     loop {
-        let left: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+        // Asked first: what no longer starts can be seen.
+        let starting: bool = sqlx::query_scalar(STARTING)
+            .fetch_one(&mut *session)
+            .await
+            .context(context)?;
+        let mut left: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
             "SELECT format('pid %s, user %s, %s', a.pid, a.usename, CASE WHEN NOT {MAY_END} \
                THEN 'not ours to end' WHEN pg_terminate_backend(a.pid) THEN 'ending' ELSE 'gone' END) \
-             {OTHERS} AND a.backend_start <= $2::timestamptz"
+             {OTHERS} AND {these} AND coalesce(a.backend_start <= $2::timestamptz, true)"
         )))
         .bind(lock)
         .bind(&now)
         .fetch_all(&mut *session)
         .await
         .context(context)?;
-        if left.is_empty() && began.elapsed() >= STARTING {
+        if left.is_empty() && !starting {
             return Ok(());
         }
-        if !left.is_empty() && Instant::now() >= deadline {
+        left.extend(starting.then(|| "one that is only starting".to_owned()));
+        if Instant::now() >= deadline {
             return Err(Failure::refused(format!(
                 "others could not be shut out of the database: {}",
                 left.join("; ")
@@ -153,7 +178,8 @@ pub async fn end(url: &PostgresUrl, before: &Before, lock: i32) -> Result<()> {
     if now.as_deref() == Some("on") && now != before.value {
         set(session, &name, before.value.as_deref()).await?;
         if name == connected.database {
-            end_others(session, lock).await?;
+            // Those of other roles that came meanwhile may read, and go when they like.
+            end_others(session, lock, Whose::Ours).await?;
         }
     }
     connected.session.close().await?;
