@@ -124,6 +124,20 @@ impl Scene<'_> {
         }
         Ok(engine)
     }
+
+    /// For what holds on to a session.
+    fn direct_engine(&self) -> Result<Box<dyn Engine>> {
+        let mut engine = self.engine()?;
+        self.require_direct(&mut *engine)?;
+        Ok(engine)
+    }
+
+    fn require_direct(&self, engine: &mut dyn Engine) -> Result<()> {
+        match self.settings.get(keys::THROUGH_POOLER).unwrap_or(false) {
+            true => Ok(()),
+            false => engine.require_direct(),
+        }
+    }
 }
 
 /// A text that may be a database URL in the wrong place is not repeated.

@@ -15,7 +15,7 @@ use crate::values::database_url::DatabaseUrl;
 use crate::values::exclusive::Before;
 use crate::values::failure::Failure;
 use crate::values::kind::{Kind, Selection};
-use crate::values::manifest::{DumpFormat, Globals};
+use crate::values::manifest::{DumpFormat, Globals, Wal};
 use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
@@ -44,6 +44,7 @@ pub struct Dumped {
     /// Whether the rows of the history, which `contents` has, are in the dump.
     pub has_history: bool,
     pub globals: Option<Globals>,
+    pub wal: Option<Wal>,
     /// What the dump does not hold; one line each.
     pub warnings: Vec<String>,
 }
@@ -192,6 +193,14 @@ pub trait Engine: Readable {
 
     /// From now on dumps are of this kind; unasked, they are full.
     fn select(&mut self, selection: &Selection);
+
+    /// The next dump marks its moment with this name, where the server can and the role may.
+    fn name_moment(&mut self, _name: &str) {}
+
+    /// Refuses where something lies between that lends a session to others. Reads only.
+    fn require_direct(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// The same for two engines when they lead to one database, whatever their
     /// URLs look like. Also of a database that does not exist yet. Reads only.

@@ -94,6 +94,10 @@
 //! is read and matched; when it does not match it counts for nothing, and the plan is made anew → show → ask → the oldest first: manifest
 //! into a staging folder → flush → dump → flush. When the dump cannot be removed the manifest goes back to its name.
 //!
+//! **Poolers**: verbs that hold a session look first whether the host is a known one in transaction mode, and then whether a second
+//! session of ours gets the same process of the server (`engine/postgres/pooler.rs`). **Points in time**: the log's position is asked in
+//! the snapshot's transaction, below a savepoint, because managed servers may refuse it (`engine/postgres/wal.rs`).
+//!
 //! **Fingerprints**, when asked for: the sessions that count rows for a backup also add up a hash of each row, in
 //! the same snapshot (`engine/*/fingerprint.rs`). A manifest that has them makes every later comparison compute
 //! them, with the same settings. Each begins with the name of its method; two methods are never compared.

@@ -42,7 +42,7 @@ pub fn run(scene: &Scene, arguments: &cli::Backup) -> Result<()> {
     let lock = scene
         .vault
         .lock_shared(who, PATIENCE, scene.interrupt, &waiting)?;
-    let mut engine = scene.engine()?;
+    let mut engine = scene.direct_engine()?;
     scene.end_left_exclusive(&mut *engine)?;
     engine.select(&selection);
     let order = Order {
@@ -134,6 +134,9 @@ fn take_of(
         .vault
         .draft(began, kind, label.as_ref(), facts.engine)?;
     let staging = draft.workplace()?;
+    if order.reason == Reason::PreMigrate {
+        engine.name_moment(draft.id().as_str());
+    }
     let dumped = engine.dump(&mut draft, &staging, &progress)?;
     for warning in &dumped.warnings {
         scene.ui.insist(format!("warning: {warning}"));
@@ -210,6 +213,7 @@ fn describe(
         },
         kind: dumped.kind,
         globals: dumped.globals,
+        wal: dumped.wal,
         git: surroundings::git(&scene.settings.project, scene.vault.folder()),
         ran_on: scene.who.clone(),
         other: Default::default(),
@@ -235,6 +239,13 @@ fn report(scene: &Scene, backup: &Backup) {
         ui::count(backup.manifest.rows(), "row"),
         ui::size(dump.size_bytes),
     ));
+    let wal = backup.manifest.wal.as_ref();
+    if let Some(point) = wal.and_then(|wal| wal.restore_point.as_ref()) {
+        scene.ui.say(format!(
+            "the server's log has the restore point `{0}`, and `{0}_begin` once the first migration begins",
+            point.name
+        ));
+    }
     scene.ui.detail(format!(
         "  {} before compression, SHA-256 {}, {:.1} s",
         ui::size(dump.raw_size_bytes),

@@ -41,7 +41,7 @@ struct Drilled {
 }
 
 pub fn run(scene: &Scene, arguments: &Drill) -> Result<()> {
-    let mut engine = scene.engine()?;
+    let mut engine = scene.direct_engine()?;
     let now = engine.facts()?;
     let listing = scene.vault.list()?;
     let is_ours = choose::ours(&listing, &now);

@@ -27,6 +27,7 @@ struct Document<'a> {
 
 pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
     let (mut there, url) = open(scene, text)?;
+    scene.require_direct(&mut *there)?;
     let now = scene.engine()?.facts()?;
     let facts = there.facts()?;
     let listing = scene.vault.list()?;

@@ -55,7 +55,7 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     scene.prepare_vault()?;
     let _lock = scene.vault.lock("migrate-safe", &scene.who)?;
     scene.say_unfinished();
-    let mut engine = scene.engine()?;
+    let mut engine = scene.direct_engine()?;
     engine.lock()?;
     scene.end_left_exclusive(&mut *engine)?;
 

@@ -44,7 +44,7 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
     if let Some(url) = &arguments.into {
         return into::run(scene, arguments, url);
     }
-    let mut engine = scene.engine()?;
+    let mut engine = scene.direct_engine()?;
     let now = engine.facts()?;
     let listing = scene.vault.list()?;
     let is_ours = choose::ours(&listing, &now);

@@ -126,6 +126,8 @@ keys! {
         KEEP_PRE_RESTORE: HowLong = "retention.keep_pre_restore".or("90d").flag("--keep-pre-restore"), "Keep all that a restore took first, so long; nothing else keeps those";
         PRUNE_AFTER_BACKUP: bool = "retention.prune_after_backup".or("false"), "Prune after each backup and migrate-safe that has ended well";
         KEPT_DAYS: u32 = "retention.kept_days".or("7").flag("--older-than"), "`db status` names databases that restores kept when they are older";
+
+        THROUGH_POOLER: bool = "postgres.through_pooler".or("false"), "Work through a pooler, which may lend a session to others";
     }
 }
 

@@ -41,6 +41,7 @@ mod migrate;
 mod others;
 mod place;
 mod plain;
+mod pooler;
 mod programs;
 mod properties;
 mod rebuild;
@@ -54,6 +55,7 @@ mod survey;
 mod swap;
 mod target;
 mod toc;
+mod wal;
 
 const MAX_JOBS_UNASKED: usize = 4;
 /// How long a question may take whose answer only explains a failure.
@@ -69,6 +71,8 @@ pub struct Postgres {
     jobs: Option<u8>,
     takes_fingerprints: bool,
     selection: Selection,
+    /// Of the next dump.
+    moment: Option<String>,
     /// What has this number or a higher one was written since others are watched.
     watched_since: Option<i64>,
     /// Others are shut out; how to let them in again.
@@ -90,6 +94,7 @@ impl Postgres {
             jobs,
             takes_fingerprints: false,
             selection: Selection::default(),
+            moment: None,
             watched_since: None,
             shut: None,
         })
@@ -174,6 +179,14 @@ impl Engine for Postgres {
 
     fn select(&mut self, selection: &Selection) {
         self.selection = selection.clone();
+    }
+
+    fn name_moment(&mut self, name: &str) {
+        self.moment = Some(name.to_owned());
+    }
+
+    fn require_direct(&mut self) -> Result<()> {
+        self.runtime.block_on(pooler::refuse(&self.url))
     }
 
     fn place(&mut self) -> Result<String> {
@@ -303,10 +316,12 @@ impl Engine for Postgres {
 
     fn migrate(
         &mut self,
-        _proof: &VerifiedDump,
+        proof: &VerifiedDump,
         pending: &[Migration],
         ran: &mut dyn FnMut(MigrationRan),
     ) -> Result<()> {
+        let marked = wal::mark_beginning(&self.url, proof.manifest());
+        self.runtime.block_on(marked)?;
         migrate::migrate(self, pending, ran)
     }
 

@@ -53,6 +53,9 @@ pub struct Manifest {
     /// Roles and tablespaces of the server, when they were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub globals: Option<Globals>,
+    /// PostgreSQL: where the server's log stood, where it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal: Option<Wal>,
     pub git: Option<Git>,
     pub ran_on: RanOn,
     /// Fields of a later version; written back as they were.
@@ -64,6 +67,24 @@ pub struct Manifest {
 pub struct Tool {
     pub name: String,
     pub version: String,
+}
+
+/// A moment by the log of a PostgreSQL server, to which point-in-time recovery can go: all that the
+/// dump holds was committed before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wal {
+    /// For `recovery_target_lsn`.
+    pub lsn: String,
+    pub timeline: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_point: Option<RestorePoint>,
+}
+
+/// A name in the log, for `recovery_target_name`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestorePoint {
+    pub name: String,
+    pub lsn: String,
 }
 
 /// What belongs to a PostgreSQL server and not to one database; never a password.

@@ -212,6 +212,10 @@ fn stage_manifest(staging: &Staging, manifest: &Manifest) -> Result<()> {
 }
 
 impl Draft {
+    pub fn id(&self) -> &BackupId {
+        &self.id
+    }
+
     /// An empty private folder that goes away with the draft.
     pub fn workplace(&self) -> Result<std::path::PathBuf> {
         let path = self.staging.file("work");

@@ -26,6 +26,7 @@ mod large_vault;
 mod lock_waits;
 mod locks;
 mod lost_answers;
+mod managed;
 mod messages;
 mod obstacles;
 mod odd;

@@ -14,14 +14,14 @@ use super::Postgres;
 use super::connect::{self, Connected, Libpq};
 use super::plain::End;
 use super::select::{self, Held};
-use super::{describe, folder, globals, inspect, programs, target};
+use super::{describe, folder, globals, inspect, programs, target, wal};
 use crate::engine::Dumped;
 use crate::engine::pump::pump;
 use crate::tool::{self, Pipes, Program, Running};
 use crate::values::database::{Contents, DatabaseFacts};
 use crate::values::failure::Failure;
 use crate::values::kind::Kind;
-use crate::values::manifest::DumpFormat;
+use crate::values::manifest::{DumpFormat, Wal};
 use crate::values::progress::Progress;
 
 /// How long `pg_dump` waits for a table that a schema change has locked.
@@ -34,6 +34,7 @@ pub struct Snapshot {
     pub facts: DatabaseFacts,
     taken_at: chrono::DateTime<Utc>,
     estimate: u64,
+    wal: Option<Wal>,
     warnings: Vec<String>,
     pub libpq: Libpq,
     pub pg_dump: Program,
@@ -92,6 +93,7 @@ pub fn dump(
         kind: counted.kind,
         has_history: counted.has_history,
         globals,
+        wal: snapshot.wal,
         dump_tool: snapshot.pg_dump.version,
         format,
         warnings,
@@ -297,12 +299,17 @@ async fn take_snapshot(postgres: &Postgres, staging: &Path) -> Result<Snapshot> 
         .await
         .context("cannot export a snapshot")?;
     let taken_at = Utc::now();
+    let mut wal = wal::position(&mut session).await?;
+    if let (Some(wal), Some(name)) = (&mut wal, &postgres.moment) {
+        wal.restore_point = wal::mark(&postgres.url, name).await;
+    }
     Ok(Snapshot {
         _session: session,
         name,
         facts,
         taken_at,
         estimate,
+        wal,
         warnings,
         libpq,
         pg_dump,

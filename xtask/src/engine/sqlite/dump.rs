@@ -63,6 +63,7 @@ pub fn dump(
         kind: Kind::default(),
         has_history: true,
         globals: None,
+        wal: None,
         warnings: Vec::new(),
     })
 }

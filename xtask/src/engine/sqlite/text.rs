@@ -78,6 +78,7 @@ pub fn dump(
         kind,
         has_history,
         globals: None,
+        wal: None,
         warnings: Vec::new(),
     })
 }

@@ -1,0 +1,4 @@
+//! What lies between here and a server of somebody else's, and what its own recovery needs.
+
+mod pitr;
+mod pooler;
