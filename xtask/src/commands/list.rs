@@ -17,6 +17,14 @@ struct Document<'a> {
     #[serde(serialize_with = "entries")]
     backups: &'a [Backup],
     problems: &'a [Problem],
+    pins: Vec<Pinned>,
+}
+
+/// What no rule removes, and what somebody has written on it.
+#[derive(Serialize)]
+struct Pinned {
+    id: String,
+    note: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -26,14 +34,15 @@ struct Entry {
 }
 
 pub fn run(scene: &Scene) -> Result<()> {
-    let (backups, problems) = if scene.ui.is_json() {
+    let (backups, problems, pins) = if scene.ui.is_json() {
         let listing = scene.vault.list()?;
         scene.ui.emit(&Document {
             vault: scene.vault.folder().display().to_string(),
             backups: &listing.backups,
             problems: &listing.problems,
+            pins: pinned(scene, &listing.pins),
         })?;
-        (listing.backups.len(), listing.problems)
+        (listing.backups.len(), listing.problems, listing.pins)
     } else {
         let overview = scene.vault.overview()?;
         if !overview.backups.is_empty() {
@@ -46,7 +55,7 @@ pub fn run(scene: &Scene) -> Result<()> {
                 .ui
                 .show(table.map_or_else(String::new, |table| table.to_string()))?;
         }
-        (overview.backups.len(), overview.problems)
+        (overview.backups.len(), overview.problems, overview.pins)
     };
     if backups == 0 {
         scene.ui.say(format!(
@@ -60,7 +69,24 @@ pub fn run(scene: &Scene) -> Result<()> {
             .ui
             .say(format!("note: `{file}` is left out: {problem}"));
     }
+    for Pinned { id, note } in pinned(scene, &pins) {
+        let note = note.map_or_else(String::new, |note| format!(": {note}"));
+        scene.ui.say(format!("pinned: {id}{note}"));
+    }
     Ok(())
+}
+
+fn pinned(scene: &Scene, stems: &[String]) -> Vec<Pinned> {
+    let note = |stem: &String| scene.vault.pin_of(&stem.parse().ok()?)?.note;
+    let mut pinned: Vec<Pinned> = stems
+        .iter()
+        .map(|stem| Pinned {
+            id: stem.clone(),
+            note: note(stem),
+        })
+        .collect();
+    pinned.sort_by(|a, b| b.id.cmp(&a.id));
+    pinned
 }
 
 /// Copied only when they are written, and one by one: a vault may hold thousands.

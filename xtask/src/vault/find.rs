@@ -14,6 +14,7 @@ use crate::cores::{self, WORTH_A_THREAD};
 use crate::values::id::BackupId;
 use crate::values::kind::Kind;
 use crate::values::manifest::{self, BadManifest, Manifest, manifest_file_name};
+use crate::values::pin;
 
 /// A published backup: its manifest was read; its dump was not looked at.
 #[derive(Debug, Clone)]
@@ -50,6 +51,8 @@ pub struct Listing {
     /// Newest first.
     pub backups: Vec<Backup>,
     pub problems: Vec<Problem>,
+    /// The ids that have a pin, also such as have no backup.
+    pub pins: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +100,8 @@ const LONGEST_WAIT: TimeDelta = TimeDelta::days(1);
 pub(super) struct Names {
     pub manifests: Vec<NamedManifest>,
     pub dumps: Vec<NamedDump>,
+    /// What pins are called without their ending.
+    pub pins: Vec<String>,
 }
 
 pub(super) struct NamedManifest {
@@ -124,6 +129,7 @@ impl Vault {
         let mut listing = self.read_all(&stems);
         listing.add_orphans(names.dumps);
         listing.sort();
+        listing.pins = names.pins;
         Ok(listing)
     }
 
@@ -175,7 +181,13 @@ impl Vault {
                 let stem = name.strip_suffix(ending)?.to_owned();
                 Some(NamedDump { stem, ending })
             });
-            names.dumps.extend(dump);
+            match dump {
+                Some(dump) => names.dumps.push(dump),
+                None => {
+                    let pin = name.strip_suffix(pin::ENDING);
+                    names.pins.extend(pin.map(str::to_owned));
+                }
+            }
         }
         Ok(names)
     }

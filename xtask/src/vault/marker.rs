@@ -41,6 +41,12 @@ impl Vault {
         }
     }
 
+    /// Whether something was begun and not ended that [`Vault::unfinished`] cannot tell.
+    pub fn has_unreadable_mark(&self) -> bool {
+        let found = self.folder.join(FILE_NAME).symlink_metadata();
+        found.is_ok() && self.unfinished().is_none()
+    }
+
     /// What was begun and not ended. To be asked by one who holds the lock, or
     /// who knows that nobody does. A mark that cannot be read says nothing.
     pub fn unfinished(&self) -> Option<Entry> {

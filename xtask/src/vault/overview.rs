@@ -20,6 +20,8 @@ pub struct Overview {
     /// Newest first.
     pub backups: Vec<Summary>,
     pub problems: Vec<Problem>,
+    /// The ids that have a pin, also such as have no backup.
+    pub pins: Vec<String>,
 }
 
 impl Vault {
@@ -47,7 +49,11 @@ impl Vault {
             .map(|line| line.summary)
             .collect();
         backups.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
-        Ok(Overview { backups, problems })
+        Ok(Overview {
+            backups,
+            problems,
+            pins: names.pins,
+        })
     }
 
     /// Reads the manifests that have no line yet; remembers them for the next time when they are many.

@@ -93,7 +93,7 @@ pub fn plan<'a>(
 ) -> Result<Plan<'a>> {
     let policy = policy(&scene.settings)?;
     let journal = scene.vault.journal()?;
-    refuse_after_failure(&journal, now)?;
+    refuse_in_doubt(scene, &journal, now)?;
     let mine = choose::of_very(listing, now);
     let mut candidates = candidates(scene, engine, now, &mine, &journal)?;
     let at = Utc::now();
@@ -162,19 +162,37 @@ fn nothing_good(notes: &[String]) -> Failure {
         .hint("take a new one first: cargo xtask db backup")
 }
 
-/// Who cannot take a new one will want the old ones.
-fn refuse_after_failure(journal: &[Line], now: &DatabaseFacts) -> Result<(), Failure> {
-    let is_backup = |entry: &&Entry| entry.deed == Deed::Backup && is_about(entry, now);
-    let last = entries(journal).rev().find(is_backup);
-    match last {
-        Some(last) if last.ending != Ending::Done => Err(Failure::refused(format!(
-            "the last backup of the {now} {}, at {}; nothing is removed before one has succeeded",
-            last.ending,
-            ui::time(last.at)
-        ))
-        .hint("cargo xtask db backup")),
-        _ => Ok(()),
+/// Who cannot take a new one will want the old ones. What cannot be known is no good news either.
+fn refuse_in_doubt(scene: &Scene, journal: &[Line], now: &DatabaseFacts) -> Result<(), Failure> {
+    let next = "cargo xtask db backup";
+    let is_backup = |entry: &Entry| entry.deed == Deed::Backup && is_about(entry, now);
+    let since = journal.iter().rev().map(|line| line.entry.as_ref());
+    for entry in since {
+        match entry {
+            None => {
+                let what = "a line of the journal after the last backup cannot be read: whether a \
+                            backup has failed since is not known, and nothing is removed";
+                return Err(Failure::refused(what).hint(next));
+            }
+            Some(last) if is_backup(last) && last.ending != Ending::Done => {
+                return Err(Failure::refused(format!(
+                    "the last backup of the {now} {}, at {}; nothing is removed before one has succeeded",
+                    last.ending,
+                    ui::time(last.at)
+                ))
+                .hint(next));
+            }
+            Some(last) if is_backup(last) => break,
+            Some(_) => {}
+        }
     }
+    if scene.vault.has_unreadable_mark() {
+        let what = "a run did not end, and its mark `.unfinished` cannot be read: which backup it \
+                    may need is not known, and nothing is removed";
+        return Err(Failure::refused(what)
+            .hint("look at what is applied, then remove it: cargo xtask db status"));
+    }
+    Ok(())
 }
 
 fn entries(journal: &[Line]) -> impl DoubleEndedIterator<Item = &Entry> {

@@ -256,6 +256,29 @@ fn nothing_goes_after_a_backup_that_failed() {
 }
 
 #[test]
+fn nothing_goes_when_it_cannot_be_known_what_has_failed() {
+    let history = History::sqlite();
+    let old = history.add(1000, "old", |_| {});
+    let prune = || history.prune(&[&LEAST[..], &["--yes"]].concat());
+    let mark = history.project().vault().join(".unfinished");
+    fs::write(&mark, "{").expect("write a torn mark");
+    says(&prune().expect_code(3), &["`.unfinished` cannot be read"]);
+    fs::remove_file(mark).expect("remove it");
+    let journal = history.project().vault().join("journal.jsonl");
+    let mut torn = fs::read(&journal).expect("a journal");
+    torn.extend(b"{\"number\": 2, \"dee");
+    fs::write(&journal, torn).expect("tear the journal");
+    let refused = prune().expect_code(3);
+    says(
+        &refused,
+        &["a line of the journal", "hint: cargo xtask db backup"],
+    );
+    assert_eq!(history.files(&old), [true; 2]);
+    history.project().run(["db", "backup"]).expect_code(0);
+    assert_eq!(left(&history, &[&old]), [""; 0]);
+}
+
+#[test]
 fn it_is_refused_beside_others_and_they_wait_for_it() {
     let history = History::sqlite();
     let old = history.add(1000, "old", |_| {});

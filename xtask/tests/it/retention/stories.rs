@@ -137,6 +137,11 @@ fn a_pin_keeps_a_backup_until_it_is_taken_off() {
     history
         .prune(&[&keep[..], &["--yes"]].concat())
         .expect_code(0);
+    let listed = history.project().run(["db", "list"]).expect_code(0);
+    let line = format!("pinned: {old}: before the big import");
+    says(&listed, &[&line]);
+    let listed = history.project().json(["db", "list"]);
+    assert_eq!(text(&listed, "/pins/0/id"), old);
     // Whatever has become of what is in it.
     fs::write(&pin, "").expect("tear the pin");
     assert_eq!(history.plan(&keep).0, [""; 0]);
