@@ -114,6 +114,9 @@
 //! beside and renamed, carries its own SHA-256, and is left alone when it is of no use, somebody else's
 //! or cannot be written. Only the table comes from it: `--json` and all else read the manifests.
 //!
+//! What was shown of each backup is the journal's: `.proofs` keeps, in the same way, what was read of it and up to
+//! where, for a journal only grows. `--json` and `db log` read all of it.
+//!
 //! **Backup, SQLite**: a read transaction pins one moment. In WAL mode nobody waits for a reader, and with an
 //! empty log SQLite's locks keep the file as it is until the reader ends (`engine/sqlite/live_file.rs`): the
 //! live file itself is packed and checked, in two transactions that see the same. With a rollback journal, or

@@ -2,8 +2,8 @@
 //!
 //! A vault knows no database, no network and no terminal. What it holds:
 //! `<id>.dump.zst`, `<id>.tar.zst`, `<id>.db.zst` or `<id>.sql.zst` with `<id>.json` beside it,
-//! `<id>.pin` where somebody wants it kept, `.lock`, in a large one `.index`, and, while something is being written,
-//! folders `.<name>.partial`.
+//! `<id>.pin` where somebody wants it kept, `.lock`, in a large one `.index` and `.proofs`, and, while something is
+//! being written, folders `.<name>.partial`.
 
 use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind};
@@ -22,9 +22,11 @@ mod lock;
 mod marker;
 mod overview;
 mod pin;
+mod proofs;
 mod publish;
 pub mod receipt;
 mod remove;
+mod sealed;
 mod shut;
 mod staging;
 mod verify;

@@ -1,12 +1,16 @@
 //! `db list`: what is in the vault, newest first.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
-use chrono::Utc;
-use serde::{Serialize, Serializer};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
 use super::Scene;
 use crate::cores;
 use crate::ui::{self, Table};
+use crate::values::id::BackupId;
+use crate::values::journal::{self, Ladder};
 use crate::values::manifest::Manifest;
 use crate::values::summary::Summary;
 use crate::vault::{Backup, Problem};
@@ -14,9 +18,10 @@ use crate::vault::{Backup, Problem};
 #[derive(Serialize)]
 struct Document<'a> {
     vault: String,
-    #[serde(serialize_with = "entries")]
-    backups: &'a [Backup],
+    backups: Entries<'a>,
     problems: &'a [Problem],
+    /// When one of them was last restored into a scratch database and compared.
+    restored_at: Option<DateTime<Utc>>,
     pins: Vec<Pinned>,
 }
 
@@ -31,18 +36,31 @@ struct Pinned {
 struct Entry {
     manifest: Manifest,
     path: String,
+    ladder: Ladder,
 }
 
+/// After so long it is said that no backup was restored.
+const WORTH_A_NOTE: TimeDelta = TimeDelta::days(7);
+
 pub fn run(scene: &Scene) -> Result<()> {
-    let (backups, problems, pins) = if scene.ui.is_json() {
-        let listing = scene.vault.list()?;
+    let (backups, problems, pins, restored_at) = if scene.ui.is_json() {
+        let mut listing = scene.vault.list()?;
+        let lines = scene.vault.journal().unwrap_or_else(|error| {
+            listing.problems.push(Problem::of_journal(&error));
+            Vec::new()
+        });
+        let ladders = journal::ladders(&lines);
+        let of_these = listing.backups.iter().filter_map(|b| ladders.get(b.id()));
+        let restored_at = of_these.filter_map(Ladder::restored_at).max();
         scene.ui.emit(&Document {
             vault: scene.vault.folder().display().to_string(),
-            backups: &listing.backups,
+            backups: Entries(&listing.backups, &ladders),
             problems: &listing.problems,
             pins: pinned(scene, &listing.pins),
+            restored_at,
         })?;
-        (listing.backups.len(), listing.problems, listing.pins)
+        let backups = listing.backups.len();
+        (backups, listing.problems, listing.pins, restored_at)
     } else {
         let overview = scene.vault.overview()?;
         if !overview.backups.is_empty() {
@@ -55,7 +73,10 @@ pub fn run(scene: &Scene) -> Result<()> {
                 .ui
                 .show(table.map_or_else(String::new, |table| table.to_string()))?;
         }
-        (overview.backups.len(), overview.problems, overview.pins)
+        let ladders = overview.backups.iter().map(|backup| &backup.ladder);
+        let restored_at = ladders.filter_map(Ladder::restored_at).max();
+        let backups = overview.backups.len();
+        (backups, overview.problems, overview.pins, restored_at)
     };
     if backups == 0 {
         scene.ui.say(format!(
@@ -63,6 +84,8 @@ pub fn run(scene: &Scene) -> Result<()> {
             scene.vault.folder().display()
         ));
         scene.ui.say("take one with `cargo xtask db backup`");
+    } else {
+        say_when_restored(scene, restored_at);
     }
     for Problem { file, problem } in &problems {
         scene
@@ -89,12 +112,29 @@ fn pinned(scene: &Scene, stems: &[String]) -> Vec<Pinned> {
     pinned
 }
 
+fn say_when_restored(scene: &Scene, restored_at: Option<DateTime<Utc>>) {
+    let now = Utc::now();
+    let since = match restored_at {
+        Some(at) if now - at < WORTH_A_NOTE => return,
+        Some(at) => format!("was restored for {}", ui::age(at, now)),
+        None => "was ever restored".into(),
+    };
+    scene.ui.say(format!(
+        "note: none of these {since} to see whether it comes back: cargo xtask db drill"
+    ));
+}
+
 /// Copied only when they are written, and one by one: a vault may hold thousands.
-fn entries<S: Serializer>(backups: &&[Backup], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(backups.iter().map(|backup| Entry {
-        manifest: backup.manifest.for_show(),
-        path: backup.dump_path.display().to_string(),
-    }))
+struct Entries<'a>(&'a [Backup], &'a BTreeMap<BackupId, Ladder>);
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|backup| Entry {
+            manifest: backup.manifest.for_show(),
+            path: backup.dump_path.display().to_string(),
+            ladder: self.1.get(backup.id()).copied().unwrap_or_default(),
+        }))
+    }
 }
 
 fn reason(backup: &Summary) -> String {
@@ -106,6 +146,7 @@ fn reason(backup: &Summary) -> String {
 
 fn table(backups: &[Summary]) -> Table {
     let now = Utc::now();
+    let rung = |at: Option<DateTime<Utc>>| at.map_or_else(|| "–".into(), |at| ui::age(at, now));
     let header = [
         "id",
         "reason",
@@ -115,9 +156,15 @@ fn table(backups: &[Summary]) -> Table {
         "tables",
         "rows",
         "migration",
+        "hash",
+        "drill",
+        "rehearsal",
     ];
     let mut table = Table::new(&header).right(4).right(5).right(6);
     for backup in backups {
+        let ladder = &backup.ladder;
+        // None exists before it was matched, and read as a restore would.
+        let hash = ui::age(ladder.verified_at.unwrap_or(backup.created_at), now);
         let migration = backup.migration.map(|version| version.to_string());
         table.row(&[
             &backup.id,
@@ -128,6 +175,9 @@ fn table(backups: &[Summary]) -> Table {
             &backup.tables,
             &backup.rows,
             &migration.as_deref().unwrap_or("none"),
+            &hash,
+            &rung(ladder.drilled_at),
+            &rung(ladder.rehearsed_at),
         ]);
     }
     table

@@ -217,6 +217,23 @@ impl Ladder {
     /// When it was last restored and compared, for whatever reason.
     pub fn restored_at(&self) -> Option<DateTime<Utc>> {
         self.drilled_at.max(self.rehearsed_at)
+    /// What this deed, when it was done, has shown.
+    pub fn climb(&mut self, deed: Deed, at: DateTime<Utc>) {
+        match deed {
+            Deed::Verify => self.verified_at = Some(at),
+            Deed::Drill => self.drilled_at = Some(at),
+            Deed::Rehearse => self.rehearsed_at = Some(at),
+            _ => {}
+        }
+    }
+
+    /// What was shown later counts.
+    pub fn overtake(&mut self, later: &Ladder) {
+        self.verified_at = later.verified_at.or(self.verified_at);
+        self.drilled_at = later.drilled_at.or(self.drilled_at);
+        self.rehearsed_at = later.rehearsed_at.or(self.rehearsed_at);
+    }
+
     }
 }
 
@@ -226,13 +243,8 @@ pub fn ladders(lines: &[Line]) -> BTreeMap<BackupId, Ladder> {
     let entries = lines.iter().filter_map(|line| line.entry.as_ref());
     for entry in entries.filter(|entry| entry.ending == Ending::Done) {
         let Some(id) = &entry.backup else { continue };
-        let rung = |ladder: &mut Ladder| match entry.deed {
-            Deed::Verify => ladder.verified_at = Some(entry.at),
-            Deed::Drill => ladder.drilled_at = Some(entry.at),
-            Deed::Rehearse => ladder.rehearsed_at = Some(entry.at),
-            _ => {}
-        };
-        rung(ladders.entry(id.clone()).or_default());
+        let ladder = ladders.entry(id.clone()).or_default();
+        ladder.climb(entry.deed, entry.at);
     }
     ladders
 }

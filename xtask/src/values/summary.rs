@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::database::EngineKind;
 use super::id::Reason;
+use super::journal::Ladder;
 use super::manifest::{DumpFormat, Manifest};
 
 /// What a list shows of a manifest.
@@ -23,6 +24,8 @@ pub struct Summary {
     pub rows: u64,
     /// The last migration that was applied.
     pub migration: Option<i64>,
+    /// What the journal says, and the manifest does not.
+    pub ladder: Ladder,
 }
 
 impl From<&Manifest> for Summary {
@@ -40,6 +43,7 @@ impl From<&Manifest> for Summary {
             tables: manifest.tables.len() as u64,
             rows: manifest.rows(),
             migration: applied.iter().map(|m| m.version).max(),
+            ladder: Ladder::default(),
         }
     }
 }

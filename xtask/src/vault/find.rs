@@ -38,6 +38,13 @@ pub struct Problem {
 }
 
 impl Problem {
+    pub fn of_journal(error: &anyhow::Error) -> Problem {
+        Problem {
+            file: super::journal::FILE_NAME.into(),
+            problem: format!("{error:#}"),
+        }
+    }
+
     pub(super) fn orphan(dump: &NamedDump) -> Problem {
         Problem {
             file: dump.file(),

@@ -11,28 +11,26 @@
 //! clock: such a one is not remembered, and read again the next time.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use chrono::DateTime;
 
 use super::Vault;
+use super::sealed::STAGED;
 use super::staging::Staging;
 use crate::durable;
 use crate::values::database::EngineKind;
-use crate::values::digest::Sha256;
 use crate::values::id::Reason;
+use crate::values::journal::Ladder;
 use crate::values::manifest::DumpFormat;
 use crate::values::summary::Summary;
 
 const FILE: &str = ".index";
 
 /// Its first bytes. What a line holds is another number with every change.
-const HEADER: &[u8] = b"xtask-db index 2\n";
-const DIGEST_BYTES: usize = 64;
-
-/// An index of a million backups. More is damage.
-const MAX_BYTES: u64 = 256 << 20;
+const HEADER: &[u8] = b"xtask-db index 2
+";
 
 /// The coarsest clock of a file system that backups are kept on (FAT's), in
 /// nanoseconds; those of others tick every few milliseconds.
@@ -88,28 +86,16 @@ pub(super) struct Draft {
 impl Vault {
     /// Empty when there is none, or none of use.
     pub(super) fn read_index(&self) -> Vec<Line> {
-        let read = || -> io::Result<Vec<u8>> {
-            let file = self.open_regular(FILE)?;
-            let metadata = file.metadata()?;
-            // Others may write into a folder that is not private.
-            if metadata.uid() != rustix::process::geteuid().as_raw() {
-                return Ok(Vec::new());
-            }
-            let length = metadata.len().min(MAX_BYTES);
-            let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
-            file.take(MAX_BYTES).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
         // Whatever is wrong with it, the manifests tell the same, only slower.
-        let bytes = read().unwrap_or_default();
-        whole(&bytes).and_then(lines_in).unwrap_or_default()
+        let lines = self.read_sealed(FILE, HEADER);
+        lines.and_then(|lines| lines_in(&lines)).unwrap_or_default()
     }
 
     /// Begins before the manifests are read that go into it. Nothing where the
     /// vault cannot be written to.
     pub(super) fn draft_index(&self) -> Option<Draft> {
         let staging = self.staging("index").ok()?;
-        let file = durable::create_private_file(&staging.file("index")).ok()?;
+        let file = durable::create_private_file(&staging.file(STAGED)).ok()?;
         let since = Moment(changed_at(&file.metadata().ok()?));
         Some(Draft {
             staging,
@@ -118,10 +104,9 @@ impl Vault {
         })
     }
 
-    /// Not flushed to disk: one that a power cut tears does not match its digest.
     pub(super) fn write_index<'a>(
         &self,
-        mut draft: Draft,
+        draft: Draft,
         lines: impl Iterator<Item = &'a Line>,
     ) -> io::Result<()> {
         let mut bytes = Vec::new();
@@ -130,20 +115,8 @@ impl Vault {
                 write_line(&mut bytes, stamp, &line.summary);
             }
         }
-        draft.file.write_all(HEADER)?;
-        let digest = Sha256::of(&bytes).to_string();
-        draft.file.write_all(digest.as_bytes())?;
-        draft.file.write_all(&bytes)?;
-        let staged = draft.staging.file("index");
-        std::fs::rename(staged, self.folder.join(FILE))
+        self.write_sealed(FILE, HEADER, &bytes, (draft.staging, draft.file))
     }
-}
-
-/// The lines, when the digest before them is theirs.
-fn whole(bytes: &[u8]) -> Option<&[u8]> {
-    let rest = bytes.strip_prefix(HEADER)?;
-    let (digest, lines) = rest.split_at_checked(DIGEST_BYTES)?;
-    (Sha256::of(lines).to_string().as_bytes() == digest).then_some(lines)
 }
 
 fn write_line(bytes: &mut Vec<u8>, stamp: Stamp, summary: &Summary) {
@@ -222,6 +195,7 @@ fn read_line(bytes: &mut &[u8]) -> Option<Line> {
         size_bytes,
         tables,
         rows,
+        ladder: Ladder::default(),
     };
     Some(Line {
         stamp: Some(stamp),

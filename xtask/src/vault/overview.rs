@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::find::{NamedDump, NamedManifest};
 use super::index::{self, Line, Moment};
+use super::proofs::Ladders;
 use super::{Problem, Vault};
 use crate::cores;
 use crate::values::manifest::dump_ending;
@@ -28,10 +29,12 @@ impl Vault {
     /// What [`Vault::list`] finds, for showing: a manifest that an earlier
     /// overview has read, and that nobody has touched since, is not read again.
     pub fn overview(&self) -> Result<Overview> {
-        let (mut names, index) = std::thread::scope(|scope| {
+        let (mut names, index, ladders) = std::thread::scope(|scope| {
             let index = scope.spawn(|| self.read_index());
+            let ladders = scope.spawn(|| self.ladders());
             let names = self.names();
-            Ok::<_, anyhow::Error>((names?, index.join().unwrap_or_default()))
+            let ladders = ladders.join().unwrap_or_else(|_| Ok(Vec::new()));
+            Ok::<_, anyhow::Error>((names?, index.join().unwrap_or_default(), ladders))
         })?;
         std::thread::scope(|scope| {
             scope.spawn(|| names.dumps.sort_unstable_by(|a, b| b.stem.cmp(&a.stem)));
@@ -41,13 +44,15 @@ impl Vault {
         let mut lines = recall(&names.manifests, if is_large { index } else { Vec::new() });
         let mut problems = self.read_missing(&names.manifests, &mut lines, is_large);
 
+        // A list without what was shown of them is better than none.
+        let ladders = ladders.unwrap_or_else(|error| {
+            problems.push(Problem::of_journal(&error));
+            Vec::new()
+        });
         problems.extend(orphans(&names.dumps, &names.manifests, &lines));
         problems.sort_by(|a, b| a.file.cmp(&b.file));
-        let mut backups: Vec<Summary> = lines
-            .into_iter()
-            .flatten()
-            .map(|line| line.summary)
-            .collect();
+        let summaries = lines.into_iter().flatten().map(|line| line.summary);
+        let mut backups: Vec<Summary> = with_ladders(summaries, ladders).collect();
         backups.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         Ok(Overview {
             backups,
@@ -123,6 +128,21 @@ fn recall(manifests: &[NamedManifest], index: Vec<Line>) -> Vec<Option<Line>> {
         (stamp.is_some() && line.stamp == stamp).then_some(line)
     });
     recalled.collect()
+}
+
+/// Both sides are in the order of ids.
+fn with_ladders(
+    summaries: impl Iterator<Item = Summary>,
+    ladders: Ladders,
+) -> impl Iterator<Item = Summary> {
+    let mut ladders = ladders.into_iter().peekable();
+    summaries.map(move |mut summary| {
+        while ladders.next_if(|(id, _)| *id > summary.id).is_some() {}
+        if let Some((_, ladder)) = ladders.next_if(|(id, _)| *id == summary.id) {
+            summary.ladder = ladder;
+        }
+        summary
+    })
 }
 
 /// Dumps that no manifest names. Beside a manifest that cannot be read one is no orphan.

@@ -9,6 +9,7 @@ use crate::exec;
 use crate::setup::{Case, sealed, text};
 
 mod index;
+mod proofs;
 
 /// How many random vaults are made; the seed and the number of rounds may be given.
 const ROUNDS: &str = "XTASK_DB_ROUNDS";
