@@ -2,6 +2,7 @@
 //! file, the database as the last line says, and the next run works.
 
 mod jobs;
+mod rehearsal;
 mod statistics;
 
 use std::fs::{self, File};
