@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use sqlx::PgConnection;
 
 use super::connect::quoted;
+use crate::tool;
 
 /// What a fingerprint begins with. Another way to make it is another method.
 pub const METHOD: &str = "postgresql-row-text-1";
@@ -68,4 +69,15 @@ pub fn text(sum: i128) -> String {
 /// What [`text`] was made of.
 pub fn sum_in(fingerprint: &str) -> Option<&str> {
     fingerprint.strip_prefix(METHOD)?.strip_prefix(':')
+}
+
+/// What to say of values that are others on a server of another major version, where a type may
+/// write the same value otherwise.
+pub fn across_versions(then: &str, server_major: u32) -> Option<String> {
+    let major = tool::major_of(then).filter(|major| *major != server_major)?;
+    Some(format!(
+        "the backup was taken on PostgreSQL {major} and this is {server_major}: where only values \
+         differ, a type may be written otherwise here; a drill on a server of version {major} \
+         (`SCRATCH_DATABASE_URL`) can tell"
+    ))
 }

@@ -60,6 +60,15 @@ pub async fn system_identifier(session: &mut PgConnection) -> Option<String> {
         .ok()
 }
 
+pub async fn major(session: &mut PgConnection) -> Result<u32> {
+    let number: i32 =
+        sqlx::query_scalar("SELECT current_setting('server_version_num')::int / 10000")
+            .fetch_one(session)
+            .await
+            .context("cannot ask for the server's version")?;
+    Ok(number.unsigned_abs())
+}
+
 pub async fn size_bytes(session: &mut PgConnection) -> Result<u64> {
     let size: i64 = sqlx::query_scalar("SELECT pg_database_size(current_database())")
         .fetch_one(session)

@@ -10,7 +10,7 @@ use super::connect::{self, Connected, literal, quoted};
 use super::fill::{self, Filling, Order};
 use super::folder::Input;
 use super::target::Target;
-use super::{Postgres, inspect, left_beside, lock, properties, swap};
+use super::{Postgres, fingerprint, inspect, left_beside, lock, properties, swap};
 use crate::engine::{Kept, Restored};
 use crate::values::database::DatabaseProperties;
 use crate::values::failure::Failure;
@@ -257,11 +257,16 @@ async fn compare(
     }
     let differences = expected.differences(&found);
     if !differences.is_empty() {
-        return Err(Failure::untrusted(format!(
+        let mut failure = Failure::untrusted(format!(
             "the restored database is not what the manifest says: {}",
             differences.join("; ")
-        ))
-        .into());
+        ));
+        if expected.has_fingerprints() {
+            let major = inspect::major(&mut session).await?;
+            let then = &dump.manifest().database.server_version;
+            failure.hint = fingerprint::across_versions(then, major);
+        }
+        return Err(failure.into());
     }
     let closed = session.close().await;
     closed.context("cannot end the comparison")
