@@ -12,10 +12,12 @@ use crate::values::plan::{Migration, MigrationPlan, PlanProblem, Source};
 
 mod expected_loss;
 mod reach;
+mod rewrites;
 mod sql;
 
 pub use expected_loss::expected_losses;
 pub use reach::reaches;
+pub use rewrites::rewritten;
 
 /// Reads all migrations, in the order in which sqlx runs them. What sqlx
 /// ignores is ignored; what sqlx refuses is refused, in sqlx's words.

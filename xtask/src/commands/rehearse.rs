@@ -11,6 +11,7 @@ use super::{Scene, loss_gate};
 use crate::cli::MigrateSafe;
 use crate::engine::{Engine, Scratch, ScratchOrder};
 use crate::interrupt::Interrupted;
+use crate::migrations;
 use crate::ui;
 use crate::values::database::DatabaseFacts;
 use crate::values::effect::Effect;
@@ -99,19 +100,21 @@ fn run(
     let before = scratch
         .survey()
         .context("cannot look at the scratch database")?;
-    let mut migrations = Vec::new();
+    let mut rehearsed = Vec::new();
     for migration in &plan.pending {
         progress.begin(&format!("rehearse {}", migration.version), None);
         let ran = scratch.migrate(migration, foreseen.commits_itself(migration));
         progress.end();
-        migrations.push(ran.map_err(|error| refuse(error, facts, migration))?);
+        let mut ran = ran.map_err(|error| refuse(error, facts, migration))?;
+        ran.rewritten_by = migrations::rewritten(migration, &ran.rewritten);
+        rehearsed.push(ran);
     }
     let after = scratch
         .survey()
         .context("cannot look at the scratch database")?;
     require_history(&before, &after, plan)?;
     let effect = Effect::between(&before, &after, facts.engine);
-    Ok((migrations, effect))
+    Ok((rehearsed, effect))
 }
 
 /// A migration that writes sqlx's own table would make the next run refuse.
@@ -168,8 +171,9 @@ pub fn show(scene: &Scene, rehearsal: &Rehearsal) {
     ));
     for migration in migrations {
         let notes = [
-            ("locks", &migration.locks),
-            ("writes anew", &migration.rewritten),
+        let rewritten = migration.rewritten_by.iter().map(ToString::to_string);
+            ("locks", migration.locks.clone()),
+            ("writes anew", rewritten.collect()),
         ];
         for (what, lines) in notes {
             if !lines.is_empty() {

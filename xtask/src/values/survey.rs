@@ -28,4 +28,25 @@ pub struct Rehearsed {
     pub locks: Vec<String>,
     /// PostgreSQL: tables that were there before and were written anew as a whole.
     pub rewritten: Vec<String>,
+    /// What of the file can have done that; a word for each of these tables.
+    #[serde(default)]
+    pub rewritten_by: Vec<Rewritten>,
+}
+
+/// A table that was written anew.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Rewritten {
+    pub table: String,
+    /// The statements that can have done it, with their lines: one is the one.
+    pub by: Vec<String>,
+}
+
+impl std::fmt::Display for Rewritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Rewritten { table, by } = self;
+        match by.as_slice() {
+            [] => f.write_str(table),
+            by => write!(f, "{table} ({})", by.join(", or ")),
+        }
+    }
 }

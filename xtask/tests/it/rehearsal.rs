@@ -162,6 +162,43 @@ fn locks_and_tables_that_are_written_anew_are_named() {
 }
 
 #[test]
+fn the_statement_that_writes_a_table_anew_is_named() {
+    let Some(mut case) = Case::postgres("rewrites") else {
+        return;
+    };
+    let parts = "CREATE TABLE logs (at INT, line TEXT) PARTITION BY RANGE (at); \
+        CREATE TABLE logs_1 PARTITION OF logs DEFAULT; \
+        CREATE SCHEMA \"Shop\"; CREATE TABLE \"Shop\".\"Odd one\" (a INT);";
+    case.project = (case.project)
+        .migration("1_first.sql", FIRST)
+        .migration("2_parts.sql", parts);
+    case.migrate();
+    case.project = (case.project)
+        .migration(
+            "3_one.sql",
+            "-- ALTER TABLE books: not this one\nALTER TABLE authors ADD CONSTRAINT named CHECK (name <> '');\n\
+             ALTER TABLE ONLY public.authors\n  ALTER COLUMN id TYPE bigint;\n\
+             SELECT 'ALTER TABLE authors ALTER id TYPE text';\nALTER TABLE logs ALTER line TYPE varchar(9);",
+        )
+        .migration(
+            "4_several.sql",
+            "ALTER TABLE \"Shop\".\"Odd one\" ALTER a TYPE bigint;\nTRUNCATE books, \"Shop\".\"Odd one\";",
+        )
+        .migration("5_hidden.sql", "\nDO $$ BEGIN ALTER TABLE books ALTER id TYPE bigint; END $$;");
+    let output = migrate(&case, &["--accept-loss", "books"]).expect_code(0);
+    says(
+        &output,
+        &[
+            "authors (line 3: ALTER TABLE)",
+            "logs_1 (line 3: ALTER TABLE, or line 5: SELECT, or line 6: ALTER TABLE)",
+            "Shop.Odd one (line 1: ALTER TABLE, or line 2: TRUNCATE)",
+            "books (line 2: TRUNCATE)",
+            "5 writes anew: books (line 2: DO)",
+        ],
+    );
+}
+
+#[test]
 fn without_a_rehearsal_it_is_said() {
     for case in cases("unrehearsed", "DELETE FROM books;") {
         let output = migrate(&case, &["--no-rehearse"]).expect_code(0);

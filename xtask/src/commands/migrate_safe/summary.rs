@@ -55,11 +55,11 @@ pub fn rehearsed(scene: &Scene, rehearsal: &Rehearsal) {
         for lock in &migration.locks {
             ui.summarize(format!("- {} locks {}", migration.version, plain(lock)));
         }
-        for table in &migration.rewritten {
+        for table in &migration.rewritten_by {
             ui.summarize(format!(
-                "- {} writes {} anew",
+                "- {} writes anew {}",
                 migration.version,
-                plain(table)
+                plain(&table.to_string())
             ));
         }
     }

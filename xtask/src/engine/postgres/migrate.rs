@@ -127,6 +127,7 @@ pub fn rehearse(
             duration_ms: ran.duration_ms,
             locks: locks.unwrap_or_default(),
             rewritten,
+            rewritten_by: Vec::new(),
         })
     })
 }

@@ -105,6 +105,7 @@ impl Scratch for SqliteScratch {
             duration_ms: ran.duration_ms,
             locks: Vec::new(),
             rewritten: Vec::new(),
+            rewritten_by: Vec::new(),
         })
     }
 
