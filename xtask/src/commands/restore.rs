@@ -11,7 +11,7 @@ use crate::engine::{Engine, RestoreWay, Restored};
 use crate::interrupt::Interrupted;
 use crate::migrations;
 use crate::ui::{self, Answer, Table};
-use crate::values::database::{Contents, DatabaseFacts};
+use crate::values::database::{Contents, DatabaseFacts, EngineKind};
 use crate::values::failure::{Failure, hint_of};
 use crate::values::id::Reason;
 use crate::values::journal::Deed;
@@ -375,6 +375,11 @@ pub(super) fn say_restored(
     if let Some(safety) = safety {
         scene
             .ui
+    // A damaged file of SQLite that was moved aside does not come back by itself.
+    let swaps = now.engine == EngineKind::Postgresql && restored.kept.is_some();
+    if safety.is_some() || swaps {
+        scene.ui.say(format!("to undo: {}", undo::COMMAND));
+    }
             .say(format!("to undo: cargo xtask db restore {}", safety.id()));
     }
     if let Some(kept) = &restored.kept {

@@ -16,7 +16,7 @@ use crate::values::journal::{Deed, Ending, Entry, Line};
 use crate::values::words::on_one_line;
 use crate::vault::{Backup, Listing};
 
-const COMMAND: &str = "cargo xtask db restore --undo";
+pub(super) const COMMAND: &str = "cargo xtask db restore --undo";
 
 #[derive(Serialize)]
 struct Document<'a> {

@@ -79,7 +79,7 @@ fn the_backup_comes_back_by_itself() {
                     "was restored, and the",
                     "is as it was before",
                     "nowhere",
-                    "to undo: cargo xtask db restore",
+                    "to undo: cargo xtask db restore --undo",
                 ],
             );
             assert_eq!(case.contents(), before);

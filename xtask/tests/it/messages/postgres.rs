@@ -90,7 +90,8 @@ fn a_day_goes_on(project: &Project, database: &Database) {
      second                          none         0
     backed up as backup_[TIME]_pre-restore: 3 tables, 4 rows, [SIZE]; read back and matched
     restored `backup_[TIME]_pre-migrate` into the PostgreSQL database `words_day` on `[SOCKET]` port [PORT]
-    to undo: cargo xtask db restore backup_[TIME]_pre-restore
+    to undo: cargo xtask db restore --undo
+    what it replaced is the backup `backup_[TIME]_pre-restore`
     what it replaced is kept as `words_day_before_[TIME]`; to remove it:
       psql --dbname='postgres:///postgres?host=[SOCKET]&port=[PORT]&user=tester' --command='DROP DATABASE "words_day_before_[TIME]"'
     "#);

@@ -209,7 +209,8 @@ fn restore() {
      more                 none         0
     backed up as backup_[TIME]_pre-restore: 3 tables, 3 rows, [SIZE]; read back and matched
     restored `backup_[TIME]_before-lunch` into the SQLite database `[DIR]/project/database/app.db`
-    to undo: cargo xtask db restore backup_[TIME]_pre-restore
+    to undo: cargo xtask db restore --undo
+    what it replaced is the backup `backup_[TIME]_pre-restore`
     ");
     insta::assert_snapshot!(said(&project, ["db", "restore", "before-lunch", "--yes", "--quiet"]), @"exit code 0");
     std::fs::remove_file(project.sqlite_path()).expect("lose the database");
