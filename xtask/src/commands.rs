@@ -26,6 +26,7 @@ mod list;
 mod log;
 mod loss_gate;
 mod migrate_safe;
+mod only;
 mod pin;
 mod prune;
 mod rehearse;

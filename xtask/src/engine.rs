@@ -10,7 +10,7 @@ use anyhow::Result;
 use chrono::{DateTime, Utc};
 
 use crate::interrupt::Interrupt;
-use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
+use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, TableRows};
 use crate::values::database_url::DatabaseUrl;
 use crate::values::exclusive::Before;
 use crate::values::failure::Failure;
@@ -130,10 +130,16 @@ pub struct ScratchOrder<'a> {
     pub elsewhere: Option<&'a DatabaseUrl>,
     /// A private folder that outlives the scratch.
     pub staging: &'a Path,
+    /// The end of a hint when none can be made: how to do without it.
+    pub otherwise: &'a str,
     /// What the migrations would do for real beyond a scratch database; refused
     /// where that is the live database's own server.
     pub reaches: Vec<String>,
 }
+
+/// Of a rehearsal.
+pub const NO_REHEARSAL: &str =
+    "; or go without this proof: cargo xtask db migrate-safe --no-rehearse";
 
 impl ScratchOrder<'_> {
     fn refuse_reaches(&self, hint: &str) -> Result<()> {
@@ -147,6 +153,31 @@ impl ScratchOrder<'_> {
         .hint(hint)
         .into())
     }
+}
+
+/// Tables of a backup that are to stand beside what a database holds.
+pub struct TablesOrder<'a> {
+    /// Where the backup is restored as a whole first, and compared.
+    pub scratch: ScratchOrder<'a>,
+    pub tables: &'a [TableRows],
+    /// The schema that they come into; nothing: each into its own.
+    pub schema: Option<&'a str>,
+    /// Tables of their names are dropped first, and nothing that needs those.
+    pub replace: bool,
+}
+
+impl TablesOrder<'_> {
+    /// Schema and name that a table will have.
+    pub fn destination(&self, table: &TableRows) -> (String, String) {
+        let schema = self.schema.unwrap_or(&table.schema);
+        (schema.to_owned(), table.name.clone())
+    }
+}
+
+/// What came of it.
+pub struct Brought {
+    /// What is otherwise than in the backup, or did not come; one line each.
+    pub notes: Vec<String>,
 }
 
 /// A database whose rows can be read one after the other.
@@ -307,6 +338,14 @@ pub trait Engine: Readable {
 
     /// Decides how to restore; refuses what cannot end well. Reads only.
     fn prepare_restore(&mut self, dump: &VerifiedDump) -> Result<RestoreWay>;
+
+    /// What has one of these names (schema, name) already, one line each; in a database that does
+    /// not exist nothing has. Reads only.
+    fn taken(&mut self, names: &[(String, String)]) -> Result<Vec<String>>;
+
+    /// Brings tables of a backup beside what is there in one transaction, in which their rows are
+    /// counted, or changes nothing. A missing database is created.
+    fn bring(&mut self, order: &TablesOrder, progress: &dyn Progress) -> Result<Brought>;
 
     /// Puts the dump in place of the database, or changes nothing.
     fn restore(

@@ -4,6 +4,7 @@
 //! one exception is [`verified_dump`], which reads the bytes that it vouches for.
 
 pub mod cause;
+pub mod chosen;
 pub mod codec;
 pub mod database;
 pub mod database_url;

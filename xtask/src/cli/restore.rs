@@ -17,6 +17,13 @@ pub struct Restore {
     /// not touched
     #[arg(long, value_name = "URL", conflicts_with = "undo")]
     pub into: Option<String>,
+    /// Bring back only these tables, beside what is there: with --into, or with --into-schema
+    #[arg(long, value_name = "TABLE[,…]", conflicts_with = "undo")]
+    pub only: Option<String>,
+    /// PostgreSQL, with --only: into this schema of the live database, which is created when it is
+    /// missing
+    #[arg(long, value_name = "NAME", requires = "only", conflicts_with = "into")]
+    pub into_schema: Option<String>,
     /// PostgreSQL: restore through N sessions at once (unasked: up to 4), and take the safety
     /// backup through as many (unasked: one)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(JOBS))]

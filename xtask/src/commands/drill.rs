@@ -151,6 +151,7 @@ fn restore_and_compare(scene: &Scene, engine: &mut dyn Engine, backup: &Backup) 
         dump: &proof,
         elsewhere: scene.settings.scratch_url.as_ref(),
         staging: staging.path(),
+        otherwise: "",
         reaches: Vec::new(),
     };
     let scratch = engine.scratch(&order, &progress)?;

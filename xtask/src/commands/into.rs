@@ -36,7 +36,11 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
     let command = format!("cargo xtask db restore {} --into {url}", chosen.id());
     refuse_engine(chosen, &facts)?;
     kinds::refuse_alone(chosen)?;
-    refuse_live(scene, &mut *there, &now, chosen)?;
+    let hint = format!(
+        "to put the backup in its place: cargo xtask db restore {}",
+        chosen.id()
+    );
+    refuse_live(scene, &mut *there, &now, hint)?;
     scene.prepare_vault()?;
     let _lock = scene.vault.lock("restore", &scene.who)?;
     let progress = scene.ui.progress();
@@ -81,7 +85,7 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
 }
 
 /// The database, and its URL as it may be shown.
-fn open(scene: &Scene, text: &str) -> Result<(Box<dyn Engine>, String)> {
+pub(super) fn open(scene: &Scene, text: &str) -> Result<(Box<dyn Engine>, String)> {
     let mut url = DatabaseUrl::parse(text)
         .with_context(|| Failure::usage("the URL of `--into` cannot be used"))?;
     let shown = match url.has_password() {
@@ -98,7 +102,7 @@ fn open(scene: &Scene, text: &str) -> Result<(Box<dyn Engine>, String)> {
     Ok((there, shell_quoted(&shown)))
 }
 
-fn refuse_engine(chosen: &Backup, there: &DatabaseFacts) -> Result<(), Failure> {
+pub(super) fn refuse_engine(chosen: &Backup, there: &DatabaseFacts) -> Result<(), Failure> {
     let then = &chosen.manifest.database;
     if then.engine == there.engine {
         return Ok(());
@@ -111,24 +115,18 @@ fn refuse_engine(chosen: &Backup, there: &DatabaseFacts) -> Result<(), Failure> 
 }
 
 /// By what it is, and not by how its URL is spelled.
-fn refuse_live(
+pub(super) fn refuse_live(
     scene: &Scene,
     there: &mut dyn Engine,
     now: &DatabaseFacts,
-    chosen: &Backup,
+    hint: String,
 ) -> Result<()> {
     let facts = there.facts()?;
     if facts.engine != now.engine || there.place()? != scene.engine()?.place()? {
         return Ok(());
     }
-    Err(Failure::refused(format!(
-        "`--into` leads to the live database itself, the {now}"
-    ))
-    .hint(format!(
-        "to put the backup in its place: cargo xtask db restore {}",
-        chosen.id()
-    ))
-    .into())
+    let what = format!("`--into` leads to the live database itself, the {now}");
+    Err(Failure::refused(what).hint(hint).into())
 }
 
 /// Whether there is something that will be replaced, which somebody must have asked for.

@@ -72,10 +72,9 @@ impl Scene<'_> {
         let mut entry = self.entry(deed, ending, database);
         fill(&done, &mut entry);
         entry.duration_ms = Some(elapsed_ms(began));
-        entry.note = done
-            .as_ref()
-            .err()
-            .map(|error| cause::lines(error).join(": "));
+        if let Err(error) = &done {
+            entry.note = Some(cause::lines(error).join(": "));
+        }
         self.record(entry);
         done
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::migrate_safe::foresee::Foreseen;
 use super::{Scene, loss_gate};
 use crate::cli::MigrateSafe;
-use crate::engine::{Engine, Scratch, ScratchOrder};
+use crate::engine::{Engine, NO_REHEARSAL, Scratch, ScratchOrder};
 use crate::interrupt::Interrupted;
 use crate::migrations;
 use crate::ui;
@@ -51,6 +51,7 @@ pub fn rehearse(
         dump: proof,
         elsewhere: scene.settings.scratch_url.as_ref(),
         staging: staging.path(),
+        otherwise: NO_REHEARSAL,
         reaches: match arguments.rehearse_reaching {
             true => Vec::new(),
             false => foreseen.reaches_past_a_scratch(),
@@ -170,8 +171,8 @@ pub fn show(scene: &Scene, rehearsal: &Rehearsal) {
         ui::duration(took)
     ));
     for migration in migrations {
-        let notes = [
         let rewritten = migration.rewritten_by.iter().map(ToString::to_string);
+        let notes = [
             ("locks", migration.locks.clone()),
             ("writes anew", rewritten.collect()),
         ];

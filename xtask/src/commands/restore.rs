@@ -5,7 +5,7 @@ use chrono::Utc;
 use serde::Serialize;
 
 use super::choose::{self, IsOurs};
-use super::{Scene, backup, into, kinds, undo};
+use super::{Scene, backup, into, kinds, only, undo};
 use crate::cli::Restore;
 use crate::engine::{Engine, RestoreWay, Restored};
 use crate::interrupt::Interrupted;
@@ -40,6 +40,9 @@ pub(super) struct Order<'a> {
 pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
     if arguments.undo {
         return undo::run(scene, arguments);
+    }
+    if let Some(names) = &arguments.only {
+        return only::run(scene, arguments, names);
     }
     if let Some(url) = &arguments.into {
         return into::run(scene, arguments, url);
@@ -372,15 +375,15 @@ pub(super) fn say_restored(
     for warning in &restored.warnings {
         scene.ui.insist(format!("warning: {warning}"));
     }
-    if let Some(safety) = safety {
-        scene
-            .ui
     // A damaged file of SQLite that was moved aside does not come back by itself.
     let swaps = now.engine == EngineKind::Postgresql && restored.kept.is_some();
     if safety.is_some() || swaps {
         scene.ui.say(format!("to undo: {}", undo::COMMAND));
     }
-            .say(format!("to undo: cargo xtask db restore {}", safety.id()));
+    if let Some(safety) = safety {
+        let id = safety.id();
+        let what = "what it replaced is the backup";
+        scene.ui.say(format!("{what} `{id}`"));
     }
     if let Some(kept) = &restored.kept {
         scene.ui.say(format!(

@@ -10,21 +10,25 @@ use sqlx::Connection;
 use self::connect::Connected;
 use super::runtime::Runtime;
 use super::{
-    Aside, Debris, DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch, ScratchOrder,
+    Aside, Brought, Debris, DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch,
+    ScratchOrder, TablesOrder,
 };
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
 use crate::values::database_url::{DatabaseUrl, PostgresUrl};
 use crate::values::exclusive::Before;
-use crate::values::failure::Failure;
 use crate::values::kind::Selection;
 use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
+mod along;
+mod bring;
+mod carve;
 mod connect;
 mod debris;
+mod definitions;
 mod describe;
 mod dump;
 mod exclusive;
@@ -332,13 +336,7 @@ impl Engine for Postgres {
     ) -> Result<Box<dyn Scratch>> {
         let elsewhere = match order.elsewhere {
             Some(DatabaseUrl::Postgres(url)) => Some(url),
-            Some(DatabaseUrl::Sqlite(_)) => {
-                return Err(
-                    Failure::usage("`SCRATCH_DATABASE_URL` is not a PostgreSQL URL")
-                        .hint("name a PostgreSQL server, or unset it")
-                        .into(),
-                );
-            }
+            Some(DatabaseUrl::Sqlite(_)) => return Err(scratch::no_postgres().into()),
             None => None,
         };
         let built = scratch::build(self, elsewhere, order, progress);
@@ -379,6 +377,14 @@ impl Engine for Postgres {
 
     fn prepare_restore(&mut self, dump: &VerifiedDump) -> Result<RestoreWay> {
         restore::prepare(self, dump)
+    }
+
+    fn taken(&mut self, names: &[(String, String)]) -> Result<Vec<String>> {
+        self.runtime.block_on(bring::taken(&self.url, names))
+    }
+
+    fn bring(&mut self, order: &TablesOrder, progress: &dyn Progress) -> Result<Brought> {
+        bring::bring(self, order, progress)
     }
 
     fn restore(

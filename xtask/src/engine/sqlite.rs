@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::runtime::Runtime;
-use super::{DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch, ScratchOrder};
+use super::{
+    Brought, DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch, ScratchOrder, TablesOrder,
+};
 use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind};
 use crate::values::database_url::SqliteUrl;
@@ -18,6 +20,7 @@ use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
+mod bring;
 mod choice;
 mod copy;
 mod describe;
@@ -322,6 +325,15 @@ impl Engine for Sqlite {
     fn prepare_restore(&mut self, dump: &VerifiedDump) -> Result<RestoreWay> {
         self.require_writable()?;
         restore::prepare(self, dump)
+    }
+
+    fn taken(&mut self, names: &[(String, String)]) -> Result<Vec<String>> {
+        bring::taken(self, names)
+    }
+
+    fn bring(&mut self, order: &TablesOrder, progress: &dyn Progress) -> Result<Brought> {
+        bring::bring(self, order, progress)
+            .with_context(|| format!("cannot write the database `{}`", self.path.display()))
     }
 
     fn restore(

@@ -22,6 +22,8 @@ pub enum Deed {
     Rehearse,
     Migrate,
     Restore,
+    /// Tables came beside what was there; nothing was replaced that an undo could bring back.
+    Bring,
     Undo,
     Remove,
     Pin,
@@ -40,6 +42,7 @@ impl fmt::Display for Deed {
             Deed::Rehearse => "rehearse",
             Deed::Migrate => "migrate",
             Deed::Restore => "restore",
+            Deed::Bring => "bring",
             Deed::Undo => "undo",
             Deed::Remove => "remove",
             Deed::Pin => "pin",
@@ -214,9 +217,6 @@ pub struct Ladder {
 }
 
 impl Ladder {
-    /// When it was last restored and compared, for whatever reason.
-    pub fn restored_at(&self) -> Option<DateTime<Utc>> {
-        self.drilled_at.max(self.rehearsed_at)
     /// What this deed, when it was done, has shown.
     pub fn climb(&mut self, deed: Deed, at: DateTime<Utc>) {
         match deed {
@@ -234,6 +234,9 @@ impl Ladder {
         self.rehearsed_at = later.rehearsed_at.or(self.rehearsed_at);
     }
 
+    /// When it was last restored and compared, for whatever reason.
+    pub fn restored_at(&self) -> Option<DateTime<Utc>> {
+        self.drilled_at.max(self.rehearsed_at)
     }
 }
 

@@ -18,7 +18,7 @@ pub struct LossName(Vec<String>);
 #[error(
     "`{0}` is no name of a table or column; such are `books`, `users.phone`, `shop.\"Books\".title`"
 )]
-pub struct NoLossName(String);
+pub struct NoLossName(pub String);
 
 impl LossName {
     /// The name that is written with these parts.

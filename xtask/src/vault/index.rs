@@ -29,8 +29,7 @@ use crate::values::summary::Summary;
 const FILE: &str = ".index";
 
 /// Its first bytes. What a line holds is another number with every change.
-const HEADER: &[u8] = b"xtask-db index 2
-";
+const HEADER: &[u8] = b"xtask-db index 2\n";
 
 /// The coarsest clock of a file system that backups are kept on (FAT's), in
 /// nanoseconds; those of others tick every few milliseconds.

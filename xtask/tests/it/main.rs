@@ -30,6 +30,7 @@ mod managed;
 mod messages;
 mod obstacles;
 mod odd;
+mod only;
 mod order;
 mod parallel;
 mod parsers;

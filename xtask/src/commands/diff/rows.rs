@@ -87,6 +87,7 @@ fn restored(scene: &Scene, engine: &mut dyn Engine, side: &Side) -> Result<Optio
         dump: &proof,
         elsewhere: scene.settings.scratch_url.as_ref(),
         staging: staging.path(),
+        otherwise: "",
         reaches: Vec::new(),
     };
     let scratch = engine.scratch(&order, &progress)?;

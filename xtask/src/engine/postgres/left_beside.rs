@@ -1,6 +1,7 @@
 //! Databases that this tool makes beside the live one: the half-restored and
 //! scratch ones of a crash, and those that were replaced and kept.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -11,9 +12,9 @@ use super::connect::{self, Connected, quoted};
 use super::target::{self, Target};
 use super::{Postgres, kept};
 use crate::durable;
+use crate::engine::ScratchOrder;
 use crate::values::database_url::PostgresUrl;
 use crate::values::failure::Failure;
-use crate::values::verified_dump::VerifiedDump;
 
 /// PostgreSQL cuts longer names without a word.
 const MAX_NAME_BYTES: usize = 63;
@@ -113,34 +114,73 @@ pub async fn lines(url: &PostgresUrl) -> Result<Vec<String>> {
     Ok(others.map(line).collect())
 }
 
-/// Refuses when the server's disk has no room for the dump, as far as that can
-/// be told: the server must be on this machine, and the role must be told where.
-pub async fn require_space(target: &mut Target, dump: &VerifiedDump) -> Result<()> {
-    let session = &mut target.maintenance.session;
-    let question = "SELECT current_setting('data_directory', true)";
-    let is_local = target.maintenance.options.get_socket().is_some();
-    let folder: Option<String> = match sqlx::query_scalar(question).fetch_one(session).await {
-        Ok(folder) if is_local => folder,
+/// A dump that is smaller is restored before anybody wonders about the disk.
+const WORTH_A_NOTE_BYTES: u64 = 100 << 20;
+
+/// Refuses when the server's disk has no room for the dump. That can be told when the server is on
+/// this machine and the role may know where its files are; else this is said of a large one.
+pub async fn require_space(
+    target: &mut Target,
+    order: &ScratchOrder<'_>,
+) -> Result<Option<String>> {
+    let needed = order.dump.manifest().dump.raw_size_bytes;
+    let folder: Option<String> = match is_here(target).await {
         // Not every role may know.
-        _ => None,
+        true => sqlx::query_scalar("SELECT current_setting('data_directory', true)")
+            .fetch_one(&mut target.maintenance.session)
+            .await
+            .unwrap_or_default(),
+        false => None,
     };
     let Some(free) = folder.and_then(|folder| durable::free_bytes(Path::new(&folder)).ok()) else {
-        return Ok(());
+        let note =
+            "whether the server's disk has room for a scratch database cannot be asked from here";
+        return Ok((needed >= WORTH_A_NOTE_BYTES)
+            .then(|| format!("{note}; it needs about {} MiB", (needed >> 20) + 1)));
     };
-    let needed = dump.manifest().dump.raw_size_bytes;
     if free >= needed {
-        return Ok(());
+        return Ok(None);
     }
     Err(Failure::refused(format!(
         "the server's disk has {} MiB free, and a scratch database needs about {} MiB",
         free >> 20,
         (needed >> 20) + 1
     ))
-    .hint(
-        "free some space; or set `SCRATCH_DATABASE_URL` to another server; or go without this \
-         proof: cargo xtask db migrate-safe --no-rehearse",
-    )
+    .hint(format!(
+        "free some space; or set `SCRATCH_DATABASE_URL` to another server{}",
+        order.otherwise
+    ))
     .into())
+}
+
+/// Whether the server runs on this machine. A name such as `localhost` may lead into a container,
+/// whose files are others: then the process that serves this session is not among ours.
+async fn is_here(target: &mut Target) -> bool {
+    let Connected {
+        options, session, ..
+    } = &mut target.maintenance;
+    if options.get_socket().is_some() {
+        return true;
+    }
+    let name = options.get_host();
+    let is_loopback = name
+        .parse::<IpAddr>()
+        .is_ok_and(|address| address.is_loopback());
+    if name != "localhost" && !is_loopback {
+        return false;
+    }
+    let asked = sqlx::query_scalar("SELECT pg_backend_pid()");
+    let Ok(pid) = asked.fetch_one(session).await else {
+        return false;
+    };
+    let pid: i32 = pid;
+    let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let title = String::from_utf8_lossy(&title);
+    let words = [
+        target.maintenance.user.as_str(),
+        &target.maintenance.database,
+    ];
+    title.starts_with("postgres: ") && words.iter().all(|word| title.contains(word))
 }
 
 pub async fn drop_database(

@@ -23,9 +23,9 @@ use crate::values::verified_dump::VerifiedDump;
 
 /// Dropped with its value, also when the story ends early.
 pub struct PostgresScratch {
-    postgres: Postgres,
-    target: Target,
-    name: String,
+    pub postgres: Postgres,
+    pub target: Target,
+    pub name: String,
     /// In the scratch database: it keeps other runs from taking it for abandoned.
     guard: Option<PgConnection>,
     warnings: Vec<String>,
@@ -66,16 +66,15 @@ pub fn build(
     }
     postgres
         .runtime
-        .block_on(require_right(&mut target, elsewhere.is_some()))?;
+        .block_on(require_right(&mut target, order))?;
     if !is_elsewhere {
-        refuse_what_needs_others(&postgres, &target, dump)?;
+        refuse_what_needs_others(&postgres, &target, order)?;
     }
     let properties = postgres
         .runtime
         .block_on(properties_for(&mut target, dump))?;
-    postgres
-        .runtime
-        .block_on(left_beside::require_space(&mut target, dump))?;
+    let space = left_beside::require_space(&mut target, order);
+    warnings.extend(postgres.runtime.block_on(space)?);
     let left = left_beside::drop_abandoned(&postgres, &mut target);
     let left = postgres.runtime.block_on(left)?;
     warnings.extend(
@@ -114,6 +113,11 @@ set `SCRATCH_DATABASE_URL` to another server, such as a service container; or, i
 no harm: cargo xtask db migrate-safe --rehearse-reaching; or go without this proof: \
 cargo xtask db migrate-safe --no-rehearse";
 
+pub fn no_postgres() -> Failure {
+    Failure::usage("`SCRATCH_DATABASE_URL` is not a PostgreSQL URL")
+        .hint("name a PostgreSQL server, or unset it")
+}
+
 /// Whether the server is not the live database's: by the cluster's identifier,
 /// or, where a role may not read that, by host and port.
 async fn is_another(target: &mut Target, dump: &VerifiedDump) -> Result<bool> {
@@ -140,7 +144,7 @@ fn warnings(target: &Target, dump: &VerifiedDump) -> Vec<String> {
     )]
 }
 
-async fn require_right(target: &mut Target, is_elsewhere: bool) -> Result<()> {
+async fn require_right(target: &mut Target, order: &ScratchOrder<'_>) -> Result<()> {
     let may_create: bool = sqlx::query_scalar(
         "SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user",
     )
@@ -151,24 +155,27 @@ async fn require_right(target: &mut Target, is_elsewhere: bool) -> Result<()> {
         return Ok(());
     }
     let user = &target.maintenance.user;
-    let what = if is_elsewhere {
-        format!("the role `{user}` of `SCRATCH_DATABASE_URL` may not create databases")
-    } else {
-        format!("the role `{user}` may not create databases, so there is nothing to rehearse on")
+    let what = match order.elsewhere {
+        Some(_) => format!("the role `{user}` of `SCRATCH_DATABASE_URL` may not create databases"),
+        None => format!(
+            "the role `{user}` may not create databases, so the backup cannot be restored beside"
+        ),
     };
-    Err(Failure::refused(what).hint(NO_RIGHT).into())
+    let hint = format!("{NO_RIGHT}{}", order.otherwise);
+    Err(Failure::refused(what).hint(hint).into())
 }
 
 const NO_RIGHT: &str = "\
 ALTER ROLE … CREATEDB; or set `SCRATCH_DATABASE_URL` to a server where it may, such as a service \
-container; or go without this proof: cargo xtask db migrate-safe --no-rehearse";
+container";
 
 /// A role that cannot make all that the dump holds cannot restore it beside.
 fn refuse_what_needs_others(
     postgres: &Postgres,
     target: &Target,
-    dump: &VerifiedDump,
+    order: &ScratchOrder,
 ) -> Result<()> {
+    let dump = order.dump;
     // Of text nobody knows before.
     if target.is_superuser || plain::is_plain(dump) {
         return Ok(());
@@ -179,10 +186,11 @@ fn refuse_what_needs_others(
         Some(what) => Err(Failure::refused(format!(
             "this role cannot make all that the backup holds in a scratch database: {what}"
         ))
-        .hint(
+        .hint(format!(
             "set `SCRATCH_DATABASE_URL` to a server where the role is a superuser, such as a \
-             service container; or go without this proof: cargo xtask db migrate-safe --no-rehearse",
-        )
+             service container{}",
+            order.otherwise
+        ))
         .into()),
     }
 }

@@ -55,17 +55,21 @@ fn flags_to_read(path: &Path) -> OpenFlags {
 
 /// A file that nobody else has open and that will not change: no lock, no `-wal`.
 pub fn open_unchanging(path: &Path) -> Result<Connection> {
-    let encoded = percent_encoding::percent_encode(
-        path.as_os_str().as_encoded_bytes(),
-        percent_encoding::NON_ALPHANUMERIC,
-    );
     Connection::open_with_flags(
-        format!("file:{encoded}?immutable=1"),
+        uri_of_unchanging(path),
         OpenFlags::SQLITE_OPEN_READ_ONLY
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_URI,
     )
     .with_context(|| format!("cannot open `{}`", path.display()))
+}
+
+pub fn uri_of_unchanging(path: &Path) -> String {
+    let encoded = percent_encoding::percent_encode(
+        path.as_os_str().as_encoded_bytes(),
+        percent_encoding::NON_ALPHANUMERIC,
+    );
+    format!("file:{encoded}?immutable=1")
 }
 
 /// What to look for in a file.

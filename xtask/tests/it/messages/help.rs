@@ -265,16 +265,21 @@ fn of_db_restore() {
       [latest|ID]  `latest`, an id, or a part that only one id has [default: ask on a terminal]
 
     Options:
-          --undo        Undo the last restore: swap the database that it kept back, or restore the
-                        backup that it took first
-          --into <URL>  Restore into this database instead, which is created when it is missing; the
-                        live one is not touched
-          --jobs <N>    PostgreSQL: restore through N sessions at once (unasked: up to 4), and take the
-                        safety backup through as many (unasked: one)
-      -y, --yes         Answer the question with `yes`
-          --force       As --yes, and go on when the backup is another database's, when the database as
-                        it is cannot be backed up first, or when that of --into holds something
-      -h, --help        Print help
+          --undo                Undo the last restore: swap the database that it kept back, or restore
+                                the backup that it took first
+          --into <URL>          Restore into this database instead, which is created when it is missing;
+                                the live one is not touched
+          --only <TABLE[,…]>    Bring back only these tables, beside what is there: with --into, or with
+                                --into-schema
+          --into-schema <NAME>  PostgreSQL, with --only: into this schema of the live database, which is
+                                created when it is missing
+          --jobs <N>            PostgreSQL: restore through N sessions at once (unasked: up to 4), and
+                                take the safety backup through as many (unasked: one)
+      -y, --yes                 Answer the question with `yes`
+          --force               As --yes, and go on when the backup is another database's, when the
+                                database as it is cannot be backed up first, or when that of --into
+                                holds something
+      -h, --help                Print help
 
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:

@@ -1,0 +1,230 @@
+//! Tables of a backup in another file, beside what that holds: the backup is
+//! unpacked, compared and attached, and the tables are copied in one transaction.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use super::Sqlite;
+use super::inspect::{self, BUSY_SLICE, quoted};
+use super::{fingerprint, restore};
+use crate::engine::{Brought, TablesOrder};
+use crate::values::database::TableRows;
+use crate::values::failure::Failure;
+use crate::values::progress::Progress;
+
+pub fn bring(sqlite: &mut Sqlite, order: &TablesOrder, progress: &dyn Progress) -> Result<Brought> {
+    sqlite.require_writable()?;
+    let scratch = order.scratch.staging.join("scratch.db");
+    restore::unpack_and_compare(sqlite, order.scratch.dump, &scratch, progress)?;
+    let is_new = !sqlite.path.exists();
+    progress.begin("bring over", None);
+    let brought = inspect::patiently(sqlite.interrupt(), || {
+        let connection = open(sqlite, &scratch)?;
+        inspect::interruptibly(&connection, sqlite.interrupt(), |connection| {
+            copy(connection, order)
+        })
+    });
+    progress.end();
+    if brought.is_err() && is_new {
+        remove_empty(&sqlite.path);
+    }
+    let what = "the tables were not brought over; the database is as it was";
+    Ok(Brought {
+        notes: brought.context(what)?,
+    })
+}
+
+fn remove_empty(path: &Path) {
+    if path.metadata().is_ok_and(|file| file.len() == 0) {
+        // One that stays is as empty as none.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// The file, with the backup attached as `backup`.
+fn open(sqlite: &Sqlite, scratch: &Path) -> Result<Connection> {
+    let path = sqlite.path.display();
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(&sqlite.path, flags)
+        .with_context(|| format!("cannot open the database `{path}`"))?;
+    connection.busy_timeout(BUSY_SLICE)?;
+    // What refers to tables that do not come along is as good as it was.
+    connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update(None, "writable_schema", false)?;
+    let attach = connection.execute("ATTACH ?1 AS backup", [inspect::uri_of_unchanging(scratch)]);
+    attach.context("cannot attach the unpacked backup")?;
+    Ok(connection)
+}
+
+/// Returns what did not come along.
+fn copy(connection: &Connection, order: &TablesOrder) -> Result<Vec<String>> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let copied = copy_all(connection, order);
+    if copied.is_ok() {
+        connection
+            .execute_batch("COMMIT")
+            .context("cannot commit")?;
+    }
+    // Else it is rolled back when the connection is closed.
+    copied
+}
+
+fn copy_all(connection: &Connection, order: &TablesOrder) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for table in order.tables {
+        if order.replace {
+            let name = quoted(&table.name);
+            connection
+                .execute_batch(&format!("DROP TABLE IF EXISTS main.{name}"))
+                .with_context(|| format!("cannot drop the table `{table}` that is there"))?;
+        }
+        copy_table(connection, table)?;
+        notes.extend(left_behind(connection, order, table)?);
+    }
+    Ok(notes)
+}
+
+fn copy_table(connection: &Connection, table: &TableRows) -> Result<()> {
+    let sql: Option<String> = connection
+        .query_row(
+            "SELECT sql FROM backup.sqlite_schema WHERE type = 'table' AND name = ?1",
+            [&table.name],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let missing = || Failure::untrusted(format!("table `{table}` did not come out of the backup"));
+    let sql = sql.ok_or_else(missing)?;
+    run(connection, table, &sql)?;
+    let name = quoted(&table.name);
+    let columns = columns(connection, table)?.join(", ");
+    let rows = connection.execute(
+        &format!("INSERT INTO main.{name} ({columns}) SELECT {columns} FROM backup.{name}"),
+        [],
+    );
+    rows.with_context(|| format!("cannot copy the rows of `{table}`"))?;
+    let mut indexes = connection.prepare(
+        "SELECT sql FROM backup.sqlite_schema WHERE type = 'index' AND tbl_name = ?1 \
+         AND sql IS NOT NULL ORDER BY rowid",
+    )?;
+    let indexes = indexes.query_map([&table.name], |row| row.get::<_, String>(0))?;
+    for index in indexes {
+        run(connection, table, &index?)?;
+    }
+    keep_counting(connection, table)?;
+    let question = format!("SELECT count(*) FROM main.{name}");
+    let rows: i64 = connection.query_row(&question, [], |row| row.get(0))?;
+    if rows.unsigned_abs() != table.rows {
+        return Err(Failure::untrusted(format!(
+            "table `{table}` has {rows} rows, the manifest says {}",
+            table.rows
+        ))
+        .into());
+    }
+    let now = TableRows {
+        fingerprint: (table.fingerprint.as_ref())
+            .map(|_| fingerprint::of_table(connection, &table.name))
+            .transpose()?,
+        ..table.clone()
+    };
+    if table.has_same_content(&now) == Some(false) {
+        return Err(Failure::untrusted(format!(
+            "table `{table}` has as many rows, and other values than the manifest says"
+        ))
+        .into());
+    }
+    Ok(())
+}
+
+fn run(connection: &Connection, table: &TableRows, sql: &str) -> Result<()> {
+    let made = connection.execute_batch(sql).map_err(|error| {
+        let is_taken = error.to_string().contains("already exists");
+        let error = anyhow::Error::new(error);
+        match is_taken {
+            true => error.context(
+                Failure::refused("something of that name is there already")
+                    .hint("name a file that has nothing of that name"),
+            ),
+            false => error,
+        }
+    });
+    made.with_context(|| format!("cannot make the table `{table}`"))
+}
+
+/// Those that are stored, in SQL.
+fn columns(connection: &Connection, table: &TableRows) -> Result<Vec<String>> {
+    let mut statement = connection.prepare(
+        "SELECT name FROM pragma_table_xinfo(?1, 'backup') WHERE hidden = 0 ORDER BY cid",
+    )?;
+    let names = statement.query_map([&table.name], |row| row.get::<_, String>(0))?;
+    let names: Vec<String> = names.collect::<Result<_, _>>()?;
+    Ok(names.iter().map(|name| quoted(name)).collect())
+}
+
+/// Where AUTOINCREMENT goes on, also past rows that were deleted.
+fn keep_counting(connection: &Connection, table: &TableRows) -> Result<()> {
+    let has = |schema: &str| -> rusqlite::Result<bool> {
+        let question =
+            format!("SELECT count(*) FROM {schema}.sqlite_schema WHERE name = 'sqlite_sequence'");
+        connection.query_row(&question, [], |row| row.get::<_, i64>(0).map(|n| n > 0))
+    };
+    if !(has("backup")? && has("main")?) {
+        return Ok(());
+    }
+    let name = &table.name;
+    connection.execute("DELETE FROM main.sqlite_sequence WHERE name = ?1", [name])?;
+    connection.execute(
+        "INSERT INTO main.sqlite_sequence SELECT * FROM backup.sqlite_sequence WHERE name = ?1",
+        [name],
+    )?;
+    Ok(())
+}
+
+fn left_behind(
+    connection: &Connection,
+    order: &TablesOrder,
+    table: &TableRows,
+) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    let mut triggers = connection.prepare(
+        "SELECT name FROM backup.sqlite_schema WHERE type = 'trigger' \
+         AND tbl_name = ?1 COLLATE NOCASE ORDER BY name",
+    )?;
+    for name in triggers.query_map([&table.name], |row| row.get::<_, String>(0))? {
+        notes.push(format!("without the trigger `{}` of `{table}`", name?));
+    }
+    let mut parents = connection.prepare(
+        "SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(?1, 'backup') ORDER BY 1",
+    )?;
+    for parent in parents.query_map([&table.name], |row| row.get::<_, String>(0))? {
+        let parent = parent?;
+        let is = |table: &&TableRows| table.name.eq_ignore_ascii_case(&parent);
+        if !order.tables.iter().any(|table| is(&table)) {
+            notes.push(format!(
+                "`{table}` refers to `{parent}`, which does not come along"
+            ));
+        }
+    }
+    Ok(notes)
+}
+
+/// Whatever has one of these names, which SQLite compares without regard to case.
+pub fn taken(sqlite: &Sqlite, names: &[(String, String)]) -> Result<Vec<String>> {
+    if !sqlite.path.exists() {
+        return Ok(Vec::new());
+    }
+    sqlite.read(|connection| {
+        let mut found = Vec::new();
+        let mut statement = connection
+            .prepare("SELECT name FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE LIMIT 1")?;
+        for (_, name) in names {
+            let taken = statement.query_row(params![name], |row| row.get::<_, String>(0));
+            found.extend(taken.optional()?);
+        }
+        Ok(found)
+    })
+}

@@ -1,0 +1,80 @@
+//! The same for SQLite, where a schema is a file that is attached.
+
+use super::only;
+use crate::setup::{Case, hinted_command, says};
+
+const NOTES: &str = "CREATE TABLE authors (id INTEGER PRIMARY KEY, name TEXT); \
+         CREATE TABLE \"Odd \"\"one\"\".🦀\" (id INTEGER PRIMARY KEY AUTOINCREMENT, author INTEGER REFERENCES authors, \
+           any, twice AS (id * 2) STORED, CHECK (id > 0)); \
+         CREATE INDEX odd_any ON \"Odd \"\"one\"\".🦀\" (any) WHERE any IS NOT NULL; \
+         CREATE TRIGGER noisy AFTER DELETE ON \"Odd \"\"one\"\".🦀\" BEGIN SELECT 1; END; \
+         CREATE TABLE plain (k TEXT PRIMARY KEY, v BLOB) WITHOUT ROWID; \
+         CREATE VIEW seen AS SELECT * FROM authors; CREATE VIRTUAL TABLE words USING fts5(x); \
+         INSERT INTO authors VALUES (1, 'Ada'); \
+         INSERT INTO \"Odd \"\"one\"\".🦀\" (author, any) VALUES (1, 1.5), (1, x'00ff'), (NULL, 'x'); \
+         DELETE FROM \"Odd \"\"one\"\".🦀\" WHERE id = 3; INSERT INTO plain VALUES ('k', x'01');";
+
+#[test]
+fn sqlite_tables_come_into_another_file_which_can_be_attached() {
+    let case = Case::sqlite();
+    case.query(NOTES);
+    case.project.json(["db", "backup", "--fingerprint"]);
+    case.query("DELETE FROM plain; DROP TABLE \"Odd \"\"one\"\".🦀\";");
+    let before = crate::setup::database_digests(&case.project.sqlite_path());
+
+    // The hint for `--into-schema` can be pasted.
+    let refused = only(&case, "plain", &["--into-schema", "rescued", "--yes"]).expect_code(3);
+    says(
+        &refused,
+        &["SQLite has no schemas", "ATTACH 'rescued.db' AS rescued"],
+    );
+    let mut pasted = hinted_command(&refused);
+    let last = pasted
+        .iter()
+        .position(|word| word.ends_with(';'))
+        .expect("the command's end");
+    pasted.truncate(last + 1);
+    pasted[last] = pasted[last].trim_end_matches(';').to_owned();
+    pasted.push("--yes".into());
+    case.project.run(pasted).expect_code(0);
+
+    let names = "'Odd', \"Odd \"\"one\"\".🦀\"";
+    only(&case, names, &["--into", "sqlite:rescued.db", "--yes"]).expect_code(2);
+    let odd = "\"odd \"\"ONE\"\".🦀\"";
+    let done = only(&case, odd, &["--into", "sqlite:rescued.db", "--yes"]).expect_code(0);
+    says(
+        &done,
+        &["without the trigger `noisy`", "refers to `authors`"],
+    );
+    let rescued = rusqlite::Connection::open(case.project.path().join("rescued.db")).expect("open");
+    let ask = |sql: &str| crate::project::sqlite_rows(&rescued, sql).expect("ask");
+    assert_eq!(ask("SELECT k, hex(v) FROM plain;"), ["k|01"]);
+    let rows = "SELECT id, author, typeof(any), twice FROM \"Odd \"\"one\"\".🦀\" ORDER BY id;";
+    assert_eq!(ask(rows), ["1|1|real|2", "2|1|blob|4"]);
+    assert_eq!(ask("SELECT seq FROM sqlite_sequence;"), ["3"]);
+    assert_eq!(
+        ask("SELECT name FROM sqlite_schema WHERE name = 'odd_any';"),
+        ["odd_any"]
+    );
+    assert_eq!(
+        crate::setup::database_digests(&case.project.sqlite_path()),
+        before
+    );
+
+    let again = only(&case, "plain", &["--into", "sqlite:rescued.db", "--yes"]).expect_code(3);
+    says(&again, &["has `plain` already", "--force"]);
+    ask("UPDATE plain SET v = x'02';");
+    only(&case, "plain", &["--into", "sqlite:rescued.db", "--force"]).expect_code(0);
+    assert_eq!(ask("SELECT k, hex(v) FROM plain;"), ["k|01"]);
+    for (name, what) in [
+        ("seen", "is a view"),
+        ("words", "is a virtual table"),
+        ("plains", "--only plain"),
+    ] {
+        says(
+            &only(&case, name, &["--into", "sqlite:new.db", "--yes"]).expect_code(3),
+            &[what],
+        );
+    }
+    assert!(!case.project.path().join("new.db").exists());
+}
