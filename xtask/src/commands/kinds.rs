@@ -76,7 +76,7 @@ pub fn lines(manifest: &Manifest) -> Vec<String> {
     }
     lines.extend(foreign_keys_left_out.iter().map(|key| {
         format!(
-            "warning: the foreign key `{}` of `{}.{}` does not come back: `{}` is not in the backup",
+            "warning: the foreign key `{}` of `{}.{}` does not come back: `{}` or its rows are not in the backup",
             key.name, key.schema, key.table, key.refers_to
         )
     }));

@@ -29,7 +29,7 @@ pub struct Kind {
     pub no_owner: bool,
     #[serde(skip_serializing_if = "is_false")]
     pub no_privileges: bool,
-    /// Foreign keys to tables that are not in it: they are not restored.
+    /// Foreign keys to tables or rows that are not in it: they are not restored.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub foreign_keys_left_out: Vec<ForeignKey>,
     /// What it refers to and does not hold, in words.
@@ -63,7 +63,7 @@ pub struct ForeignKey {
     pub schema: String,
     pub table: String,
     pub name: String,
-    /// The table that is not in the dump.
+    /// The table that is not in the dump, or whose rows are not.
     pub refers_to: String,
 }
 

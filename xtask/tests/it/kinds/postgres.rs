@@ -124,9 +124,38 @@ fn some_tables_come_back_with_what_they_can_have_alone() {
     let manifest = taken(&case, &["--exclude-table", "customers", "--jobs", "2"]);
     assert_eq!(rows(&manifest).len(), 2);
     drilled(&case, id(&manifest)).expect_code(0);
+    // Rows that refer to rows which are not there.
     let manifest = taken(&case, &["--exclude-table-data", "cust*"]);
     assert!(rows(&manifest).contains(&("customers".into(), 0)));
     assert_eq!(rows(&manifest).len(), 3);
+    let keys = &manifest["kind"]["foreign_keys_left_out"];
+    assert_eq!(keys[0]["name"], "orders_customer_fkey", "{keys}");
+    drilled(&case, id(&manifest)).expect_code(0);
+}
+
+/// Not to be allowed to read a table is a reason to leave it out.
+#[test]
+fn a_table_that_may_not_be_read_can_be_left_out() {
+    let Some((case, admin)) = Case::owner("kind_unread") else {
+        return;
+    };
+    let role = format!("{}_owner", admin.name());
+    admin.psql(&format!(
+        "ALTER SCHEMA public OWNER TO {role}; CREATE TABLE theirs (id int); INSERT INTO theirs VALUES (1);"
+    ));
+    case.query("CREATE TABLE mine (id int); INSERT INTO mine VALUES (1), (2);");
+    case.project.run(["db", "backup"]).expect_code(1);
+    let manifest = taken(&case, &["--exclude-table", "theirs"]);
+    assert_eq!(rows(&manifest), [("mine".into(), 2)]);
+    // In place, by a role that may create no databases, into one that holds nothing.
+    let other = admin.cluster().create_database("kind_unread_into");
+    other.psql(&format!(
+        "ALTER DATABASE {} OWNER TO {role}; ALTER SCHEMA public OWNER TO {role};",
+        other.name()
+    ));
+    let url = other.as_role(&role, crate::cluster::PASSWORD).url();
+    restored_into(&case, id(&manifest), &url);
+    assert_eq!(other.psql("SELECT count(*) FROM mine"), "2");
 }
 
 /// What a table needs and the dump has not is said when it is taken, and found by nobody at 3 a.m.
