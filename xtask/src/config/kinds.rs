@@ -163,6 +163,10 @@ impl Kind for Place {
             Given::Text(text) if text.contains("://") => {
                 Err("a database URL stands where a path is expected".into())
             }
+            // Only a shell knows whose home it is.
+            Given::Text(text) if text.starts_with("~/") => {
+                Err("`~` means nothing here, and a path without it is expected".into())
+            }
             Given::Text(text) => Ok(Place(text.into())),
             _ => Err(expected(Self::SHAPE)),
         }

@@ -21,6 +21,10 @@ const PATH: &str = "database/db.toml";
 /// The section that may stand there several times, once for each place.
 const PLACES: &str = "offsite";
 
+/// What the library says of a table that has no place of its own, which `a.b = 1` makes: of what
+/// is in it, it could not be said where it stands.
+const NO_PLACE: &str = "expected a borrowed string";
+
 /// More than any policy has.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -48,7 +52,10 @@ impl PolicyFile {
         };
         let mut text = String::new();
         let file = match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(PolicyFile::default()),
+            // A link that leads nowhere was meant to lead somewhere.
+            Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => {
+                return Ok(PolicyFile::default());
+            }
             opened => opened.map_err(|error| cannot(&error))?,
         };
         if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
@@ -68,7 +75,7 @@ impl PolicyFile {
 enum Node {
     Given(Given),
     List(Vec<Spanned<Node>>),
-    Table(Vec<(Spanned<String>, Spanned<Node>)>),
+    Table(Pairs),
     /// A date, a fraction: no setting is one.
     Other,
 }
@@ -78,18 +85,25 @@ struct Reader<'a> {
     text: &'a str,
 }
 
-type Pairs = Vec<(Spanned<String>, Spanned<Node>)>;
+/// Where a name stands is where its value does.
+type Pairs = Vec<(String, Spanned<Node>)>;
 
 impl Reader<'_> {
     fn file(&self) -> Result<PolicyFile, Failure> {
         let top: Top = toml::from_str(self.text).map_err(|error| {
             let at = error.span().unwrap_or_default();
             // Without the line itself, which the library would repeat.
-            self.refuse(&at, error.message().replace('\n', ", "))
+            let what = error.message().replace('\n', ", ");
+            match what.contains(NO_PLACE) {
+                true => self
+                    .refuse(&at, "a name with a dot in it stands before the `=`")
+                    .hint("write the section above its keys, such as `[retention]`"),
+                false => self.refuse(&at, what),
+            }
         })?;
         let mut file = PolicyFile::default();
         for (name, node) in top.0 {
-            let (span, section) = (name.span(), name.into_inner());
+            let (span, section) = (node.span(), name);
             if !keys::sections().contains(&section.as_str()) {
                 return Err(self.no_section(&span, &section, node.get_ref()));
             }
@@ -120,10 +134,10 @@ impl Reader<'_> {
     fn keys(&self, section: &str, table: &[Row], pairs: Pairs) -> Result<Vec<FileValue>, Failure> {
         let mut values = Vec::new();
         for (name, node) in pairs {
-            let span = name.span();
-            let path = format!("{section}.{}", name.get_ref());
+            let span = node.span();
+            let path = format!("{section}.{name}");
             let Some(row) = table.iter().find(|row| row.path == path) else {
-                return Err(self.no_key(&span, section, name.get_ref(), table));
+                return Err(self.no_key(&span, section, &name, table));
             };
             let line = self.line(&span);
             let given = self.given(row, node)?;
@@ -150,10 +164,13 @@ impl Reader<'_> {
         };
         if texts.iter().any(|text| holds_a_secret(text)) {
             let what = "it holds a secret, and this file is for the repository";
+            let variable = match row.section() {
+                PLACES => "a variable".into(),
+                _ => format!("`{}`", row.variable_name()),
+            };
             return Err(wrong(what).hint(format!(
                 "take it out of the file and change it, for it may have been committed; \
-                 put it into `{}`, which may be in `.env`",
-                row.variable_name()
+                 put it into {variable}, which may be in `.env`"
             )));
         }
         if texts.iter().any(|text| text.trim().is_empty()) {

@@ -160,6 +160,10 @@ const REFUSED: &[(&str, &[&str])] = &[
         "[retention]\nprune_after_backup = \"yes\"\n",
         &["line 2", "`true` or `false`"],
     ),
+    (
+        "[backup]\nvault = \"~/x\"\n",
+        &["line 2", "`~` means nothing here"],
+    ),
     ("[backup]\njobs = 65\n", &["line 2", "from 1 to 64"]),
     (
         "[migrate]\non_failure = \"hope\"\n",
@@ -189,6 +193,37 @@ fn what_is_not_known_is_refused_with_line_and_nearest_name() {
         says(&refused, parts);
         says(&refused, &["database/db.toml"]);
         assert!(!project.vault().exists(), "{policy}");
+    }
+}
+
+#[test]
+fn every_way_to_write_toml_is_read_and_what_is_no_file_is_refused() {
+    for policy in [
+        "retention = { keep_daily = 7 }\n",
+        "\u{feff}[retention]\r\nkeep_daily = 7\r\n",
+        "[\"retention\"]\n'keep_daily' = +7",
+    ] {
+        let document = project(policy).json(["db", "config"]);
+        assert_eq!(
+            setting(&document, "retention.keep_daily")["value"],
+            7,
+            "{policy}"
+        );
+    }
+    let dotted = project("\nretention.keep_daily = 7\n").run(["db", "config"]);
+    let parts = ["line ", "a name with a dot", "such as `[retention]`"];
+    says(&dotted.expect_code(2), &parts);
+
+    let path = |project: &Project| project.path().join("database/db.toml");
+    let nowhere = Project::new();
+    std::os::unix::fs::symlink("/nowhere", path(&nowhere)).expect("make a link");
+    let folder = Project::new();
+    fs::create_dir(path(&folder)).expect("make a folder");
+    let bytes = Project::new();
+    fs::write(path(&bytes), [0xff, 0xfe]).expect("write a file");
+    for project in [nowhere, folder, bytes] {
+        let refused = project.run(["db", "list"]).expect_code(2);
+        says(&refused, &["database/db.toml` cannot be read"]);
     }
 }
 
