@@ -27,7 +27,6 @@ struct Document<'a> {
 
 pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
     let (mut there, url) = open(scene, text)?;
-    scene.require_direct(&mut *there)?;
     let now = scene.engine()?.facts()?;
     let facts = there.facts()?;
     let listing = scene.vault.list()?;
@@ -98,7 +97,8 @@ pub(super) fn open(scene: &Scene, text: &str) -> Result<(Box<dyn Engine>, String
     let here = std::env::current_dir().context("cannot ask for the current folder")?;
     let bookkeeping = scene.settings.bookkeeping.clone();
     let interrupt = scene.interrupt.clone();
-    let there = engine::open(&url, &here, bookkeeping, scene.jobs, interrupt)?;
+    let mut there = engine::open(&url, &here, bookkeeping, scene.jobs, interrupt)?;
+    scene.require_direct(&mut *there)?;
     Ok((there, shell_quoted(&shown)))
 }
 

@@ -49,7 +49,7 @@ struct Order<'a> {
 
 pub fn run(scene: &Scene, arguments: &Restore, names: &str) -> Result<()> {
     super::refuse_url(names)?;
-    let mut live = scene.engine()?;
+    let mut live = scene.direct_engine()?;
     let now = live.facts()?;
     let listing = scene.vault.list()?;
     let is_ours = choose::ours(&listing, &now);

@@ -34,7 +34,16 @@ fn known_ones_are_refused_by_name() {
             "the instance or of the cluster",
         ),
     ];
-    let verbs: [&[&str]; 5] = [
+    let verbs: [&[&str]; 6] = [
+        &[
+            "restore",
+            "latest",
+            "--only",
+            "t",
+            "--into-schema",
+            "x",
+            "--yes",
+        ],
         &["backup"],
         &["migrate-safe", "--yes"],
         &["restore", "latest", "--yes"],
@@ -51,6 +60,20 @@ fn known_ones_are_refused_by_name() {
             assert!(!output.stderr.contains("secret"), "{output}");
         }
         assert_eq!(project.vault_files(), [""; 0]);
+    }
+}
+
+/// The same for what a backup is restored into.
+#[test]
+fn a_pooler_is_not_restored_into() {
+    let case = Case::sqlite();
+    case.query("CREATE TABLE t (id BIGINT);");
+    let id = case.backup();
+    let url = "postgres://me@ep-x-pooler.eu-central-1.aws.neon.tech/shop";
+    for more in [&["--force"][..], &["--yes", "--only", "t"]] {
+        let command = [&["db", "restore", &id, "--into", url], more].concat();
+        let output = case.project.run(command).expect_code(3);
+        says(&output, &["ep-x.eu-central-1.aws.neon.tech"]);
     }
 }
 
