@@ -146,7 +146,7 @@ fn reason(backup: &Summary) -> String {
 
 fn table(backups: &[Summary]) -> Table {
     let now = Utc::now();
-    let rung = |at: Option<DateTime<Utc>>| at.map_or_else(|| "–".into(), |at| ui::age(at, now));
+    let since = |at: Option<DateTime<Utc>>| at.map(|at| ui::age(at, now));
     let header = [
         "id",
         "reason",
@@ -163,21 +163,23 @@ fn table(backups: &[Summary]) -> Table {
     let mut table = Table::new(&header).right(4).right(5).right(6);
     for backup in backups {
         let ladder = &backup.ladder;
-        // None exists before it was matched, and read as a restore would.
-        let hash = ui::age(ladder.verified_at.unwrap_or(backup.created_at), now);
+        let age = ui::age(backup.created_at, now);
+        let (hash, drill) = (since(ladder.verified_at), since(ladder.drilled_at));
+        let rehearsal = since(ladder.rehearsed_at);
         let migration = backup.migration.map(|version| version.to_string());
         table.row(&[
             &backup.id,
             &reason(backup),
             &format_args!("{} ({})", backup.database, backup.engine),
-            &ui::age(backup.created_at, now),
+            &age,
             &ui::size(backup.size_bytes),
             &backup.tables,
             &backup.rows,
             &migration.as_deref().unwrap_or("none"),
-            &hash,
-            &rung(ladder.drilled_at),
-            &rung(ladder.rehearsed_at),
+            // None exists before it was matched, and read as a restore would.
+            &hash.as_deref().unwrap_or(&age),
+            &drill.as_deref().unwrap_or("-"),
+            &rehearsal.as_deref().unwrap_or("-"),
         ]);
     }
     table

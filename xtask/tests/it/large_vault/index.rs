@@ -79,7 +79,7 @@ fn without_age(line: &str) -> String {
     let mut words: Vec<&str> = line.split_whitespace().collect();
     words.drain(4..8);
     // Nor what was shown of it: nothing but its hash, when it was taken.
-    assert_eq!(words.split_off(words.len() - 2), ["–", "–"]);
+    assert_eq!(words.split_off(words.len() - 2), ["-", "-"]);
     words.truncate(words.len() - 2);
     words.join(" ")
 }

@@ -75,7 +75,7 @@ impl Journal {
                 .lines()
                 .find(|line| line.trim_start().starts_with(id));
             let days = |rung: &str| match backup["ladder"][rung].as_str() {
-                None => "–".to_owned(),
+                None => "-".to_owned(),
                 Some(at) => {
                     let at: DateTime<Utc> = at.parse().expect("a time");
                     format!("{} d", (Utc::now() - at).num_days())
