@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use backup::{Backup, Format, Kind};
+pub use export::{Export, ExportFormat};
+pub use import::Import;
 pub use look::{Diff, Drill, Log, Verify};
 pub use migrate_safe::{MigrateSafe, OnFailure};
 pub use prune::{Pin, Prune, Unpin};
 pub use restore::Restore;
 
 mod backup;
+mod export;
+mod import;
 mod look;
 mod migrate_safe;
 mod prune;
@@ -96,6 +100,10 @@ pub enum Verb {
     MigrateSafe(MigrateSafe),
     /// Put a backup in place of the database, or change nothing
     Restore(Restore),
+    /// Write rows into a file that can be read, edited and imported
+    Export(Export),
+    /// Put the rows of such a file into the database, or change nothing
+    Import(Import),
     /// Remove backups that no rule keeps; databases that restores kept
     Prune(Prune),
     /// Keep a backup, whatever the rules say
@@ -132,7 +140,9 @@ impl Verb {
             | Verb::Log(_)
             | Verb::Pin(_)
             | Verb::Unpin(_)
-            | Verb::Diff(_) => Vec::new(),
+            | Verb::Diff(_)
+            | Verb::Export(_)
+            | Verb::Import(_) => Vec::new(),
         }
     }
 }

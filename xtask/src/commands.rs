@@ -18,6 +18,8 @@ mod config_shown;
 mod diff;
 mod drill;
 mod exclusive;
+mod export;
+mod import;
 mod into;
 mod journal;
 mod kept;
@@ -93,6 +95,8 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
         Verb::Diff(arguments) => diff::run(&scene, arguments),
         Verb::Drill(arguments) => drill::run(&scene, arguments),
         Verb::MigrateSafe(arguments) => migrate_safe::run(&scene, arguments),
+        Verb::Export(arguments) => export::run(&scene, arguments),
+        Verb::Import(arguments) => import::run(&scene, arguments),
         Verb::Prune(arguments) => prune::run(&scene, arguments),
         Verb::Pin(arguments) => pin::pin(&scene, arguments),
         Verb::Unpin(arguments) => pin::unpin(&scene, arguments),

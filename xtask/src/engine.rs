@@ -24,10 +24,13 @@ use crate::values::survey::{Rehearsed, Survey};
 use crate::values::verified_dump::VerifiedDump;
 
 mod migrate;
+mod portable;
 mod postgres;
 mod pump;
 mod runtime;
 mod sqlite;
+
+pub use portable::Portable;
 
 /// What a dump was, once all of it has been handed over.
 pub struct Dumped {
@@ -212,7 +215,7 @@ pub trait Scratch: Readable {
 }
 
 /// One database, reached through one engine.
-pub trait Engine: Readable {
+pub trait Engine: Readable + Portable {
     /// Identity and version, also of a database that does not exist yet. Reads only.
     fn facts(&mut self) -> Result<DatabaseFacts>;
 

@@ -107,6 +107,15 @@
 //! in the order of a key that collations and encodings have no part in (`engine/*/rows.rs`), PostgreSQL through a
 //! cursor, SQLite by a thread of its own, and walked along side by side (`values/rows.rs`): a few rows are in memory.
 //!
+//! **Export**: an engine hands heads and rows to a `Sink` in one read transaction (PostgreSQL: `COPY`), the format writes them
+//! (`values/portable`), the vault's `export_file.rs` names the file when it is whole.
+//!
+//! **Import**: the file is read to its end and matched with itself → lock → where each table and column belongs → show → ask → with
+//! `--replace`, PostgreSQL: the transaction that holds the tables begins; SQLite: others are watched → backup → the transaction: rows as planned?
+//! → delete → triggers off, keys in circles deferred → the file is read once more, into the tables → keys checked, all put back →
+//! sequences → read back, and both digests compared (`Compare` says how, column by column) → commit. A `COMMIT` whose answer
+//! is lost is asked of the server.
+//!
 //! **List**: names, then a line of each manifest. In a vault of 256 backups or more, `.index` keeps the
 //! lines of earlier runs, each with device, inode, size, mtime and ctime of the manifest that it was
 //! read from; any other manifest is read. A file that changed less than two seconds

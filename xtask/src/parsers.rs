@@ -1,6 +1,7 @@
 //! The parsers of what comes from outside, for property tests and fuzzing.
 //! Not a part of what this crate promises to its users.
 
+pub use crate::interrupt::Interrupt;
 pub use crate::migrations::read as read_migrations;
 pub use crate::migrations::{expected_losses, reaches};
 pub use crate::values::database::EngineKind;
@@ -13,5 +14,6 @@ pub use crate::values::loss::LossName;
 pub use crate::values::manifest::{Manifest, sealed as sealed_manifest};
 pub use crate::values::pattern::Pattern;
 pub use crate::values::plan::{Migration, Source};
+pub use crate::values::portable;
 pub use crate::values::reach::{Reach, ReachKind, Within};
 pub use crate::values::retention;

@@ -22,6 +22,7 @@ pub mod others;
 pub mod pattern;
 pub mod pin;
 pub mod plan;
+pub mod portable;
 pub mod progress;
 pub mod reach;
 pub mod receipt;

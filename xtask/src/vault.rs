@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use crate::durable;
 use crate::values::failure::Failure;
 
+pub mod export_file;
 mod find;
 mod index;
 mod journal;

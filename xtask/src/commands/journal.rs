@@ -118,6 +118,7 @@ impl Scene<'_> {
         let what = match entry.deed {
             Deed::Migrate => format!("a migration ({})", versions.join(", ")),
             Deed::Undo => "an undo".into(),
+            Deed::Import => "an import".into(),
             deed => format!("a {deed}"),
         };
         self.ui.insist(format!(

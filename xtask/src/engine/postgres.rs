@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use sqlx::Connection;
 
 use self::connect::Connected;
+use self::lock::answering;
 use super::runtime::Runtime;
 use super::{
     Aside, Brought, Debris, DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch,
@@ -46,6 +47,7 @@ mod others;
 mod place;
 mod plain;
 mod pooler;
+mod portable;
 mod programs;
 mod properties;
 mod rebuild;
@@ -79,6 +81,8 @@ pub struct Postgres {
     moment: Option<String>,
     /// What has this number or a higher one was written since others are watched.
     watched_since: Option<i64>,
+    /// The transaction of an import that replaces rows, begun before the backup.
+    import: Option<portable::Work>,
     /// Others are shut out; how to let them in again.
     shut: Option<Before>,
 }
@@ -100,6 +104,7 @@ impl Postgres {
             selection: Selection::default(),
             moment: None,
             watched_since: None,
+            import: None,
             shut: None,
         })
     }
@@ -142,14 +147,6 @@ impl Drop for Postgres {
             let _ = self.end_exclusive(&before);
         }
     }
-}
-
-/// The session that holds the lock, for small questions: a new one costs the
-/// server a process, and both sides thousands of rounds of SHA-256. When it is
-/// gone, that is told where it matters, before anything is changed.
-async fn answering(held: &mut Option<Connected>) -> Option<&mut Connected> {
-    let held = held.as_mut()?;
-    held.session.ping().await.is_ok().then_some(held)
 }
 
 impl Engine for Postgres {

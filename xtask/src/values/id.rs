@@ -15,6 +15,7 @@ pub enum Reason {
     Manual,
     PreMigrate,
     PreRestore,
+    PreImport,
 }
 
 impl Reason {
@@ -24,6 +25,7 @@ impl Reason {
             Reason::Manual => None,
             Reason::PreMigrate => Some(Label("pre-migrate".into())),
             Reason::PreRestore => Some(Label("pre-restore".into())),
+            Reason::PreImport => Some(Label("pre-import".into())),
         }
     }
 }
@@ -34,6 +36,7 @@ impl fmt::Display for Reason {
             Reason::Manual => "manual",
             Reason::PreMigrate => "pre-migrate",
             Reason::PreRestore => "pre-restore",
+            Reason::PreImport => "pre-import",
         })
     }
 }

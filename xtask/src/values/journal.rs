@@ -28,6 +28,7 @@ pub enum Deed {
     Remove,
     Pin,
     Unpin,
+    Import,
     /// Of a later version.
     #[serde(other)]
     Other,
@@ -47,6 +48,7 @@ impl fmt::Display for Deed {
             Deed::Remove => "remove",
             Deed::Pin => "pin",
             Deed::Unpin => "unpin",
+            Deed::Import => "import",
             Deed::Other => "other",
         })
     }

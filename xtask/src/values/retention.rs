@@ -169,7 +169,8 @@ impl Policy {
     fn keeps_for(&self, backup: &Candidate, now: DateTime<Utc>) -> Option<Why> {
         let by_reason = match backup.reason {
             Reason::Manual => self.manual,
-            Reason::PreMigrate => self.pre_migrate,
+            // Both are the way back from what somebody meant to do.
+            Reason::PreMigrate | Reason::PreImport => self.pre_migrate,
             Reason::PreRestore => self.pre_restore,
         };
         let kept = |word: &str, span: HowLong| {

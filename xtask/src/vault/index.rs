@@ -125,6 +125,7 @@ fn write_line(bytes: &mut Vec<u8>, stamp: Stamp, summary: &Summary) {
             Reason::Manual => 0,
             Reason::PreMigrate => 1,
             Reason::PreRestore => 2,
+            Reason::PreImport => 3,
         },
         match summary.format {
             DumpFormat::Stream => 0,
@@ -184,8 +185,13 @@ fn read_line(bytes: &mut &[u8]) -> Option<Line> {
         id: text(id)?,
         database: text(database)?,
         engine: *[EngineKind::Sqlite, EngineKind::Postgresql].get(usize::from(engine))?,
-        reason: *[Reason::Manual, Reason::PreMigrate, Reason::PreRestore]
-            .get(usize::from(reason))?,
+        reason: *[
+            Reason::Manual,
+            Reason::PreMigrate,
+            Reason::PreRestore,
+            Reason::PreImport,
+        ]
+        .get(usize::from(reason))?,
         kind: Some(text(kind)?).filter(|kind| !kind.is_empty()),
         format: *[DumpFormat::Stream, DumpFormat::Directory, DumpFormat::Plain]
             .get(usize::from(format))?,

@@ -36,6 +36,7 @@ mod parallel;
 mod parsers;
 mod pg_bin;
 mod policy_file;
+mod portable;
 mod power_cut;
 mod project;
 mod proxy;

@@ -10,6 +10,7 @@ use crate::project::Project;
 mod failures;
 mod help;
 mod migrations;
+mod portable;
 mod postgres;
 mod results;
 mod retention;

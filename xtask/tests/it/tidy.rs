@@ -31,7 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("outcome", &["interrupt", "ui", "values"]),
-    ("parsers", &["migrations", "values"]),
+    ("parsers", &["interrupt", "migrations", "values"]),
     ("config", &["cli", "values"]),
     (
         "engine",

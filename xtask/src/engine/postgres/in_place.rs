@@ -167,7 +167,7 @@ fn conclude(postgres: &Postgres, done: Result<i64>, said: Result<()>) -> Result<
 /// Asks the server, and not the exit code of a program, whether it is done.
 pub async fn require_committed(postgres: &Postgres, number: i64) -> Result<()> {
     let unknown = || {
-        Failure::after_change("whether the restore was committed cannot be asked")
+        Failure::after_change("whether it was committed cannot be asked")
             .hint("look at the database: cargo xtask db status")
     };
     for _ in 0..100 {

@@ -284,6 +284,10 @@ impl Table {
         self.with_rows(0, fingerprints.then_some(0))
     }
 
+    pub fn is_computed(&self) -> bool {
+        self.kind == RelationKind::MaterializedView
+    }
+
     /// Whether its rows are its own, and not computed.
     pub fn is_stored(&self) -> bool {
         self.has_rows && self.kind != RelationKind::MaterializedView

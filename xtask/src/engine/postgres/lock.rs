@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
 use super::connect::{self, Connected};
 use crate::engine::runtime::Runtime;
@@ -64,6 +64,14 @@ async fn holder(session: &mut PgConnection, key: i64) -> Result<String> {
     .await
     .context("cannot ask who holds sqlx's advisory lock")?;
     Ok(found.unwrap_or_else(|| "a session that has just ended".into()))
+}
+
+/// The session that holds the lock, for small questions: a new one costs the
+/// server a process, and both sides thousands of rounds of SHA-256. When it is
+/// gone, that is told where it matters, before anything is changed.
+pub async fn answering(held: &mut Option<Connected>) -> Option<&mut Connected> {
+    let held = held.as_mut()?;
+    held.session.ping().await.is_ok().then_some(held)
 }
 
 /// The session that holds it.

@@ -44,6 +44,8 @@ fn of_db() {
       drill         Restore backups into scratch databases and compare
       migrate-safe  Take a backup, rehearse the pending migrations on it, then run them
       restore       Put a backup in place of the database, or change nothing
+      export        Write rows into a file that can be read, edited and imported
+      import        Put the rows of such a file into the database, or change nothing
       prune         Remove backups that no rule keeps; databases that restores kept
       pin           Keep a backup, whatever the rules say
       unpin         Let the rules decide about a backup again
@@ -327,6 +329,8 @@ fn of_a_verb_that_does_not_exist() {
       drill         Restore backups into scratch databases and compare
       migrate-safe  Take a backup, rehearse the pending migrations on it, then run them
       restore       Put a backup in place of the database, or change nothing
+      export        Write rows into a file that can be read, edited and imported
+      import        Put the rows of such a file into the database, or change nothing
       prune         Remove backups that no rule keeps; databases that restores kept
       pin           Keep a backup, whatever the rules say
       unpin         Let the rules decide about a backup again

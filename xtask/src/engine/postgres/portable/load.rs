@@ -1,0 +1,180 @@
+//! Rows on their way into a table: collected, and handed over in one `COPY` after the other, so
+//! that memory is bounded and the server's complaint about a row leads to its line.
+
+use anyhow::{Context, Result};
+use sqlx::PgConnection;
+use sqlx::postgres::PgDatabaseError;
+
+use super::super::connect::quoted;
+use super::copy_text;
+use super::import::in_sql;
+use crate::engine::runtime::Runtime;
+use crate::values::failure::Failure;
+use crate::values::portable::Sink;
+use crate::values::portable::cell::Cell;
+use crate::values::portable::fit::{Landed, Landing};
+use crate::values::portable::head::Head;
+use crate::values::portable::tally::Tally;
+use crate::values::words::on_one_line;
+
+/// So much is collected; a row that is larger goes alone.
+const BATCH_BYTES: usize = 1 << 20;
+
+pub struct Loader<'a> {
+    runtime: &'a Runtime,
+    session: &'a mut PgConnection,
+    landing: &'a Landing,
+    at: Option<&'a Landed>,
+    batch: Vec<u8>,
+    /// Where each row of the batch stands in the file.
+    lines: Vec<u64>,
+    /// By the tables of the head.
+    given: Vec<Tally>,
+    index: usize,
+}
+
+impl<'a> Loader<'a> {
+    pub fn new(
+        runtime: &'a Runtime,
+        session: &'a mut PgConnection,
+        landing: &'a Landing,
+    ) -> Loader<'a> {
+        Loader {
+            runtime,
+            session,
+            landing,
+            at: None,
+            batch: Vec::new(),
+            lines: Vec::new(),
+            given: landing.tables.iter().map(|_| Tally::default()).collect(),
+            index: 0,
+        }
+    }
+
+    /// What was given to each table that was wanted.
+    pub fn finish(self) -> Result<Vec<Tally>> {
+        anyhow::ensure!(self.batch.is_empty(), "the rows of a table have no end");
+        let both = self.given.into_iter().zip(&self.landing.tables);
+        let wanted = both.filter(|(_, landed)| landed.is_some());
+        Ok(wanted.map(|(tally, _)| tally).collect())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let Some(table) = self.at else {
+            return Ok(());
+        };
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = table
+            .columns
+            .iter()
+            .map(|column| quoted(&column.name))
+            .collect();
+        let list = match names.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", names.join(", ")),
+        };
+        let statement = format!("COPY {}{list} FROM STDIN", in_sql(table));
+        let (session, batch) = (&mut *self.session, self.batch.as_slice());
+        let copied = self.runtime.block_on(async {
+            let mut copy = session.copy_in_raw(&statement).await?;
+            copy.send(batch).await?;
+            Ok(copy.finish().await?)
+        });
+        let copied = copied.map_err(|error| self.name_line(table, error))?;
+        let rows = self.lines.len() as u64;
+        if copied != rows {
+            return Err(Failure::refused(format!(
+                "the table `{}` took {copied} of {rows} rows: a trigger or a policy keeps some out",
+                table.title
+            ))
+            .into());
+        }
+        self.batch.clear();
+        self.lines.clear();
+        Ok(())
+    }
+
+    fn name_line(&self, table: &Landed, error: anyhow::Error) -> anyhow::Error {
+        let answer = error
+            .downcast_ref::<sqlx::Error>()
+            .and_then(sqlx::Error::as_database_error);
+        let answer = answer.and_then(|answer| answer.try_downcast_ref::<PgDatabaseError>());
+        let Some(answer) = answer else {
+            return error;
+        };
+        let number = answer.r#where().and_then(line_of_copy);
+        let line = number.and_then(|number| self.lines.get(number.checked_sub(1)?));
+        let title = &table.title;
+        let place = match (line, self.lines.first(), self.lines.last()) {
+            (Some(line), _, _) => format!("line {line}: the table `{title}` does not take the row"),
+            (None, Some(first), Some(last)) => {
+                format!("lines {first} to {last}: the table `{title}` does not take a row")
+            }
+            _ => format!("the table `{title}` does not take the rows"),
+        };
+        error.context(
+            Failure::refused(place).hint("mend that line, or the table; nothing was changed"),
+        )
+    }
+}
+
+/// `COPY books, line 3, column id: "x"`, where a name may hold anything.
+fn line_of_copy(words: &str) -> Option<usize> {
+    let copy = words.lines().find(|line| line.starts_with("COPY "))?;
+    let after = copy.split(", line ").skip(1);
+    let mut numbers = after.filter_map(|rest| {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        rest[..digits].parse().ok()
+    });
+    numbers.next()
+}
+
+impl Sink for Loader<'_> {
+    fn head(&mut self, _: &Head) -> Result<()> {
+        Ok(())
+    }
+
+    fn table(&mut self, index: usize) -> Result<bool> {
+        let landed = self
+            .landing
+            .tables
+            .get(index)
+            .context("there is no such table")?;
+        self.at = landed.as_ref();
+        self.index = index;
+        Ok(self.at.is_some())
+    }
+
+    fn row(&mut self, cells: &[Cell], line: u64) -> Result<()> {
+        let table = self.at.context("a row of no table")?;
+        for (i, (cell, column)) in cells.iter().zip(&table.columns).enumerate() {
+            if i > 0 {
+                self.batch.push(b'\t');
+            }
+            copy_text::append(cell, column.kind, &mut self.batch).map_err(|why| {
+                let name = on_one_line(&column.name);
+                Failure::refused(format!(
+                    "line {line}: column `{name}` of `{}`: {why}",
+                    table.title
+                ))
+            })?;
+        }
+        self.batch.push(b'\n');
+        self.lines.push(line);
+        if let Some(tally) = self.given.get_mut(self.index) {
+            table.add(tally, cells);
+        }
+        if self.batch.len() >= BATCH_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn end_table(&mut self) -> Result<()> {
+        self.flush()?;
+        self.at = None;
+        Ok(())
+    }
+}

@@ -1,0 +1,267 @@
+//! Files that were cut, flipped or edited.
+
+use std::fs;
+use std::io::{BufRead, Cursor};
+use std::path::Path;
+
+use xtask_db::parsers::Interrupt;
+use xtask_db::parsers::portable::intake::Intake;
+use xtask_db::parsers::portable::{Nowhere, read_file};
+
+use super::{export, import};
+use crate::exec::Output;
+use crate::setup::{Case, database_digests, says};
+
+fn small() -> Case {
+    let case = Case::sqlite();
+    case.query(
+        "CREATE TABLE a (id INTEGER PRIMARY KEY, t TEXT, x BLOB);
+         INSERT INTO a VALUES (1, 'one', x'00'), (2, NULL, NULL), (3, '', x'');
+         CREATE TABLE b (r REAL); INSERT INTO b VALUES (0.5), (-1.0);",
+    );
+    case
+}
+
+/// What is not whole changes nothing, and is not even asked about.
+#[track_caller]
+fn refused(case: &Case, path: &Path) -> Output {
+    let before = database_digests(&case.project.sqlite_path());
+    let output = import(case, path, &["--replace"]).expect_code(4);
+    assert_eq!(database_digests(&case.project.sqlite_path()), before);
+    assert_eq!(case.project.vault_files(), [""; 0]);
+    output
+}
+
+#[test]
+fn each_line_that_is_cut_gone_or_there_twice_is_found() {
+    let case = small();
+    for format in ["ndjson", "json"] {
+        let path = export(&case, format);
+        let whole = fs::read_to_string(&path).expect("read it");
+        let lines: Vec<&str> = whole.lines().collect();
+        assert!(lines.len() >= 11, "{whole}");
+        for (i, line) in lines.iter().enumerate() {
+            // A document ends with what nobody needs.
+            if format == "json" && i + 1 == lines.len() {
+                continue;
+            }
+            let cut: usize = lines[..i].iter().map(|line| line.len() + 1).sum();
+            fs::write(&path, &whole[..cut + line.len() / 2]).expect("cut it");
+            let output = refused(&case, &path);
+            let near = [i, i + 1].map(|number| format!("line {}: ", number.max(1)));
+            assert!(
+                near.iter()
+                    .any(|near| output.stderr.contains(near.as_str())),
+                "line {}: {output}",
+                i + 1
+            );
+            let mut without = lines.clone();
+            without.remove(i);
+            fs::write(&path, without.join("\n") + "\n").expect("leave one out");
+            refused(&case, &path);
+            let mut twice = lines.clone();
+            twice.insert(i, line);
+            fs::write(&path, twice.join("\n") + "\n").expect("one twice");
+            refused(&case, &path);
+        }
+    }
+}
+
+/// What is said of these bytes, without a database.
+fn verdict(bytes: Vec<u8>) -> String {
+    let mut nowhere = Nowhere;
+    let mut intake = Intake::new(&mut nowhere, false, Interrupt::unconnected());
+    let mut open = || Ok(Box::new(Cursor::new(bytes.clone())) as Box<dyn BufRead>);
+    let read = read_file(&mut open, &mut intake).and_then(|()| intake.finish());
+    read.map_or_else(|error| format!("{error:#}"), |_| "whole".into())
+}
+
+/// A bit of any letter, and any end; a few of them through the whole program.
+#[test]
+fn each_flipped_byte_and_each_end_is_found_with_its_line() {
+    let case = small();
+    for format in ["ndjson", "json"] {
+        let path = export(&case, format);
+        let whole = fs::read(&path).expect("read it");
+        assert_eq!(verdict(whole.clone()), "whole");
+        let (mut line, lines) = (1, whole.iter().filter(|byte| **byte == b'\n').count());
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x02;
+            let said = verdict(bytes.clone());
+            let here = line;
+            line += usize::from(whole[at] == b'\n');
+            // What the head says is only found to be wrong further down, and a line that does not end
+            // leads into the next one.
+            let is_head = here <= 2 && said.contains("line ") || said.contains("the head");
+            let near = [here, here + 1]
+                .iter()
+                .any(|line| said.contains(&format!("line {line}: ")));
+            // A blank for a line break, or the other way round, is the same to JSON.
+            let is_same = said == "whole" && matches!(whole[at], b'\n' | b' ');
+            assert!(
+                near || is_head || is_same,
+                "{format} byte {at} of line {here}: {said}"
+            );
+            let cut = verdict(whole[..at].to_vec());
+            let near = [here, here.max(2) - 1]
+                .iter()
+                .any(|line| cut.contains(&format!("line {line}: ")));
+            assert!(
+                near || here == lines,
+                "{format} cut at {at} in line {here}: {cut}"
+            );
+            if at % 211 == 5 && said != "whole" {
+                fs::write(&path, &bytes).expect("flip it");
+                refused(&case, &path);
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_in_a_folder_is_found_with_its_file_and_line() {
+    let case = small();
+    let path = export(&case, "csv");
+    let table = path.join("a.csv");
+    let whole = fs::read_to_string(&table).expect("read it");
+    assert_eq!(whole, "id,t,x\n1,one,\\x:00\n2,\\N,\\N\n3,,\\x:\n");
+    let damages = [
+        (whole.replace("one", "two"), "`a.csv` line 2: "),
+        (whole.replace("2,\\N,\\N", "2,,\\N"), "`a.csv` line 3: "),
+        (
+            whole.replace("2,\\N", "2,\\Q"),
+            "`a.csv` line 3: column `t`: behind a backslash",
+        ),
+        (whole.replace("2,\\N,\\N\n", ""), "`a.csv` line 3: "),
+        (
+            whole.replace("3,,\\x:\n", ""),
+            "`a` has 2 rows, and 3 were exported",
+        ),
+        (
+            whole.replace("3,,", "3,"),
+            "`a.csv` line 4: there are 2 fields, and 3 columns",
+        ),
+        (
+            whole.replace("id,t", "id,tt"),
+            "`a.csv` line 1: there is no column `tt`",
+        ),
+        (
+            String::new(),
+            "`a.csv` line 1: the names of the columns are missing",
+        ),
+    ];
+    for (text, says_so) in damages {
+        fs::write(&table, &text).expect("damage it");
+        says(&refused(&case, &path), &[says_so]);
+    }
+    fs::write(&table, &whole).expect("mend it");
+    fs::remove_file(path.join("b.csv")).expect("take one away");
+    says(&refused(&case, &path), &["b.csv` cannot be read"]);
+    // A head that leads out of the folder is not followed.
+    let head = path.join("export.json");
+    let said = fs::read_to_string(&head).expect("read it");
+    fs::write(&head, said.replace("b.csv", "../b.csv")).expect("write it");
+    says(
+        &refused(&case, &path),
+        &["`../b.csv` is no file of this folder"],
+    );
+}
+
+#[test]
+fn what_somebody_edited_is_imported_when_they_say_so() {
+    for case in Case::each("portable_edited") {
+        case.query("CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c');");
+        let path = export(&case, "ndjson");
+        let text = fs::read_to_string(&path).expect("read it");
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        assert!(lines[3].contains("\"b\""), "{text}");
+        lines[2] = "{\"row\": {\"name\": \"new\", \"id\": 7}}".into();
+        lines[3] = lines[3].replace("\"b\"", "\"B\"");
+        fs::write(&path, lines.join("\r\n")).expect("edit it");
+        let output = import(&case, &path, &["--replace"]).expect_code(4);
+        says(
+            &output,
+            &["line 3: ", "if you have edited it, add `--edited`"],
+        );
+        let output = import(&case, &path, &["--replace", "--edited"]).expect_code(0);
+        says(
+            &output,
+            &["edited since it was exported: 2 rows changed or added"],
+        );
+        assert_eq!(
+            case.query("SELECT id, name FROM t ORDER BY 1;"),
+            ["2|B", "3|c", "7|new"]
+        );
+        // What was cut is not what was edited.
+        fs::write(&path, lines[..4].join("\n")).expect("cut it");
+        let output = import(&case, &path, &["--replace", "--edited"]).expect_code(4);
+        says(&output, &["the file ends here, without its `end`"]);
+        let wrong = [
+            "{\"row\": {\"id\": 7}}",
+            "{\"row\": {\"id\": 7, \"name\": \"a\", \"nane\": 1}}",
+            "{\"row\": {\"id\": 7, \"name\": [1]}}",
+            "{\"row\": 5}",
+            "hello",
+            "{\"row\": {\"id\": 99999999999999999999, \"name\": null}}",
+        ];
+        for line in wrong {
+            let mut lines = lines.clone();
+            lines[2] = line.into();
+            fs::write(&path, lines.join("\n")).expect("edit it");
+            says(
+                &import(&case, &path, &["--replace", "--edited"]).expect_code(4),
+                &["line 3: "],
+            );
+        }
+        assert_eq!(case.query("SELECT count(*) FROM t;"), ["3"]);
+    }
+}
+
+/// By a formatter, or into one line: the same rows.
+#[test]
+fn a_document_may_stand_otherwise() {
+    let case = small();
+    let path = export(&case, "json");
+    let text = fs::read_to_string(&path).expect("read it");
+    // Order of fields and digits of numbers are kept by both.
+    let document: &serde_json::value::RawValue = serde_json::from_str(&text).expect("JSON");
+    let one_line = document.get().replace('\n', "");
+    let spread = text
+        .replace("{\"row\": ", "{\n  \"row\":\n    ")
+        .replace("\"tables\": [\n", "\"tables\":\n[");
+    for other in [one_line, spread] {
+        fs::write(&path, other).expect("write it");
+        import(&case, &path, &["--replace"]).expect_code(0);
+        assert_eq!(case.query("SELECT count(*) FROM a;"), ["3"]);
+    }
+}
+
+#[test]
+fn what_is_no_export_is_refused() {
+    let case = small();
+    let path = case.project.path().join("other");
+    for bytes in [
+        &b""[..],
+        b"\n",
+        b"{}",
+        b"[]",
+        b"hello",
+        b"\xff\xfe",
+        b"{\"export\": 1}",
+        b"{\n}",
+        b"{\n\"export\": {}",
+    ] {
+        fs::write(&path, bytes).expect("write it");
+        says(&refused(&case, &path), &["line "]);
+    }
+    let output = import(&case, &case.project.path().join("nowhere"), &[]).expect_code(2);
+    says(&output, &["cannot be read"]);
+    let output = case.project.run(["db", "import", "/dev/stdin", "--yes"]);
+    assert_eq!(output.code, 2, "{output}");
+    let output = case
+        .project
+        .run(["db", "import", "postgres://a:secret@b/c"])
+        .expect_code(2);
+    assert!(!output.stderr.contains("secret"), "{output}");
+}
