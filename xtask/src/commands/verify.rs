@@ -39,7 +39,10 @@ pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
     };
     let wanted = arguments.backup.as_deref().unwrap_or("latest");
     let backup = choose::by_name(scene, &listing, wanted, &*is_ours)?;
-    let verified = verify(scene, backup)?;
+    let Some(verified) = verify(scene, backup)? else {
+        let what = format!("`{}` was removed meanwhile", backup.id());
+        return Err(Failure::untrusted(what).hint("cargo xtask db list").into());
+    };
     let problem = verified.problem.clone();
     report(scene, vec![verified])?;
     match problem {
@@ -60,7 +63,12 @@ pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
 fn verify_all(scene: &Scene, listing: &Listing) -> Result<()> {
     let mut verified = Vec::new();
     for backup in &listing.backups {
-        verified.push(verify(scene, backup)?);
+        match verify(scene, backup)? {
+            Some(one) => verified.push(one),
+            None => scene
+                .ui
+                .say(format!("note: {} was removed meanwhile", backup.id())),
+        }
     }
     // An orphan is no backup. A manifest that cannot be read was one.
     let unreadable = listing
@@ -105,22 +113,24 @@ fn report(scene: &Scene, verified: Vec<Verified>) -> Result<()> {
 }
 
 /// What cannot be trusted is a result; only a signal stops the verifying.
-fn verify(scene: &Scene, backup: &Backup) -> Result<Verified> {
+/// Nothing when somebody has removed it since it was listed, which begins with its manifest.
+fn verify(scene: &Scene, backup: &Backup) -> Result<Option<Verified>> {
     let result = scene
         .vault
         .verify(backup, &scene.ui.progress(), scene.interrupt);
     let problem = match result {
         Ok(_) => None,
         Err(error) if error.is::<Interrupted>() => return Err(error),
+        Err(_) if !backup.manifest_path.exists() => return Ok(None),
         Err(error) => Some(error.to_string()),
     };
     record(scene, backup, problem.as_deref());
-    Ok(Verified {
+    Ok(Some(Verified {
         id: backup.id().to_string(),
         kind: kinds::name(&backup.manifest),
         trusted: problem.is_none(),
         problem,
-    })
+    }))
 }
 
 /// A vault that may only be read can be verified all the same.

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use super::history::History;
-use crate::exec::{self, Output};
+use crate::exec::{self, Output, Running};
 use crate::power_cut::calls;
 use crate::setup::says;
 
@@ -24,22 +24,8 @@ const PRUNE: [&str; 11] = [
 
 /// The prune under `strace` with this fault in it; nothing, after a visible line, without it.
 fn with_fault(history: &History, fault: &str) -> Option<Output> {
-    if !exec::installed("strace") {
-        exec::say("SKIPPED: `strace` is not installed");
-        return None;
-    }
-    let tool = history.project().command(PRUNE);
-    let mut strace = Command::new("strace");
-    strace.args(["--follow-forks", "--output=/dev/null", "-e", fault]);
-    strace.arg(tool.get_program()).args(PRUNE);
-    strace.current_dir(history.project().path());
-    for (name, value) in tool.get_envs() {
-        match value {
-            Some(value) => strace.env(name, value),
-            None => strace.env_remove(name),
-        };
-    }
-    let output = exec::run(&mut strace, None);
+    let running = start_with(history, &["-e", fault], &PRUNE)?;
+    let output = running.finish();
     if output.stderr.contains("ptrace") {
         exec::say(&format!(
             "SKIPPED: nobody may trace here: {}",
@@ -48,6 +34,55 @@ fn with_fault(history: &History, fault: &str) -> Option<Output> {
         return None;
     }
     Some(output)
+}
+
+fn start_with(history: &History, flags: &[&str], arguments: &[&str]) -> Option<Running> {
+    if !exec::installed("strace") {
+        exec::say("SKIPPED: `strace` is not installed");
+        return None;
+    }
+    let tool = history.project().command(arguments);
+    let mut strace = Command::new("strace");
+    strace.args(["--follow-forks", "--output=/dev/null"]);
+    strace.args(flags).arg(tool.get_program()).args(arguments);
+    strace.current_dir(history.project().path());
+    for (name, value) in tool.get_envs() {
+        match value {
+            Some(value) => strace.env(name, value),
+            None => strace.env_remove(name),
+        };
+    }
+    Some(exec::start(&mut strace, None))
+}
+
+/// The dump of the newest is opened late; meanwhile the others are pruned.
+#[test]
+fn a_verification_that_runs_meanwhile_calls_nothing_damaged_that_was_removed() {
+    let history = History::sqlite();
+    let old = ["one", "two"].map(|label| history.add(1000, label, |_| {}));
+    let newest = history.case.dump(&history.newest).display().to_string();
+    let late = [
+        "-P",
+        &newest,
+        "-e",
+        "inject=open,openat:delay_enter=8000000",
+    ];
+    let Some(verifying) = start_with(&history, &late, &["db", "verify", "--all"]) else {
+        return;
+    };
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    history.project().run(PRUNE).expect_code(0);
+    let verified = verifying.finish();
+    if verified.stderr.contains("ptrace") {
+        exec::say("SKIPPED: nobody may trace here");
+        return;
+    }
+    assert_eq!(verified.code, 0, "{verified}");
+    for id in &old {
+        says(&verified, &[&format!("note: {id} was removed meanwhile")]);
+    }
+    let log = history.project().run(["db", "log"]).expect_code(0);
+    assert!(!log.stdout.contains("failed"), "{log}");
 }
 
 #[test]
