@@ -7,8 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use backup::{Backup, Format, Kind};
 pub use export::{Export, ExportFormat};
 pub use import::Import;
-pub use look::{Diff, Drill, Log, Verify};
+pub use look::{Diff, Drill, List, Log, Status, Verify};
 pub use migrate_safe::{MigrateSafe, OnFailure};
+pub use offsite::{Pull, Push};
 pub use prune::{Pin, Prune, Unpin};
 pub use restore::Restore;
 
@@ -17,6 +18,7 @@ mod export;
 mod import;
 mod look;
 mod migrate_safe;
+mod offsite;
 mod prune;
 mod restore;
 
@@ -64,6 +66,9 @@ pub struct Options {
     /// The vault, where backups are kept [default: `database/backups` in the project]
     #[arg(long, value_name = "DIR", global = true)]
     pub backups: Option<PathBuf>,
+    /// A place off-site for copies of backups, such as `s3://bucket/prefix`; may be given more than once [env: OFFSITE_URL]
+    #[arg(long, value_name = "URL", global = true)]
+    pub offsite_url: Vec<String>,
     /// The project [default: the nearest folder upwards with `migrations/` or `database/`]
     #[arg(long, value_name = "DIR", global = true)]
     pub project: Option<PathBuf>,
@@ -83,9 +88,9 @@ pub enum Verb {
     /// Take a backup, read it back and match it
     Backup(Backup),
     /// Show the backups in the vault, newest first
-    List,
+    List(List),
     /// Show the database, its migrations and its newest backup
-    Status,
+    Status(Status),
     /// Show all settings, and where each comes from
     Config,
     /// Show what was done with the vault, and whether its journal is whole
@@ -104,6 +109,10 @@ pub enum Verb {
     Export(Export),
     /// Put the rows of such a file into the database, or change nothing
     Import(Import),
+    /// Copy backups to the places off-site that do not have them
+    Push(Push),
+    /// Fetch a backup from off-site into the vault
+    Pull(Pull),
     /// Remove backups that no rule keeps; databases that restores kept
     Prune(Prune),
     /// Keep a backup, whatever the rules say
@@ -133,10 +142,12 @@ impl Verb {
                 given.extend(arguments.keep.given());
                 given
             }
-            Verb::List
-            | Verb::Status
+            Verb::List(_)
+            | Verb::Status(_)
             | Verb::Config
             | Verb::Verify(_)
+            | Verb::Push(_)
+            | Verb::Pull(_)
             | Verb::Log(_)
             | Verb::Pin(_)
             | Verb::Unpin(_)

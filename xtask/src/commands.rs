@@ -28,9 +28,12 @@ mod list;
 mod log;
 mod loss_gate;
 mod migrate_safe;
+mod offsite;
 mod only;
 mod pin;
 mod prune;
+mod pull;
+mod push;
 mod rehearse;
 mod restore;
 mod status;
@@ -88,8 +91,8 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
     match &db.verb {
         Verb::Backup(arguments) => backup::run(&scene, arguments),
         Verb::Config => config_shown::run(&scene),
-        Verb::List => list::run(&scene),
-        Verb::Status => status::run(&scene),
+        Verb::List(arguments) => list::run(&scene, arguments),
+        Verb::Status(arguments) => status::run(&scene, arguments),
         Verb::Log(arguments) => log::run(&scene, arguments),
         Verb::Verify(arguments) => verify::run(&scene, arguments),
         Verb::Diff(arguments) => diff::run(&scene, arguments),
@@ -97,6 +100,8 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
         Verb::MigrateSafe(arguments) => migrate_safe::run(&scene, arguments),
         Verb::Export(arguments) => export::run(&scene, arguments),
         Verb::Import(arguments) => import::run(&scene, arguments),
+        Verb::Push(arguments) => push::run(&scene, arguments),
+        Verb::Pull(arguments) => pull::run(&scene, arguments),
         Verb::Prune(arguments) => prune::run(&scene, arguments),
         Verb::Pin(arguments) => pin::pin(&scene, arguments),
         Verb::Unpin(arguments) => pin::unpin(&scene, arguments),

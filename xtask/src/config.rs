@@ -9,6 +9,7 @@ use sqlx_core::config::Config as SqlxConfig;
 use crate::cli::Options;
 use crate::values::database_url::{DatabaseUrl, SqliteUrl};
 use crate::values::failure::Failure;
+use crate::values::offsite::Place;
 use crate::values::plan::{Bookkeeping, Source};
 use crate::values::words::shell_quoted;
 use kinds::UrlText;
@@ -17,6 +18,7 @@ use resolved::{Environment, Flags, Origin, Resolved};
 
 pub mod keys;
 mod kinds;
+mod offsite;
 mod policy_file;
 mod resolved;
 
@@ -34,6 +36,8 @@ pub struct Settings {
     pub vault: PathBuf,
     /// Where scratch databases are built; nothing: beside the live one.
     pub scratch_url: Option<DatabaseUrl>,
+    /// Where copies of backups go.
+    pub offsite: Vec<Place>,
     pub bookkeeping: Bookkeeping,
     /// What was given on the command line and decides which database and which
     /// vault are meant, ready for a shell; never with a password.
@@ -90,6 +94,7 @@ pub fn settings(options: &Options, mut given: Flags) -> Result<Settings> {
         },
         vault: vault.unwrap_or_else(|| project.join(DEFAULT_VAULT)),
         scratch_url: scratch_url(&resolved)?,
+        offsite: offsite::places(options, &resolved)?,
         bookkeeping: Bookkeeping {
             table: sqlx.migrate.table_name().to_owned(),
             create_schemas: sqlx
@@ -152,6 +157,9 @@ fn flags(options: &Options, url: &DatabaseUrl) -> String {
             let between = if folder.starts_with('-') { '=' } else { ' ' };
             flags.push(format!("{flag}{between}{}", shell_quoted(&folder)));
         }
+    }
+    for url in &options.offsite_url {
+        flags.push(format!("--offsite-url {}", shell_quoted(url)));
     }
     flags.join(" ")
 }

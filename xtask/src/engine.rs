@@ -27,7 +27,6 @@ mod migrate;
 mod portable;
 mod postgres;
 mod pump;
-mod runtime;
 mod sqlite;
 
 pub use portable::Portable;

@@ -24,19 +24,20 @@
 //! | `config` | flags, environment, `.env`, `database/db.toml`, `sqlx.toml` → settings; `config/keys.rs` has a line for each | the terminal |
 //! | `engine` | what differs between databases: `sqlite`, `postgres` | vault, ids, the terminal |
 //! | `vault` | ids, staging, publishing, finding, locking, verifying, the journal | databases, network, the terminal |
+//! | `offsite` | copies of backups in buckets and folders, through `object_store` | databases, the vault, the terminal |
 //! | `migrations` | the folder as sqlx sees it; applied × available → plan; what of a file reaches further | databases |
 //! | `ui` | say, show, ask, progress | all but the human |
 //! | `values` | what the parts tell each other | files, processes, clocks |
-//! | `tool`, `durable`, `interrupt`, `cores` | the floor: programs, files that survive a power cut, signals, threads | what they are used for |
+//! | `tool`, `durable`, `interrupt`, `runtime`, `cores` | the floor: programs, files that survive a power cut, signals, async drivers, threads | what they are used for |
 //! | `outcome` | from a story's result to exit code and last words | how it came about |
 //! | `parsers` | what property tests and `fuzz/` may reach of the parts above | all else |
 //!
-//! Imports point down: `commands → {engine, vault, migrations, ui, config} →
+//! Imports point down: `commands → {engine, vault, offsite, migrations, ui, config} →
 //! values → floor`. Parts in braces never import each other; they meet in a
 //! story and speak in values. `tests/it/tidy.rs` holds this table, 70 lines a
 //! function and 400 lines a file.
 //!
-//! It is synchronous on purpose: a run is one line of steps. An engine owns a
+//! It is synchronous on purpose: a run is one line of steps. An engine, and a place off-site, owns a
 //! current-thread runtime and blocks on it inside, so `Engine` is object-safe
 //! and no story has an `.await`.
 //!
@@ -147,6 +148,16 @@
 //! of others went with it, restore, compare, commit. Whether a COMMIT arrived is
 //! asked of the server in a new session, never taken from an exit code.
 //!
+//! **Copy off-site** (features `s3`, `gcs`, `azure`, `offsite`): what the journal calls begun and not ended is given up at the
+//! store → is the manifest there, is the dump? → what is there and is something else is an error, never overwritten → the dump, in
+//! parts that grow with it, a few in flight, digested on the way → read back from there and matched with the manifest, as is one
+//! that was there already → manifest, created and not put. Only a `VerifiedDump` is copied. A copy that fails is code 6: the backup
+//! stands, and the next backup or `db push` sends what is missing. `migrate-safe` copies when it has migrated, with
+//! `--offsite-first` between proof and migration, to all places. The journal knows which copies were matched; `status` reads it.
+//!
+//! **From off-site**: the manifests there make a listing like the vault's, so `latest`, identity and doubt mean the same. A dump
+//! is fetched into a staging folder of the vault, matched, and named in the publish order with the manifest's own bytes.
+//!
 //! **Undo**: which of what restores left is newer, the database that a swap kept or the backup that a restore took
 //! first (the journal knows of those that came to nothing) → a kept database is opened for the moment in which a
 //! session of ours enters it, and its rows counted → show → ask → the same swap the other way round. The mark of a
@@ -207,9 +218,11 @@ mod durable;
 mod engine;
 mod interrupt;
 mod migrations;
+mod offsite;
 mod outcome;
 #[doc(hidden)]
 pub mod parsers;
+mod runtime;
 mod tool;
 mod ui;
 mod values;

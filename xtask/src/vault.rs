@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use crate::durable;
 use crate::values::failure::Failure;
 
+mod adopt;
 pub mod export_file;
 mod find;
 mod index;
@@ -33,6 +34,7 @@ mod staging;
 mod verify;
 
 pub use find::{Backup, Listing, NotFound, Problem};
+pub use lock::VaultLock;
 pub use publish::Staged;
 pub use staging::Staging;
 

@@ -5,6 +5,20 @@ use clap::Args;
 use super::JOBS;
 
 #[derive(Debug, Args)]
+pub struct List {
+    /// The copies at the places off-site instead
+    #[arg(long)]
+    pub offsite: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Ask the places off-site what they hold, instead of the journal
+    #[arg(long)]
+    pub offsite: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Log {
     /// Only the last N lines
     #[arg(long, value_name = "N")]
@@ -19,6 +33,9 @@ pub struct Verify {
     /// All backups in the vault
     #[arg(long, conflicts_with = "backup")]
     pub all: bool,
+    /// The copies at the places off-site instead: their bytes are read and matched
+    #[arg(long)]
+    pub offsite: bool,
 }
 
 #[derive(Debug, Args)]

@@ -43,6 +43,9 @@ pub struct MigrateSafe {
     /// Let nobody else write from before the backup until the migrations have ended
     #[arg(long)]
     pub exclusive: bool,
+    /// Migrate only when the backup has arrived at all places off-site and was matched there
+    #[arg(long, conflicts_with_all = ["dry_run", "plan"])]
+    pub offsite_first: bool,
     /// Answer the question with `yes`
     #[arg(long, short)]
     pub yes: bool,

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use chrono::Utc;
 use serde::Serialize;
 
+use super::offsite::send::{self, Wanted};
 use super::{Scene, choose, prune, refuse_url, surroundings};
 use crate::cli;
 use crate::engine::{DumpEstimate, Dumped, Engine};
@@ -18,7 +19,7 @@ use crate::values::journal::Deed;
 use crate::values::kind::Selection;
 use crate::values::manifest::{Manifest, MigrationsThen, PendingMigration, Tool};
 use crate::values::verified_dump::VerifiedDump;
-use crate::vault::{Backup, Staged};
+use crate::vault::{Backup, Staged, VaultLock};
 
 mod kinds;
 
@@ -30,18 +31,16 @@ struct Document<'a> {
     backup: &'a Manifest,
     path: String,
     manifest_path: String,
+    /// What came of copies off-site, of this backup and of older ones.
+    copies: Vec<send::Copy>,
 }
 
 pub fn run(scene: &Scene, arguments: &cli::Backup) -> Result<()> {
     let label = arguments.label.as_deref().map(parse_label).transpose()?;
     let selection = kinds::selection(arguments, scene.settings.url.engine())?;
     scene.prepare_vault()?;
-    let waiting = |holder: &str| scene.ui.say(format!("waiting for {holder}"));
     prune::refuse_empty_policy(scene)?;
-    let who = (&scene.who, "backup");
-    let lock = scene
-        .vault
-        .lock_shared(who, PATIENCE, scene.interrupt, &waiting)?;
+    let lock = scene.lock_beside_backups("backup")?;
     let mut engine = scene.direct_engine()?;
     scene.end_left_exclusive(&mut *engine)?;
     engine.select(&selection);
@@ -50,14 +49,30 @@ pub fn run(scene: &Scene, arguments: &cli::Backup) -> Result<()> {
         label,
         selection,
     };
-    let (backup, _proof) = take_as(scene, &mut *engine, order)?;
-    scene.ui.emit(&Document {
+    let (backup, proof) = take_as(scene, &mut *engine, order)?;
+    let now = backup.manifest.database.clone();
+    // A long upload is in nobody's way.
+    drop((engine, lock));
+    let copies = send::send(scene, &Wanted::MissingOf(&now, Some((&backup, &proof))));
+    let document = Document {
         backup: &backup.manifest.for_show(),
         path: backup.dump_path.display().to_string(),
         manifest_path: backup.manifest_path.display().to_string(),
-    })?;
-    drop(lock);
-    prune::after(scene, &mut *engine, &backup, false)
+        copies,
+    };
+    scene.ui.emit(&document)?;
+    let stands = format!("the backup `{}` stands", backup.id());
+    send::refuse_missing(&document.copies, &stands)?;
+    prune::after(scene, &mut *scene.engine()?, &backup, false)
+}
+
+impl Scene<'_> {
+    /// For what only adds to the vault.
+    pub(super) fn lock_beside_backups(&self, verb: &str) -> Result<VaultLock> {
+        let waiting = |holder: &str| self.ui.say(format!("waiting for {holder}"));
+        self.vault
+            .lock_shared((&self.who, verb), PATIENCE, self.interrupt, &waiting)
+    }
 }
 
 fn parse_label(text: &str) -> Result<Label, Failure> {

@@ -11,6 +11,7 @@ use crate::ui;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::{Failure, Outcome};
 use crate::values::id::{BackupId, Reason};
+use crate::values::offsite::Place;
 use crate::vault::{Backup, Listing, NotFound, Problem};
 
 /// How far the clocks of machines that share a vault may be apart.
@@ -73,6 +74,42 @@ pub fn by_name<'a>(
             failure.into(),
         )?),
     }
+}
+
+/// Whether the vault has nothing of this name, not even something that cannot be used.
+pub fn is_missing(listing: &Listing, wanted: &str, is_ours: IsOurs) -> bool {
+    if wanted == "latest" {
+        return latest(listing, is_ours).is_none()
+            && refuse_unreadable_newer(listing, None).is_ok();
+    }
+    matches!(listing.find(wanted), Err(NotFound::None(_))) && listing.problem_with(wanted).is_none()
+}
+
+/// The same at a place off-site, whose listing says what is in the way of a copy as well.
+pub fn at_place<'a>(
+    scene: &Scene,
+    listing: &'a Listing,
+    wanted: &str,
+    is_ours: IsOurs,
+    place: &Place,
+) -> Result<&'a Backup, Failure> {
+    if wanted != "latest" {
+        return find(listing, wanted);
+    }
+    refuse_doubtful_latest(listing, is_ours)?;
+    latest(listing, is_ours).ok_or_else(|| {
+        let url = &scene.settings.url;
+        let failure = Failure::untrusted(format!("{place} has no backup of `{url}`"));
+        // On a new server every database is another one than before.
+        match latest(listing, &|backup| url.may_be(&backup.manifest.database)) {
+            Some(like) => failure.hint(format!(
+                "of one with the same name on another server there is this: \
+                 cargo xtask db restore {} --force",
+                like.id()
+            )),
+            None => failure.hint("`cargo xtask db list --offsite` shows what is there"),
+        }
+    })
 }
 
 fn trusted_latest<'a>(

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use chrono::Utc;
 use serde::Serialize;
 
+use super::offsite::bring;
 use super::{Scene, choose, kinds, restore};
 use crate::cli::Restore;
 use crate::engine::{self, Engine, RestoreWay, Restored};
@@ -29,7 +30,10 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
     let (mut there, url) = open(scene, text)?;
     let now = scene.engine()?.facts()?;
     let facts = there.facts()?;
-    let listing = scene.vault.list()?;
+    let mut listing = scene.vault.list()?;
+    if bring::missing(scene, arguments, &listing, &now)? {
+        listing = scene.vault.list()?;
+    }
     let is_ours = choose::ours(&listing, &now);
     let chosen = restore::choose_backup(scene, arguments, &listing, &is_ours)?;
     let command = format!("cargo xtask db restore {} --into {url}", chosen.id());

@@ -28,6 +28,8 @@ impl Scene<'_> {
             backup: None,
             safety: None,
             kept: None,
+            place: None,
+            upload: None,
             versions: Vec::new(),
             duration_ms: None,
             note: None,

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::Scene;
+use crate::cli::List;
 use crate::cores;
 use crate::ui::{self, Table};
 use crate::values::id::BackupId;
@@ -14,6 +15,8 @@ use crate::values::journal::{self, Ladder};
 use crate::values::manifest::Manifest;
 use crate::values::summary::Summary;
 use crate::vault::{Backup, Problem};
+
+mod offsite;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -42,7 +45,10 @@ struct Entry {
 /// After so long it is said that no backup was restored.
 const WORTH_A_NOTE: TimeDelta = TimeDelta::days(7);
 
-pub fn run(scene: &Scene) -> Result<()> {
+pub fn run(scene: &Scene, arguments: &List) -> Result<()> {
+    if arguments.offsite {
+        return offsite::run(scene);
+    }
     let (backups, problems, pins, restored_at) = if scene.ui.is_json() {
         let mut listing = scene.vault.list()?;
         let lines = scene.vault.journal().unwrap_or_else(|error| {

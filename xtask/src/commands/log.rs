@@ -75,6 +75,9 @@ fn table(lines: &[Line]) -> Table {
         if entry.deed == Deed::Remove {
             note.extend(entry.kept.iter().map(|name| on_one_line(name).into_owned()));
         }
+        if let Some(place) = &entry.place {
+            note.push(format!("off-site `{}`", on_one_line(place)));
+        }
         note.extend(entry.note.clone());
         let took = entry.duration_ms.map_or_else(String::new, ui::duration);
         let backup = entry.backup.as_ref().map_or("", |id| id.as_str());

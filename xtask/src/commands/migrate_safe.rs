@@ -4,8 +4,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::exclusive::exclusively;
+use super::offsite::send::{self, Wanted};
 use super::rehearse::Rehearsal;
-use super::{Scene, prune};
+use super::{Scene, offsite, prune};
 use crate::cli::MigrateSafe;
 use crate::config::keys;
 use crate::engine::Engine;
@@ -40,20 +41,22 @@ struct Document<'a> {
     backup: Option<Manifest>,
     /// What the proof was; nothing when it was left out.
     rehearsal: Option<&'a Rehearsal>,
+    /// What came of copies off-site, of this backup and of older ones.
+    copies: &'a [send::Copy],
 }
 
 pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     if arguments.dry_run {
         return dry_run(scene, arguments);
     }
-    prune::refuse_empty_policy(scene)?;
+    refuse_settings(scene, arguments)?;
     let mut accepted = accepted_losses(arguments)?;
     let receipt = arguments.approve.as_deref().map(vault::receipt::read);
     let receipt = receipt.transpose()?;
     // Read before anything is locked or created: a mistake here is the cheapest.
     let available = migrations::read(&scene.settings.source)?;
     scene.prepare_vault()?;
-    let _lock = scene.vault.lock("migrate-safe", &scene.who)?;
+    let lock = scene.vault.lock("migrate-safe", &scene.who)?;
     scene.say_unfinished();
     let mut engine = scene.direct_engine()?;
     engine.lock()?;
@@ -80,12 +83,12 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
         }
     }
     if plan.pending.is_empty() {
-        return report.emit("nothing-pending", &[], None);
+        return report.emit("nothing-pending", &[], None, &[]);
     }
     if let Some(path) = &arguments.plan {
         let proven = prove(scene, &mut *engine, &report, arguments, accepted)?;
         reviewed::write_receipt(scene, path, &facts, &plan, &proven)?;
-        return report.emit("receipt", &[], Some(&proven));
+        return report.emit("receipt", &[], Some(&proven), &[]);
     }
     let exclusive = scene.settings.get(keys::EXCLUSIVE).unwrap_or(false);
     if exclusive {
@@ -106,8 +109,17 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
         restore_command(&proven.backup)
     ));
     summary::done(scene, &ran, &proven);
-    report.emit("migrated", &ran, Some(&proven))?;
-    prune::after(scene, &mut *engine, &proven.backup, true)
+    // A long upload is in nobody's way.
+    drop((engine, lock));
+    report.end(arguments, &proven, &ran)
+}
+
+/// What would only come out when all is done.
+fn refuse_settings(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
+    if arguments.offsite_first {
+        offsite::places(scene)?;
+    }
+    prune::refuse_empty_policy(scene)
 }
 
 /// Reads; takes no lock, writes nothing, not even sqlx's own table.
@@ -126,7 +138,7 @@ fn dry_run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
         plan: &plan,
         foreseen: &foreseen,
     };
-    report.emit("planned", &[], None)
+    report.emit("planned", &[], None, &[])
 }
 
 /// On SQLite the lock is a transaction, and all migrations run in it.
@@ -171,6 +183,18 @@ fn confirm(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     }
 }
 
+/// At every place: who asks for this wants the way back to outlive the machine.
+fn require_copies(scene: &Scene, proven: &Proven) -> Result<()> {
+    let copies = send::send(scene, &Wanted::Fresh((&proven.backup, &proven.proof)));
+    scene.interrupt.check()?;
+    send::refuse_missing(&copies, "the backup stands").map_err(|error| {
+        let failure = Failure::refused("the backup has not arrived off-site; nothing was migrated");
+        error.context(failure.hint(
+            "mend that and run the command again; or copy afterwards: cargo xtask db migrate-safe",
+        ))
+    })
+}
+
 /// The lock keeps out whoever takes it. sqlx-cli and an application that
 /// migrates when it starts may not have.
 fn refuse_if_changed_meanwhile(engine: &mut dyn Engine, plan: &MigrationPlan) -> Result<()> {
@@ -211,6 +235,9 @@ impl Report<'_> {
             foreseen,
         } = *self;
         let proven = prove(scene, engine, self, arguments, accepted)?;
+        if arguments.offsite_first {
+            require_copies(scene, &proven)?;
+        }
         refuse_if_changed_meanwhile(engine, plan)?;
         let way_back = (&proven.backup, &proven.proof);
         let ran = migrate(scene, engine, facts, plan, foreseen, way_back);
@@ -227,11 +254,22 @@ impl Report<'_> {
         Ok((proven, ran))
     }
 
+    /// Copies, tells, prunes. What is done is done, whether or not these succeed.
+    fn end(&self, arguments: &MigrateSafe, proven: &Proven, ran: &[MigrationRan]) -> Result<()> {
+        let scene = self.scene;
+        let fresh = (!arguments.offsite_first).then_some((&proven.backup, &proven.proof));
+        let copies = send::send(scene, &Wanted::MissingOf(self.facts, fresh));
+        self.emit("migrated", ran, Some(proven), &copies)?;
+        send::refuse_missing(&copies, "the database is migrated")?;
+        prune::after(scene, &mut *scene.engine()?, &proven.backup, false)
+    }
+
     fn emit(
         &self,
         outcome: &'static str,
         applied: &[MigrationRan],
         proven: Option<&Proven>,
+        copies: &[send::Copy],
     ) -> Result<()> {
         let pending = self.plan.pending_names().into_iter();
         let pending = pending
@@ -245,6 +283,7 @@ impl Report<'_> {
             applied,
             backup: proven.map(|proven| proven.backup.manifest.for_show()),
             rehearsal: proven.and_then(|proven| proven.rehearsal.as_ref()),
+            copies,
         };
         let emitted = self.scene.ui.emit(&document);
         emitted.context("cannot report what was done")

@@ -5,6 +5,7 @@ use chrono::Utc;
 use serde::Serialize;
 
 use super::choose::{self, IsOurs};
+use super::offsite::bring;
 use super::{Scene, backup, into, kinds, only, undo};
 use crate::cli::Restore;
 use crate::engine::{Engine, RestoreWay, Restored};
@@ -49,7 +50,10 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
     }
     let mut engine = scene.direct_engine()?;
     let now = engine.facts()?;
-    let listing = scene.vault.list()?;
+    let mut listing = scene.vault.list()?;
+    if bring::missing(scene, arguments, &listing, &now)? {
+        listing = scene.vault.list()?;
+    }
     let is_ours = choose::ours(&listing, &now);
     let chosen = choose_backup(scene, arguments, &listing, &is_ours)?;
     kinds::refuse_in_place(chosen)?;
@@ -168,7 +172,7 @@ pub(super) fn choose_backup<'a>(
     }
 }
 
-fn refuse_another_database(
+pub(super) fn refuse_another_database(
     chosen: &Backup,
     now: &DatabaseFacts,
     is_ours: IsOurs,

@@ -5,13 +5,15 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::kept::{self, KeptThere};
+use super::offsite::copies::{self, Copies};
 use super::{Scene, choose, kinds};
+use crate::cli::Status;
 use crate::config::keys;
 use crate::engine::Engine;
 use crate::migrations;
 use crate::ui::{self, Table};
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, TableRows};
-use crate::values::id::BackupId;
+use crate::values::id::{BackupId, Reason};
 use crate::values::journal::{self, Entry, Ladder};
 use crate::values::manifest::PendingMigration;
 use crate::values::plan::{MigrationPlan, describe};
@@ -39,6 +41,8 @@ struct Document<'a> {
     drilled_at: Option<DateTime<Utc>>,
     /// What was begun on a live database and did not end.
     unfinished: Option<&'a Entry>,
+    /// Where the copies of the newest backups are; nothing where no place off-site is known.
+    copies: Option<&'a Copies>,
 }
 
 #[derive(Serialize)]
@@ -73,7 +77,7 @@ impl Newer<'_> {
     }
 }
 
-pub fn run(scene: &Scene) -> Result<()> {
+pub fn run(scene: &Scene, arguments: &Status) -> Result<()> {
     let mut engine = scene.engine()?;
     mend(scene, &mut *engine);
     let facts = engine.facts()?;
@@ -92,6 +96,7 @@ pub fn run(scene: &Scene) -> Result<()> {
         true => None,
         false => scene.vault.unfinished(),
     };
+    let copies = copies::of(scene, &newest_ones(&listing, &is_ours), arguments.offsite)?;
 
     let problem = plan.as_ref().err().map(ToString::to_string);
     scene.ui.emit(&Document {
@@ -117,6 +122,7 @@ pub fn run(scene: &Scene) -> Result<()> {
         kept: &kept,
         drilled_at: proofs.drilled_at,
         unfinished: unfinished.as_ref(),
+        copies: copies.as_ref(),
     })?;
 
     show_database(scene, &facts, exists)?;
@@ -126,6 +132,7 @@ pub fn run(scene: &Scene) -> Result<()> {
         &plan.map_err(|problem| problem.to_string()),
     )?;
     show_newest(scene, newest, &proofs, newer.as_ref())?;
+    copies::show(scene, copies.as_ref())?;
     if unfinished.is_some() {
         scene.say_unfinished();
     }
@@ -134,14 +141,26 @@ pub fn run(scene: &Scene) -> Result<()> {
             "note: `db restore latest` will be refused: {doubt}"
         ));
     }
+    show_vault(scene, backups, &left_beside)?;
+    kept::show(scene, &kept)?;
+    show_tables(scene, &contents)
+}
+
+fn show_vault(scene: &Scene, backups: usize, left_beside: &[String]) -> Result<()> {
     let vault = scene.vault.folder().display();
     let backups = ui::count(backups as u64, "backup");
     scene.ui.show(format!("vault       {vault}, {backups}\n"))?;
-    for line in &left_beside {
-        scene.ui.show(format!("beside      {line}\n"))?;
-    }
-    kept::show(scene, &kept)?;
-    show_tables(scene, &contents)
+    left_beside
+        .iter()
+        .try_for_each(|line| scene.ui.show(format!("beside      {line}\n")))
+}
+
+/// Whole ones, and none that a restore took for safety: those that `latest` may mean.
+fn newest_ones<'a>(listing: &'a Listing, is_ours: choose::IsOurs) -> Vec<&'a Backup> {
+    let ours = listing.backups.iter().filter(|backup| is_ours(backup));
+    let whole = ours.filter(|backup| backup.manifest.is_full());
+    let ours = whole.filter(|backup| backup.manifest.reason != Reason::PreRestore);
+    ours.take(copies::SHOWN).collect()
 }
 
 fn show_database(scene: &Scene, facts: &DatabaseFacts, exists: bool) -> Result<()> {

@@ -12,6 +12,8 @@ use crate::values::failure::Failure;
 use crate::values::journal::{Deed, Ending};
 use crate::vault::{Backup, Listing};
 
+mod offsite;
+
 #[derive(Serialize)]
 struct Document {
     verified: Vec<Verified>,
@@ -28,6 +30,9 @@ struct Verified {
 }
 
 pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
+    if arguments.offsite {
+        return offsite::run(scene, arguments);
+    }
     let listing = scene.vault.list()?;
     if arguments.all {
         return verify_all(scene, &listing);

@@ -4,6 +4,7 @@
 use std::marker::PhantomData;
 
 use super::kinds::{Given, Kind, Place, Shape, UrlText};
+use super::offsite::{OptionsText, PlaceText};
 use crate::cli::OnFailure;
 use crate::values::retention::HowLong;
 
@@ -134,7 +135,8 @@ keys! {
 keys! {
     PLACE {
         OFFSITE_NAME: String = "offsite.name", "What the place is called here: letters, digits, `-` and `_`";
-        OFFSITE_URL: String = "offsite.url", "Where it is, without a secret";
+        OFFSITE_URL: PlaceText = "offsite.url", "Where it is, without a secret";
+        OFFSITE_OPTIONS: OptionsText = "offsite.options", "Options of the library as `name=value`, such as `endpoint=…` and `region=…`; no secrets";
     }
 }
 

@@ -9,12 +9,12 @@ use sqlx::Connection;
 
 use self::connect::Connected;
 use self::lock::answering;
-use super::runtime::Runtime;
 use super::{
     Aside, Brought, Debris, DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch,
     ScratchOrder, TablesOrder,
 };
 use crate::interrupt::Interrupt;
+use crate::runtime::Runtime;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
 use crate::values::database_url::{DatabaseUrl, PostgresUrl};
 use crate::values::exclusive::Before;

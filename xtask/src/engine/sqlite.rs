@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::runtime::Runtime;
 use super::{
     Brought, DumpEstimate, Dumped, Engine, RestoreWay, Restored, Scratch, ScratchOrder, TablesOrder,
 };
 use crate::interrupt::Interrupt;
+use crate::runtime::Runtime;
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind};
 use crate::values::database_url::SqliteUrl;
 use crate::values::exclusive::Before;

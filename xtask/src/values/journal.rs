@@ -29,6 +29,10 @@ pub enum Deed {
     Pin,
     Unpin,
     Import,
+    /// To a place off-site.
+    Copy,
+    /// From a place off-site into the vault.
+    Pull,
     /// Of a later version.
     #[serde(other)]
     Other,
@@ -49,6 +53,8 @@ impl fmt::Display for Deed {
             Deed::Pin => "pin",
             Deed::Unpin => "unpin",
             Deed::Import => "import",
+            Deed::Copy => "copy",
+            Deed::Pull => "pull",
             Deed::Other => "other",
         })
     }
@@ -102,6 +108,12 @@ pub struct Entry {
     /// a database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
+    /// Of what was done off-site: the name of the place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// Of a copy in parts that was begun: what the store calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -246,7 +258,9 @@ impl Ladder {
 pub fn ladders(lines: &[Line]) -> BTreeMap<BackupId, Ladder> {
     let mut ladders = BTreeMap::<BackupId, Ladder>::new();
     let entries = lines.iter().filter_map(|line| line.entry.as_ref());
-    for entry in entries.filter(|entry| entry.ending == Ending::Done) {
+    // What was found of a copy says nothing of the backup in the vault.
+    let of_vault = |entry: &&Entry| entry.ending == Ending::Done && entry.place.is_none();
+    for entry in entries.filter(of_vault) {
         let Some(id) = &entry.backup else { continue };
         let ladder = ladders.entry(id.clone()).or_default();
         ladder.climb(entry.deed, entry.at);

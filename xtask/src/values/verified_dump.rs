@@ -110,6 +110,12 @@ impl VerifiedDump {
         &self.manifest
     }
 
+    /// The dump as it is stored, from its beginning: for a copy of it.
+    #[cfg_attr(not(feature = "offsite"), allow(dead_code))]
+    pub fn stored(&self) -> impl Read + '_ {
+        FromStart::new(&self.file)
+    }
+
     /// The dump as the engine wrote it, from its beginning.
     pub fn unpack(&self) -> io::Result<Unpacked<'_>> {
         let stored = Digesting::new(FromStart::new(&self.file));

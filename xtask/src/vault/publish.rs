@@ -28,7 +28,7 @@ use crate::values::manifest::{
 use crate::values::progress::Progress;
 use crate::values::verified_dump::{BUFFER_BYTES, Reading, VerifiedDump};
 
-const DUMP: &str = "dump";
+pub(super) const DUMP: &str = "dump";
 const MANIFEST: &str = "manifest";
 
 /// What the kernel may keep in one piece. It forgets nothing of a piece that is not all flushed, so
@@ -99,7 +99,7 @@ impl Vault {
         )
     }
 
-    fn is_taken(&self, id: &BackupId) -> io::Result<bool> {
+    pub(super) fn is_taken(&self, id: &BackupId) -> io::Result<bool> {
         let dumps = DUMP_ENDINGS.map(|ending| format!("{id}{ending}"));
         for name in dumps.into_iter().chain([manifest_file_name(id)]) {
             match self.folder.join(name).symlink_metadata() {
@@ -144,11 +144,25 @@ impl Vault {
         let ReadBack { staging, dump } = read_back;
         let mut manifest = dump.manifest().clone();
         finish(&mut manifest);
+        let bytes = manifest
+            .to_json()
+            .with_context(|| format!("cannot publish the backup `{}`", manifest.id))?;
+        self.name_both(staging, dump, manifest, &bytes)
+    }
+
+    /// Dump first, manifest last; both are staged, flushed and matched before.
+    pub(super) fn name_both(
+        &self,
+        staging: Staging,
+        dump: VerifiedDump,
+        manifest: Manifest,
+        bytes: &[u8],
+    ) -> Result<(Backup, VerifiedDump)> {
         let context = || format!("cannot publish the backup `{}`", manifest.id);
         let dump_path = self.folder.join(&manifest.dump.file);
         let manifest_path = self.folder.join(manifest_file_name(&manifest.id));
 
-        stage_manifest(&staging, &manifest).with_context(context)?;
+        stage_manifest(&staging, &manifest, bytes).with_context(context)?;
         durable::rename_without_overwriting(&staging.file(DUMP), &dump_path)
             .with_context(context)?;
         let named = durable::flush_folder(&self.folder).and_then(|()| {
@@ -195,12 +209,10 @@ fn read_ahead(reading: &mut Reading, flushed_bytes: u64) {
 }
 
 /// On disk, and as the next one will read it: within its limits, and the same.
-fn stage_manifest(staging: &Staging, manifest: &Manifest) -> Result<()> {
+fn stage_manifest(staging: &Staging, manifest: &Manifest, bytes: &[u8]) -> Result<()> {
     let path = staging.file(MANIFEST);
     let mut staged = durable::create_private_file(&path)?;
-    staged
-        .write_all(&manifest.to_json()?)
-        .and_then(|()| staged.sync_all())?;
+    staged.write_all(bytes).and_then(|()| staged.sync_all())?;
     durable::forget_cached(&staged, 0);
     let found = manifest_in(File::open(&path)?);
     let found = found.map_err(|problem| anyhow::anyhow!("its manifest is of no use: {problem}"))?;

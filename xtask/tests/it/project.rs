@@ -19,6 +19,10 @@ const FOREIGN: &[&str] = &[
     "XTASK_",
     "DATABASE_URL",
     "SCRATCH_DATABASE_URL",
+    "OFFSITE_",
+    "AWS_",
+    "AZURE_",
+    "GOOGLE_",
     "CI",
     "GITHUB_",
 ];

@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "engine",
             "interrupt",
             "migrations",
+            "offsite",
             "tool",
             "ui",
             "values",
@@ -35,7 +36,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &["cli", "values"]),
     (
         "engine",
-        &["durable", "engine", "interrupt", "tool", "values"],
+        &[
+            "durable",
+            "engine",
+            "interrupt",
+            "runtime",
+            "tool",
+            "values",
+        ],
+    ),
+    (
+        "offsite",
+        &["durable", "interrupt", "offsite", "runtime", "values"],
     ),
     ("migrations", &["values"]),
     ("ui", &["interrupt", "ui", "values"]),
@@ -48,6 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tool", &["interrupt"]),
     ("durable", &[]),
     ("cores", &[]),
+    ("runtime", &["interrupt"]),
     ("interrupt", &[]),
 ];
 
@@ -71,6 +84,18 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     (
         "vault",
         &[
+            "sqlx",
+            "rusqlite",
+            "console::",
+            "dialoguer",
+            "eprintln!",
+            "println!",
+        ],
+    ),
+    (
+        "offsite",
+        &[
+            "crate::vault",
             "sqlx",
             "rusqlite",
             "console::",

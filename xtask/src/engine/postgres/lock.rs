@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use sqlx::{Connection as _, PgConnection};
 
 use super::connect::{self, Connected};
-use crate::engine::runtime::Runtime;
 use crate::interrupt::Interrupted;
+use crate::runtime::Runtime;
 use crate::values::database_url::PostgresUrl;
 use crate::values::failure::Failure;
 

@@ -11,7 +11,7 @@ use super::connect::{self, literal, quoted};
 use super::fingerprint::{ROW, SETTINGS};
 use super::inspect::begin_in;
 use crate::engine::Readable;
-use crate::engine::runtime::Runtime;
+use crate::runtime::Runtime;
 use crate::values::rows::{Order, Rows, Shape, Value};
 
 /// So many rows are in memory at once.

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use super::inspect::{self, Look, quoted};
 use super::{Sqlite, migrate, restore};
-use crate::engine::runtime::Runtime;
 use crate::engine::{Readable, Scratch};
+use crate::runtime::Runtime;
 use crate::values::kind::Selection;
 use crate::values::plan::Migration;
 use crate::values::progress::Progress;

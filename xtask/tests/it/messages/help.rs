@@ -46,6 +46,8 @@ fn of_db() {
       restore       Put a backup in place of the database, or change nothing
       export        Write rows into a file that can be read, edited and imported
       import        Put the rows of such a file into the database, or change nothing
+      push          Copy backups to the places off-site that do not have them
+      pull          Fetch a backup from off-site into the vault
       prune         Remove backups that no rule keeps; databases that restores kept
       pin           Keep a backup, whatever the rules say
       unpin         Let the rules decide about a backup again
@@ -60,6 +62,8 @@ fn of_db() {
           --source <DIR>        The migrations folder [default: `migrations` in the project]
           --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
                                 project]
+          --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
+                                may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
                                 `database/`]
           --json                One JSON document on stdout, nothing else there
@@ -113,6 +117,8 @@ fn of_db_backup() {
           --source <DIR>        The migrations folder [default: `migrations` in the project]
           --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
                                 project]
+          --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
+                                may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
                                 `database/`]
           --json                One JSON document on stdout, nothing else there
@@ -132,7 +138,8 @@ fn of_db_list() {
     Usage: cargo xtask db list [OPTIONS]
 
     Options:
-      -h, --help  Print help
+          --offsite  The copies at the places off-site instead
+      -h, --help     Print help
 
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
@@ -140,6 +147,8 @@ fn of_db_list() {
           --source <DIR>        The migrations folder [default: `migrations` in the project]
           --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
                                 project]
+          --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
+                                may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
                                 `database/`]
           --json                One JSON document on stdout, nothing else there
@@ -159,7 +168,8 @@ fn of_db_status() {
     Usage: cargo xtask db status [OPTIONS]
 
     Options:
-      -h, --help  Print help
+          --offsite  Ask the places off-site what they hold, instead of the journal
+      -h, --help     Print help
 
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
@@ -167,6 +177,8 @@ fn of_db_status() {
           --source <DIR>        The migrations folder [default: `migrations` in the project]
           --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
                                 project]
+          --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
+                                may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
                                 `database/`]
           --json                One JSON document on stdout, nothing else there
@@ -189,8 +201,9 @@ fn of_db_verify() {
       [latest|ID]  `latest`, an id, or a part that only one id has [default: latest]
 
     Options:
-          --all   All backups in the vault
-      -h, --help  Print help
+          --all      All backups in the vault
+          --offsite  The copies at the places off-site instead: their bytes are read and matched
+      -h, --help     Print help
 
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
@@ -198,6 +211,8 @@ fn of_db_verify() {
           --source <DIR>        The migrations folder [default: `migrations` in the project]
           --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
                                 project]
+          --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
+                                may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
                                 `database/`]
           --json                One JSON document on stdout, nothing else there
@@ -236,6 +251,8 @@ fn of_db_migrate_safe() {
                                  `keep` what there is [default: ask on a terminal, else keep]
           --exclusive            Let nobody else write from before the backup until the migrations have
                                  ended
+          --offsite-first        Migrate only when the backup has arrived at all places off-site and was
+                                 matched there
       -y, --yes                  Answer the question with `yes`
       -h, --help                 Print help
 
@@ -245,6 +262,8 @@ fn of_db_migrate_safe() {
           --source <DIR>        The migrations folder [default: `migrations` in the project]
           --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
                                 project]
+          --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
+                                may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
                                 `database/`]
           --json                One JSON document on stdout, nothing else there
@@ -289,6 +308,8 @@ fn of_db_restore() {
           --source <DIR>        The migrations folder [default: `migrations` in the project]
           --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
                                 project]
+          --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
+                                may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
                                 `database/`]
           --json                One JSON document on stdout, nothing else there
@@ -311,6 +332,11 @@ fn of_a_verb_that_does_not_exist() {
 
     For more information, try '--help'.
     ");
+}
+
+#[test]
+fn of_no_verb_at_all() {
+    let _steady = steady();
     insta::assert_snapshot!(said(&Project::new(), ["db"]), @"
     exit code 2
     --- stderr
@@ -331,6 +357,8 @@ fn of_a_verb_that_does_not_exist() {
       restore       Put a backup in place of the database, or change nothing
       export        Write rows into a file that can be read, edited and imported
       import        Put the rows of such a file into the database, or change nothing
+      push          Copy backups to the places off-site that do not have them
+      pull          Fetch a backup from off-site into the vault
       prune         Remove backups that no rule keeps; databases that restores kept
       pin           Keep a backup, whatever the rules say
       unpin         Let the rules decide about a backup again
@@ -345,6 +373,8 @@ fn of_a_verb_that_does_not_exist() {
           --source <DIR>        The migrations folder [default: `migrations` in the project]
           --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
                                 project]
+          --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
+                                may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
                                 `database/`]
           --json                One JSON document on stdout, nothing else there

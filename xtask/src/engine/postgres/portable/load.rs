@@ -8,7 +8,7 @@ use sqlx::postgres::PgDatabaseError;
 use super::super::connect::quoted;
 use super::copy_text;
 use super::import::in_sql;
-use crate::engine::runtime::Runtime;
+use crate::runtime::Runtime;
 use crate::values::failure::Failure;
 use crate::values::portable::Sink;
 use crate::values::portable::cell::Cell;

@@ -1,0 +1,48 @@
+//! `db push`: copies of backups to the places off-site.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::offsite::{places, send};
+use super::{Scene, choose, verify};
+use crate::cli::Push;
+use crate::offsite::Offsite;
+use crate::vault::Backup;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    copies: &'a [send::Copy],
+}
+
+pub fn run(scene: &Scene, arguments: &Push) -> Result<()> {
+    // A place that cannot be used as it is written is wrong usage, before anything is sent.
+    for place in places(scene)? {
+        Offsite::open(place, scene.interrupt)?;
+    }
+    scene.prepare_vault()?;
+    let _lock = scene.lock_beside_backups("push")?;
+    let listing = scene.vault.list()?;
+    let copies = if arguments.all {
+        send::send(
+            scene,
+            &send::Wanted::These(listing.backups.iter().collect()),
+        )
+    } else if let Some(wanted) = arguments.backup.as_deref() {
+        let now = verify::who_is_it(scene)?;
+        let is_ours: Box<dyn Fn(&Backup) -> bool> = match &now {
+            Some(now) => Box::new(choose::ours(&listing, now)),
+            None => Box::new(|backup| scene.settings.url.may_be(&backup.manifest.database)),
+        };
+        let backup = choose::by_name(scene, &listing, wanted, &*is_ours)?;
+        send::send(scene, &send::Wanted::These(vec![backup]))
+    } else {
+        let now = scene.engine()?.facts()?;
+        send::send(scene, &send::Wanted::MissingOf(&now, None))
+    };
+    if copies.is_empty() {
+        scene.ui.say("nothing is missing off-site");
+    }
+    scene.ui.emit(&Document { copies: &copies })?;
+    scene.interrupt.check()?;
+    send::refuse_missing(&copies, "the vault is as it was")
+}

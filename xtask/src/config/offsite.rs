@@ -1,0 +1,134 @@
+//! Places off-site, from flags, the environment or `database/db.toml`.
+
+use std::collections::BTreeMap;
+use std::env;
+
+use anyhow::Result;
+
+use super::keys;
+use super::kinds::{Given, Kind, Shape};
+use super::resolved::{Resolved, Setting};
+use crate::cli::Options;
+use crate::values::failure::Failure;
+use crate::values::offsite::{BadPlace, Place, PlaceUrl, is_secret};
+
+const VARIABLE: &str = "OFFSITE_URL";
+
+/// The URL of a place.
+pub struct PlaceText(PlaceUrl);
+
+impl Kind for PlaceText {
+    const SHAPE: Shape = Shape::Text;
+
+    fn read(given: &Given) -> Result<PlaceText, String> {
+        let url = String::read(given)?.parse();
+        url.map(PlaceText).map_err(|bad: BadPlace| bad.to_string())
+    }
+}
+
+/// `name=value`, several of them.
+pub struct OptionsText(BTreeMap<String, String>);
+
+impl Kind for OptionsText {
+    const SHAPE: Shape = Shape::List;
+
+    fn read(given: &Given) -> Result<OptionsText, String> {
+        let mut options = BTreeMap::new();
+        for option in Vec::<String>::read(given)? {
+            let Some((name, value)) = option.split_once('=') else {
+                return Err("`name=value` is expected".into());
+            };
+            let name = name.trim().to_ascii_lowercase();
+            if is_secret(&name) {
+                return Err(BadPlace::Secret(name).to_string());
+            }
+            options.insert(name, value.trim().to_owned());
+        }
+        Ok(OptionsText(options))
+    }
+}
+
+/// Flags, then the environment, then the file. Each may name several places; one that the file
+/// knows has its name and its options.
+pub fn places(options: &Options, resolved: &Resolved) -> Result<Vec<Place>> {
+    let of_file = resolved.places.iter().map(|place| named(place));
+    let of_file: Vec<Place> = of_file.collect::<Result<_>>()?;
+    let (urls, whence) = match options.offsite_url.as_slice() {
+        [] => (in_environment()?, VARIABLE),
+        given => (given.to_vec(), "--offsite-url"),
+    };
+    if urls.is_empty() {
+        return Ok(of_file);
+    }
+    let mut places: Vec<Place> = Vec::new();
+    for url in urls {
+        let url: PlaceUrl = url.parse().map_err(|error| refused(whence, &error))?;
+        let known = of_file.iter().find(|place| place.url == url).cloned();
+        let place = known.unwrap_or_else(|| Place::unnamed(url));
+        if places.iter().all(|other| other.name != place.name) {
+            places.push(place);
+        }
+    }
+    Ok(places)
+}
+
+/// A variable that is set and empty is a secret that is missing in CI: then no copy would be made,
+/// and nobody would know.
+fn in_environment() -> Result<Vec<String>, Failure> {
+    match env::var(VARIABLE) {
+        Ok(urls) if !urls.trim().is_empty() => {
+            Ok(urls.split_whitespace().map(str::to_owned).collect())
+        }
+        Err(env::VarError::NotPresent) => Ok(Vec::new()),
+        _ => Err(
+            Failure::usage(format!("`{VARIABLE}` is set, and empty or not UTF-8")).hint(format!(
+                "set it to the URL of a place, or `unset {VARIABLE}`"
+            )),
+        ),
+    }
+}
+
+fn named(settings: &[Setting]) -> Result<Place> {
+    let given = |path: &str| {
+        let mut settings = settings.iter();
+        settings
+            .find(|setting| setting.path == path)?
+            .value
+            .as_ref()
+    };
+    let name = given(keys::OFFSITE_NAME.path).and_then(|given| String::read(given).ok());
+    let url = given(keys::OFFSITE_URL.path).and_then(|given| PlaceText::read(given).ok());
+    let options = given(keys::OFFSITE_OPTIONS.path).map(OptionsText::read);
+    let (Some(name), Some(PlaceText(url))) = (name, url) else {
+        return Err(
+            Failure::usage("a place below `[[offsite]]` has no `name` or no `url`")
+                .hint("`cargo xtask db config` shows all settings")
+                .into(),
+        );
+    };
+    let OptionsText(options) = options
+        .transpose()
+        .map_err(Failure::usage)?
+        .unwrap_or(OptionsText(BTreeMap::new()));
+    let place = Place { name, url, options };
+    if place.variables().is_none() {
+        return Err(Failure::usage(
+            "the name of a place below `[[offsite]]` is letters, digits, `-` and `_`",
+        )
+        .into());
+    }
+    Ok(place)
+}
+
+/// Without the URL: it may hold a secret.
+fn refused(whence: &str, error: &BadPlace) -> Failure {
+    let failure = Failure::usage(format!("`{whence}` cannot be used: {error}"));
+    match error {
+        BadPlace::Credentials | BadPlace::Secret(_) => failure.hint(
+            "put credentials into the environment, such as `AWS_ACCESS_KEY_ID` and \
+             `AWS_SECRET_ACCESS_KEY`",
+        ),
+        _ => failure
+            .hint("such as `s3://bucket/prefix?region=eu-central-1` or `file:///mnt/backups`"),
+    }
+}

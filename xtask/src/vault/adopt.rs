@@ -1,0 +1,96 @@
+//! A backup that comes from elsewhere takes its place in the vault, in the publish order.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::publish::DUMP;
+use super::{Backup, Staging, Vault};
+use crate::durable;
+use crate::interrupt::Interrupt;
+use crate::values::failure::Failure;
+use crate::values::id::BackupId;
+use crate::values::manifest::{self, Manifest, manifest_file_name};
+use crate::values::progress::Progress;
+use crate::values::verified_dump::{Reading, VerifiedDump};
+
+const POLL: Duration = Duration::from_millis(100);
+
+impl Vault {
+    /// `fetch` writes the dump; `bytes` are those of the manifest, and stay as they are.
+    pub fn adopt(
+        &self,
+        manifest: Manifest,
+        bytes: &[u8],
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+        fetch: impl FnOnce(&mut dyn Write) -> Result<()>,
+    ) -> Result<(Backup, VerifiedDump)> {
+        let id = manifest.id.clone();
+        let context = || format!("cannot take `{id}` into the vault");
+        let claimed = self.claim_staging(id.as_str()).with_context(context)?;
+        let staging = claimed.ok_or_else(|| {
+            Failure::refused(format!("another run is making `{id}`"))
+                .hint("wait until it has ended, then run the command again")
+        })?;
+        if self.is_taken(&id).with_context(context)? {
+            return Err(Failure::refused(format!(
+                "the vault has a `{id}`, or a part of it, which is not overwritten"
+            ))
+            .hint(format!("look at it: cargo xtask db verify {id}"))
+            .into());
+        }
+        self.require_free(manifest.dump.size_bytes)?;
+        let path = staging.file(DUMP);
+        let mut file = durable::create_private_file(&path).with_context(context)?;
+        fetch(&mut file)?;
+        file.sync_all().with_context(context)?;
+        let reading = Reading::new(File::open(&path).with_context(context)?);
+        // From the disk, not from what the kernel remembers of the writing.
+        durable::forget_cached(reading.file(), 0);
+        let dump = self.match_bytes(reading, manifest.clone(), progress, interrupt)?;
+        self.name_both(staging, dump, manifest, bytes)
+    }
+
+    /// The manifest as it lies in the vault, byte for byte.
+    pub fn manifest_bytes(&self, backup: &Backup) -> Result<Vec<u8>> {
+        let name = manifest_file_name(backup.id());
+        let mut bytes = Vec::new();
+        self.open_regular(&name)
+            .and_then(|file| file.take(manifest::MAX_BYTES).read_to_end(&mut bytes))
+            .with_context(|| format!("cannot read `{}`", backup.manifest_path.display()))?;
+        let found = Manifest::parse(&bytes)
+            .with_context(|| format!("`{}` cannot be used", backup.manifest_path.display()))?;
+        anyhow::ensure!(
+            found == backup.manifest,
+            "`{}` changed while it was read",
+            backup.manifest_path.display()
+        );
+        Ok(bytes)
+    }
+
+    /// Held by the one run that copies this backup; waits for another one.
+    pub fn claim_copying(&self, id: &BackupId, interrupt: &Interrupt) -> Result<Staging> {
+        let context = || format!("cannot begin to copy `{id}`");
+        loop {
+            let claimed = self.claim_staging(&format!("copy-{id}"));
+            if let Some(staging) = claimed.with_context(context)? {
+                return Ok(staging);
+            }
+            interrupt.check()?;
+            std::thread::sleep(POLL);
+            // Its owner may have been killed meanwhile.
+            self.remove_left_overs()?;
+        }
+    }
+
+    /// Whether what lies in `folder` would be lost with the vault's disk; as far as can be told.
+    pub fn shares_disk_with(&self, folder: &Path) -> bool {
+        let device = |path: &Path| path.metadata().map(|found| found.dev()).ok();
+        device(folder).is_some_and(|there| device(&self.folder) == Some(there))
+    }
+}

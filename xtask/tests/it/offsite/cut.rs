@@ -1,0 +1,201 @@
+//! Killed, cut, slow, full, wrong in the middle.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::{bytes, copied_to, fill, has_arrived, no_secret, outcomes};
+use crate::exec::{self, Running};
+use crate::s3::S3;
+use crate::setup::{Case, says};
+
+/// Three parts and a bit; a copy of it that is under way.
+fn under_way(server: &S3, case: &Case) -> Running {
+    server.wire().slow(3 << 20);
+    let before = server.wire().uploaded();
+    let running = exec::start(&mut case.project.command(["db", "push"]), None);
+    let deadline = Instant::now() + exec::LIMIT;
+    while server.wire().uploaded() < before + (10 << 20) {
+        assert!(Instant::now() < deadline, "nothing is sent");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_ne!(server.parts_left(), [""; 0]);
+    running
+}
+
+/// A backup of 28 MiB that was taken while nothing was off-site.
+fn large(server: &S3) -> (Case, String) {
+    let mut case = Case::sqlite();
+    fill(&case, 28);
+    let id = case.backup();
+    case.project = server.of(case.project).env("AWS_MAX_RETRIES", "3");
+    (case, id)
+}
+
+#[test]
+fn a_copy_in_parts_arrives_whole() {
+    let server = S3::start();
+    let (case, id) = large(&server);
+    let copies = case.project.json(["db", "push"]);
+    assert_eq!(outcomes(&copies), ["copied"]);
+    has_arrived(&server, &case, &id);
+    assert_eq!(server.parts_left(), [""; 0]);
+}
+
+#[test]
+fn what_a_killed_run_has_sent_is_removed_by_the_next_one() {
+    let server = S3::start();
+    let (case, id) = large(&server);
+    let running = under_way(&server, &case);
+    running.signal(Signal::KILL);
+    running.finish();
+    assert_eq!(server.objects(), [""; 0]);
+    assert_ne!(server.parts_left(), [""; 0]);
+    server.wire().slow(0);
+    let said = case.project.run(["db", "push"]).expect_code(0);
+    says(&said, &["removed what a run that was cut short had sent"]);
+    has_arrived(&server, &case, &id);
+    assert_eq!(server.parts_left(), [""; 0]);
+}
+
+#[test]
+fn a_signal_gives_up_what_was_sent() {
+    let server = S3::start();
+    let (case, id) = large(&server);
+    for signal in [Signal::INT, Signal::TERM] {
+        let running = under_way(&server, &case);
+        running.signal(signal);
+        server.wire().slow(0);
+        let output = running.finish().expect_code(130);
+        says(&output, &["interrupted: the database is as it was"]);
+        assert_eq!(server.objects(), [""; 0]);
+        assert_eq!(server.parts_left(), [""; 0], "{output}");
+    }
+    case.project.run(["db", "push"]).expect_code(0);
+    has_arrived(&server, &case, &id);
+}
+
+#[test]
+fn a_server_that_is_killed_is_sent_the_rest_later() {
+    let mut server = S3::start();
+    let (case, id) = large(&server);
+    let running = under_way(&server, &case);
+    server.kill();
+    server.wire().slow(0);
+    let output = running.finish().expect_code(6);
+    says(
+        &output,
+        &["not copied:", "is missing", "cargo xtask db push"],
+    );
+    no_secret(&output);
+    server.revive();
+    assert_eq!(server.objects(), [""; 0]);
+    assert_ne!(server.parts_left(), [""; 0]);
+    let said = case.project.run(["db", "push"]).expect_code(0);
+    says(&said, &["removed what a run that was cut short had sent"]);
+    has_arrived(&server, &case, &id);
+    assert_eq!(server.parts_left(), [""; 0]);
+    case.project
+        .run(["db", "verify", "--offsite"])
+        .expect_code(0);
+}
+
+#[test]
+fn connections_that_are_cut_are_tried_again() {
+    let server = S3::start();
+    let (case, id) = large(&server);
+    server.wire().cut(3, 5 << 20);
+    let copies = case.project.json(["db", "push"]);
+    assert_eq!(outcomes(&copies), ["copied"]);
+    assert_eq!(server.wire().cuts_left(), 0);
+    has_arrived(&server, &case, &id);
+}
+
+#[test]
+fn answers_that_end_early_are_no_copy() {
+    let server = S3::start();
+    let (case, id) = large(&server);
+    server.wire().truncate(1 << 20);
+    let output = case.project.run(["db", "push"]).expect_code(6);
+    says(&output, &["not copied:"]);
+    // Without a manifest it is no copy, whatever lies there.
+    assert!(!server.objects().contains(&format!("{id}.json")));
+    server.wire().truncate(0);
+    case.project.run(["db", "push"]).expect_code(0);
+    has_arrived(&server, &case, &id);
+}
+
+/// A server, or somebody on the way to it, that returns other bytes than it was given.
+#[test]
+fn other_bytes_than_were_sent_are_no_copy() {
+    let server = S3::start();
+    let case = copied_to(&server);
+    case.project.run(["db", "backup"]).expect_code(0);
+    let id = case.project.json(["db", "list"])["backups"][0]["manifest"]["id"].clone();
+    let id = id.as_str().expect("an id").to_owned();
+    for file in server.objects() {
+        std::fs::remove_file(server.object(&format!("shop/{file}"))).expect("remove it");
+    }
+    let dump = bytes(case.dump(&id));
+    let (from, mut to) = (dump[8..40].to_vec(), dump[8..40].to_vec());
+    to[5] ^= 1;
+    server.wire().change(&from, &to);
+    let output = case.project.run(["db", "push", &id]).expect_code(6);
+    says(&output, &["its SHA-256 is", "was removed again"]);
+    assert_eq!(server.objects(), [""; 0]);
+    server.wire().change(b"", b"");
+    case.project.run(["db", "push", &id]).expect_code(0);
+    has_arrived(&server, &case, &id);
+}
+
+#[test]
+fn a_server_that_is_full_is_code_6() {
+    let server = S3::small(3 << 10);
+    let (case, id) = large(&server);
+    let output = case.project.run(["db", "push"]).expect_code(6);
+    says(&output, &["not copied:"]);
+    assert_eq!(server.objects(), [""; 0]);
+    assert_eq!(server.parts_left(), [""; 0]);
+    case.project.run(["db", "verify", &id]).expect_code(0);
+}
+
+#[test]
+fn a_server_that_hangs_is_given_up() {
+    let server = S3::start();
+    let mut case = copied_to(&server);
+    case.project = case
+        .project
+        .env("AWS_TIMEOUT", "2 seconds")
+        .env("AWS_MAX_RETRIES", "1");
+    server.wire().stop();
+    let output = case.project.run(["db", "backup"]).expect_code(6);
+    says(&output, &["not copied:", "is missing"]);
+}
+
+/// A large dump goes through a small memory.
+#[test]
+fn the_memory_of_a_copy_does_not_grow_with_the_dump() {
+    let big = std::env::var_os("XTASK_DB_BIG").is_some();
+    let mib = if big { 1500 } else { 160 };
+    let server = S3::start();
+    let mut case = Case::sqlite();
+    fill(&case, mib);
+    let id = case.backup();
+    case.project = server.of(case.project);
+    server.wire().slow(100 << 20);
+    let running = exec::start(&mut case.project.command(["db", "push"]), None);
+    let status = format!("/proc/{}/status", running.pid().as_raw_nonzero());
+    let mut running = running;
+    let mut peak = 0;
+    while !running.has_ended() {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        peak = peak.max(kib.unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    running.finish().expect_code(0);
+    has_arrived(&server, &case, &id);
+    assert!(peak > 10 << 10, "the peak was not measured");
+    assert!(peak < 128 << 10, "{peak} KiB for a dump of {mib} MiB");
+}

@@ -1,0 +1,155 @@
+//! What lies there is another thing than was sent.
+
+use std::fs;
+
+use super::{bytes, copied_to, outcomes};
+use crate::s3::S3;
+use crate::setup::{Case, says, sealed, text};
+
+fn with_one(server: &S3) -> (Case, String) {
+    let case = copied_to(server);
+    let id = case.backup();
+    (case, id)
+}
+
+fn dump_of(server: &S3, id: &str) -> std::path::PathBuf {
+    server.object(&format!("shop/{id}.db.zst"))
+}
+
+fn manifest_of(server: &S3, id: &str) -> std::path::PathBuf {
+    server.object(&format!("shop/{id}.json"))
+}
+
+#[test]
+fn a_copy_with_another_byte_is_found_and_never_restored() {
+    let server = S3::start();
+    let (case, id) = with_one(&server);
+    let mut damaged = bytes(dump_of(&server, &id));
+    damaged[20] ^= 1;
+    fs::write(dump_of(&server, &id), &damaged).expect("damage it");
+    let found = case.project.run(["db", "verify", "--offsite", "--json"]);
+    assert_eq!(found.expect_code(4).json()["verified"][0]["trusted"], false);
+    let status = case.project.json(["db", "status"]);
+    assert_eq!(status["copies"]["three_two_one"], false);
+    // It is there under the right name, and is not taken for a copy.
+    says(
+        &case.project.run(["db", "push", &id]).expect_code(6),
+        &["not overwritten"],
+    );
+    assert_eq!(bytes(dump_of(&server, &id)), damaged);
+
+    fs::remove_dir_all(case.project.vault()).expect("lose the vault");
+    let before = bytes(case.project.sqlite_path());
+    for arguments in [
+        &["db", "pull", "latest"][..],
+        &["db", "restore", "latest", "--yes"],
+    ] {
+        says(
+            &case.project.run(arguments).expect_code(4),
+            &["its SHA-256 is"],
+        );
+        assert_eq!(case.project.vault_files(), [""; 0]);
+        assert_eq!(bytes(case.project.sqlite_path()), before);
+    }
+}
+
+#[test]
+fn a_copy_that_was_cut_lost_or_swapped_is_named() {
+    let server = S3::start();
+    let (case, id) = with_one(&server);
+    let dump = bytes(dump_of(&server, &id));
+    fs::write(dump_of(&server, &id), &dump[..dump.len() - 1]).expect("cut it");
+    let listed = case.project.run(["db", "list", "--offsite"]).expect_code(0);
+    says(&listed, &["its dump has", "its manifest says"]);
+    case.project
+        .run(["db", "verify", "--offsite", "--all"])
+        .expect_code(4);
+    fs::remove_file(dump_of(&server, &id)).expect("lose it");
+    let listed = case.project.run(["db", "list", "--offsite"]).expect_code(0);
+    says(&listed, &["is not there"]);
+    // Its manifest is there, and is that of the vault: the dump is sent.
+    assert_eq!(outcomes(&case.project.json(["db", "push"])), ["copied"]);
+    assert_eq!(bytes(dump_of(&server, &id)), dump);
+
+    fs::remove_file(manifest_of(&server, &id)).expect("lose it");
+    let listed = case.project.run(["db", "list", "--offsite"]).expect_code(0);
+    says(&listed, &["a dump without a manifest"]);
+    assert_eq!(outcomes(&case.project.json(["db", "push"])), ["copied"]);
+}
+
+#[test]
+fn the_same_id_with_other_content_is_left_alone() {
+    let server = S3::start();
+    let (case, id) = with_one(&server);
+    let mut other: serde_json::Value =
+        serde_json::from_slice(&bytes(manifest_of(&server, &id))).expect("JSON");
+    other["tool"]["version"] = "9.9.9".into();
+    let other = sealed(other);
+    fs::write(manifest_of(&server, &id), &other).expect("write another one");
+    let failed = case.project.run(["db", "push", &id]).expect_code(6);
+    says(&failed, &["with other content, which is not overwritten"]);
+    assert_eq!(bytes(manifest_of(&server, &id)), other);
+
+    fs::remove_file(manifest_of(&server, &id)).expect("remove it");
+    fs::write(dump_of(&server, &id), b"somebody's").expect("write another one");
+    let failed = case.project.run(["db", "push", &id]).expect_code(6);
+    says(&failed, &["with other content, which is not overwritten"]);
+    assert_eq!(bytes(dump_of(&server, &id)), b"somebody's");
+    assert!(!manifest_of(&server, &id).exists());
+}
+
+#[test]
+fn a_manifest_that_was_changed_keeps_latest_from_being_guessed() {
+    let server = S3::start();
+    let (case, old) = with_one(&server);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let new = case.backup();
+    let mut manifest = bytes(manifest_of(&server, &new));
+    manifest[30] ^= 1;
+    fs::write(manifest_of(&server, &new), manifest).expect("damage it");
+    fs::remove_dir_all(case.project.vault()).expect("lose the vault");
+    let refused = case.project.run(["db", "restore", "latest", "--yes"]);
+    says(
+        &refused.expect_code(4),
+        &["the newest backup may be that of"],
+    );
+    case.project
+        .run(["db", "restore", &old, "--yes"])
+        .expect_code(0);
+}
+
+#[test]
+fn more_than_a_thousand_copies_are_listed() {
+    let server = S3::start();
+    let (case, id) = with_one(&server);
+    let dump = bytes(dump_of(&server, &id));
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&bytes(manifest_of(&server, &id))).expect("JSON");
+    for n in 0..1100 {
+        let other = format!(
+            "backup_2020-01-01_{:02}{:02}{:02}",
+            n / 3600,
+            n / 60 % 60,
+            n % 60
+        );
+        let at = format!(
+            "2020-01-01T{:02}:{:02}:{:02}Z",
+            n / 3600,
+            n / 60 % 60,
+            n % 60
+        );
+        let mut manifest = manifest.clone();
+        manifest["id"] = other.as_str().into();
+        manifest["created_at"] = at.into();
+        manifest["dump"]["file"] = format!("{other}.db.zst").into();
+        fs::write(manifest_of(&server, &other), sealed(manifest)).expect("write a manifest");
+        fs::write(dump_of(&server, &other), &dump).expect("write a dump");
+    }
+    let listed = case.project.json(["db", "list", "--offsite"]);
+    let backups = listed["places"][0]["backups"].as_array().expect("a list");
+    assert_eq!(backups.len(), 1101);
+    assert_eq!(text(&backups[0], "/id"), id);
+    fs::remove_dir_all(case.project.vault()).expect("lose the vault");
+    let pulled = case.project.json(["db", "pull", "latest"]);
+    assert_eq!(text(&pulled, "/backup/id"), id);
+}
