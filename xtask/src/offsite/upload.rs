@@ -28,7 +28,7 @@ const MOST_PARTS: u64 = 10_000;
 const IN_FLIGHT_BYTES: u64 = 32 << 20;
 const IN_FLIGHT_LEAST: u64 = 2;
 /// What is on its way when it is given up may still arrive, and be kept after all.
-const SETTLE: Duration = Duration::from_millis(500);
+const SETTLE: Duration = Duration::from_secs(2);
 /// How long giving up an upload may take on the way out.
 const ABORT_PATIENCE: Duration = Duration::from_secs(20);
 
