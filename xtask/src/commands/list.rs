@@ -163,6 +163,7 @@ fn table(backups: &[Summary]) -> Table {
         "rows",
         "migration",
         "hash",
+        "check",
         "drill",
         "rehearsal",
     ];
@@ -182,8 +183,9 @@ fn table(backups: &[Summary]) -> Table {
             &backup.tables,
             &backup.rows,
             &migration.as_deref().unwrap_or("none"),
-            // None exists before it was matched, and read as a restore would.
+            // None exists before it was matched, and checked as a whole by its engine.
             &hash.as_deref().unwrap_or(&age),
+            &age,
             &drill.as_deref().unwrap_or("-"),
             &rehearsal.as_deref().unwrap_or("-"),
         ]);

@@ -78,9 +78,9 @@ fn line(manifest: &Value) -> String {
 fn without_age(line: &str) -> String {
     let mut words: Vec<&str> = line.split_whitespace().collect();
     words.drain(4..8);
-    // Nor what was shown of it: nothing but its hash, when it was taken.
+    // Nor what was shown of it: nothing but hash and check, when it was taken.
     assert_eq!(words.split_off(words.len() - 2), ["-", "-"]);
-    words.truncate(words.len() - 2);
+    words.truncate(words.len() - 4);
     words.join(" ")
 }
 

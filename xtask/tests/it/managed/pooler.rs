@@ -106,7 +106,7 @@ impl PgBouncer {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut folders = std::env::split_paths(&path).chain(places);
         let Some(program) = folders.find(|f| f.join("pgbouncer").is_file()) else {
-            exec::say("SKIPPED: no program pgbouncer found");
+            exec::skip("no program `pgbouncer` found");
             return None;
         };
         let cluster = database.cluster();

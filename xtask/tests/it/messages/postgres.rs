@@ -73,8 +73,8 @@ fn a_day_goes_on(project: &Project, database: &Database) {
     insta::assert_snapshot!(said(project, ["db", "list"]), @"
     exit code 0
     --- stdout
-     id                                    reason       database  age  size  tables  rows  migration  hash  drill  rehearsal
-     backup_[TIME]_pre-migrate  pre-migrate  words_day (PostgreSQL)  [AGE]  [SIZE]  0     0  none  [AGE]  -  [AGE]
+     id                                    reason       database  age  size  tables  rows  migration  hash  check  drill  rehearsal
+     backup_[TIME]_pre-migrate  pre-migrate  words_day (PostgreSQL)  [AGE]  [SIZE]  0     0  none  [AGE]  [AGE]  -  [AGE]
     ");
     insta::assert_snapshot!(said(project, ["db", "restore", "latest", "--yes"]), @r#"
     exit code 0

@@ -27,9 +27,9 @@ fn list() {
     insta::assert_snapshot!(said(&project, ["db", "list"]), @"
     exit code 0
     --- stdout
-     id                                     reason       database  age  size  tables  rows  migration  hash  drill  rehearsal
-     backup_[TIME]_before-lunch  manual       app.db (SQLite)  [AGE]  [SIZE]  2     2  1  [AGE]  -      -
-     backup_[TIME]_pre-migrate   pre-migrate  app.db (SQLite)  [AGE]  [SIZE]  0     0  none  [AGE]  -  [AGE]
+     id                                     reason       database  age  size  tables  rows  migration  hash  check  drill  rehearsal
+     backup_[TIME]_before-lunch  manual       app.db (SQLite)  [AGE]  [SIZE]  2     2  1  [AGE]  [AGE]  -      -
+     backup_[TIME]_pre-migrate   pre-migrate  app.db (SQLite)  [AGE]  [SIZE]  0     0  none  [AGE]  [AGE]  -  [AGE]
     --- stderr
     note: `backup_[TIME]_orphan.db.zst` is left out: an orphan: a dump without a manifest, left by a crash
     note: `backup_[TIME]_torn.json` is left out: it is not a manifest: EOF while parsing an object at line 1 column 1: EOF while parsing an object at line 1 column 1
