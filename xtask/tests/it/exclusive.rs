@@ -238,6 +238,30 @@ fn a_session_that_began_meanwhile_is_ended() {
     assert!(psql(database, "INSERT INTO t VALUES (8)"));
 }
 
+/// The second one ends the process wherever it is, also while it lets the others in.
+#[test]
+fn after_a_second_signal_the_next_command_lets_everybody_in_again() {
+    let slow = "SELECT pg_sleep(3); CREATE TABLE seen (id INT);";
+    for pause_ms in [0, 2, 10, 40] {
+        let Some(case) = cases("twice", slow)
+            .into_iter()
+            .find(|c| c.server.is_some())
+        else {
+            return;
+        };
+        let running = exec::start(&mut case.project.command(EXCLUSIVE), None);
+        running.wait_for_line("backed up as ");
+        running.signal(Signal::INT);
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        running.signal(Signal::INT);
+        running.finish().expect_code(130);
+        case.project.run(["db", "status"]).expect_code(0);
+        assert_eq!(case.query(SETTING), ["none"]);
+        case.query("INSERT INTO t VALUES (8);");
+        assert!(!case.project.vault().join(".exclusive").exists());
+    }
+}
+
 #[test]
 fn after_a_kill_the_next_command_lets_everybody_in_again() {
     let slow = "SELECT pg_sleep(3); CREATE TABLE seen (id INT);";
