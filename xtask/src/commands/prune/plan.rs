@@ -93,8 +93,8 @@ pub fn plan<'a>(
 ) -> Result<Plan<'a>> {
     let policy = policy(&scene.settings)?;
     let journal = scene.vault.journal()?;
-    refuse_in_doubt(scene, &journal, now)?;
     let mine = choose::of_very(listing, now);
+    refuse_in_doubt(scene, &journal, now, &mine)?;
     let mut candidates = candidates(scene, engine, now, &mine, &journal)?;
     let at = Utc::now();
     let mut notes = Vec::new();
@@ -163,9 +163,18 @@ fn nothing_good(notes: &[String]) -> Failure {
 }
 
 /// Who cannot take a new one will want the old ones. What cannot be known is no good news either.
-fn refuse_in_doubt(scene: &Scene, journal: &[Line], now: &DatabaseFacts) -> Result<(), Failure> {
+fn refuse_in_doubt(
+    scene: &Scene,
+    journal: &[Line],
+    now: &DatabaseFacts,
+    mine: &[&Backup],
+) -> Result<(), Failure> {
     let next = "cargo xtask db backup";
-    let is_backup = |entry: &Entry| entry.deed == Deed::Backup && is_about(entry, now);
+    let is_backup = |entry: &Entry| entry.deed == Deed::Backup && may_be_about(entry, now);
+    let is_here = |id: &BackupId| mine.iter().any(|backup| backup.id() == id);
+    // One of a database that only has the same name is no success of this one.
+    let is_ours =
+        |entry: &Entry| is_about(entry, now) || entry.backup.as_ref().is_some_and(is_here);
     let since = journal.iter().rev().map(|line| line.entry.as_ref());
     for entry in since {
         match entry {
@@ -176,13 +185,14 @@ fn refuse_in_doubt(scene: &Scene, journal: &[Line], now: &DatabaseFacts) -> Resu
             }
             Some(last) if is_backup(last) && last.ending != Ending::Done => {
                 return Err(Failure::refused(format!(
-                    "the last backup of the {now} {}, at {}; nothing is removed before one has succeeded",
+                    "the last backup of the {} {}, at {}; nothing is removed before one has succeeded",
+                    last.database,
                     last.ending,
                     ui::time(last.at)
                 ))
                 .hint(next));
             }
-            Some(last) if is_backup(last) => break,
+            Some(last) if is_backup(last) && is_ours(last) => break,
             Some(_) => {}
         }
     }
@@ -201,6 +211,19 @@ fn entries(journal: &[Line]) -> impl DoubleEndedIterator<Item = &Entry> {
 
 fn is_about(entry: &Entry, now: &DatabaseFacts) -> bool {
     entry.database == now.to_string()
+}
+
+/// Whether that cannot be ruled out: a journal has no better name of a server than the host, and
+/// many names may lead to one.
+fn may_be_about(entry: &Entry, now: &DatabaseFacts) -> bool {
+    let (host, port) = (None, None);
+    let anywhere = DatabaseFacts {
+        host,
+        port,
+        ..now.clone()
+    };
+    is_about(entry, now)
+        || (now.path.is_none() && entry.database.starts_with(&format!("{anywhere} on `")))
 }
 
 fn candidates(
@@ -286,12 +309,15 @@ fn named(entry: &Entry) -> impl Iterator<Item = &BackupId> {
 
 /// The newest safety copy, and what the last restore or undo was about.
 fn for_undo(journal: &[Line], now: &DatabaseFacts, mine: &[&Backup]) -> HashSet<BackupId> {
-    let is_last = |entry: &&Entry| {
-        let is_change = matches!(entry.deed, Deed::Restore | Deed::Undo);
-        is_change && is_about(entry, now) && entry.ending == Ending::Done
+    let is_change = |entry: &&Entry| {
+        matches!(entry.deed, Deed::Restore | Deed::Undo) && entry.ending == Ending::Done
     };
-    let last = entries(journal).rev().find(is_last);
-    let mut all: HashSet<BackupId> = last.into_iter().flat_map(named).cloned().collect();
+    let last = [is_about, may_be_about].map(|is_it| {
+        let mut changes = entries(journal).rev().filter(is_change);
+        changes.find(|entry| is_it(entry, now))
+    });
+    let last = last.into_iter().flatten();
+    let mut all: HashSet<BackupId> = last.flat_map(named).cloned().collect();
     let safety = mine
         .iter()
         .find(|b| b.manifest.reason == Reason::PreRestore);

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use serde_json::json;
 
 use super::history::{History, applied};
-use crate::setup::says;
+use crate::setup::{Case, says};
 
 /// Keeps next to nothing.
 const LEAST: [&str; 12] = [
@@ -252,6 +252,35 @@ fn nothing_goes_after_a_backup_that_failed() {
     );
     assert_eq!(history.files(&old), [true; 2]);
     history.project().run(["db", "backup"]).expect_code(0);
+    assert_eq!(left(&history, &[&old]), [""; 0]);
+}
+
+#[test]
+fn a_backup_that_failed_by_another_name_of_the_host_counts() {
+    let Some(case) = Case::postgres("prune_hosts") else {
+        return;
+    };
+    let history = History::of(case);
+    let old = history.add(1000, "old", |_| {});
+    let server = history.case.server.as_ref().expect("a server");
+    let elsewhere = server.url_tcp();
+    let by_tcp = ["db", "--database-url", elsewhere.as_str(), "backup"];
+    let failing = [&by_tcp[..], &["--table", "nowhere"]].concat();
+    let failed = history.project().run(failing);
+    assert_ne!(failed.code, 0, "{failed}");
+    let refused = history
+        .prune(&[&LEAST[..], &["--yes"]].concat())
+        .expect_code(3);
+    says(
+        &refused,
+        &[
+            "the last backup",
+            "nothing is removed before one has succeeded",
+        ],
+    );
+    assert_eq!(history.files(&old), [true; 2]);
+    // And so does one that succeeds.
+    history.project().run(by_tcp).expect_code(0);
     assert_eq!(left(&history, &[&old]), [""; 0]);
 }
 
