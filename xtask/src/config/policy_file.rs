@@ -4,9 +4,10 @@
 //! with its line and the nearest name that is.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -51,7 +52,13 @@ impl PolicyFile {
             Failure::usage(format!("`{}` cannot be read: {error}", path.display()))
         };
         let mut text = String::new();
-        let file = match File::open(&path) {
+        // A pipe would keep it waiting, also past a signal.
+        let at_once = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(at_once)
+            .open(&path);
+        let file = match opened {
             // A link that leads nowhere was meant to lead somewhere.
             Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => {
                 return Ok(PolicyFile::default());

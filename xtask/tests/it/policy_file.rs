@@ -228,6 +228,17 @@ fn every_way_to_write_toml_is_read_and_what_is_no_file_is_refused() {
 }
 
 #[test]
+fn a_pipe_in_its_place_is_refused_and_not_waited_for() {
+    let project = project("");
+    let path = project.path().join("database/db.toml");
+    fs::remove_file(&path).expect("remove the file");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).expect("make a pipe");
+    let refused = project.run(["db", "config"]).expect_code(2);
+    says(&refused, &["it is not a regular file"]);
+}
+
+#[test]
 fn a_secret_in_the_file_is_refused_and_not_repeated() {
     for line in [
         "url = \"postgres://ada:geheim@db/shop\"",
