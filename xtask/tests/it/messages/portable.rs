@@ -29,6 +29,8 @@ fn of_db_export() {
           --source <DIR>        The migrations folder [default: `migrations` in the project]
           --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
                                 project]
+          --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
+                                may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
                                 `database/`]
           --json                One JSON document on stdout, nothing else there
@@ -66,6 +68,8 @@ fn of_db_import() {
           --source <DIR>        The migrations folder [default: `migrations` in the project]
           --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
                                 project]
+          --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
+                                may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
                                 `database/`]
           --json                One JSON document on stdout, nothing else there
