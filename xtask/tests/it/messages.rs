@@ -29,7 +29,7 @@ const UNSTEADY: &[(&str, &str)] = &[
     (r"\bin (\d+ ms|\d+\.\d s)", "in [N] ms"),
     (r"\b\d+ s ago\b", "[AGE] ago"),
     (r"\b\d+ s old\b", "[AGE] old"),
-    (r"  \d+ s  ", "  [AGE]  "),
+    (r"  \d+ s\b", "  [AGE]"),
     (r"\b[0-4] s\b", "[AGE]"),
     (
         r"database +age +size +tables",
