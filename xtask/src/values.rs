@@ -18,11 +18,6 @@ pub mod journal;
 pub mod kind;
 pub mod loss;
 pub mod manifest;
-// Without these features there are no places, only words about them.
-#[cfg_attr(
-    not(all(feature = "s3", feature = "gcs", feature = "azure")),
-    allow(dead_code)
-)]
 pub mod offsite;
 pub mod others;
 pub mod pattern;

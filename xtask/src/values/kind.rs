@@ -1,6 +1,8 @@
 //! What of its database a dump holds. Only one that holds all of it, in the form that a restore
 //! puts in its place, is full; any other one never takes the place of a database.
 
+use std::ops::Not;
+
 use serde::{Deserialize, Serialize};
 
 /// The default is a full dump.
@@ -11,7 +13,7 @@ pub struct Kind {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub only: Option<Only>,
     /// SQL as text, and not what the engine restores fastest.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "Not::not")]
     pub plain: bool,
     /// The patterns that chose what is in it, as they were given.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -23,11 +25,11 @@ pub struct Kind {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without_rows_of: Vec<String>,
     /// Of SQL as text: it drops first what it makes.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "Not::not")]
     pub clean: bool,
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "Not::not")]
     pub no_owner: bool,
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "Not::not")]
     pub no_privileges: bool,
     /// Foreign keys to tables or rows that are not in it: they are not restored.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -81,11 +83,6 @@ pub fn word_before(text: &str) -> Option<(&'static str, &str)> {
 /// Where among the words of an id it stands.
 pub fn place(word: &str) -> Option<usize> {
     WORDS.iter().position(|known| *known == word)
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 impl Kind {

@@ -4,6 +4,8 @@
 //! whether it is as it was written: its last field is the SHA-256 of all lines
 //! before that field. A shell can tell, too; see the README.
 
+use std::ops::Not;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -141,13 +143,8 @@ pub struct MigrationsThen {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
     /// What was applied then is not in the dump.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "Not::not")]
     pub not_dumped: bool,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

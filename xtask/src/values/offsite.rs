@@ -182,10 +182,12 @@ impl PlaceUrl {
         self.kind
     }
 
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
     pub fn url(&self) -> &Url {
         &self.url
     }
 
+    #[cfg(feature = "offsite")]
     pub fn options(&self) -> &BTreeMap<String, String> {
         &self.options
     }
@@ -219,22 +221,6 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    pub fn add(&mut self, name: &str, size_bytes: u64) {
-        let stem = name.strip_suffix(".json");
-        if let Some(id) = stem.and_then(|stem| stem.parse().ok()) {
-            self.manifests.insert(id, size_bytes);
-        } else if is_dump(name) {
-            self.dumps.insert(name.to_owned(), size_bytes);
-        } else if name
-            .split_once('#')
-            .is_some_and(|(name, _)| is_dump(name) || name.strip_suffix(".json").is_some_and(is_id))
-        {
-            self.cut_short.push(name.to_owned());
-        } else {
-            self.foreign.push(name.to_owned());
-        }
-    }
-
     /// Whether both files of a backup are there and as long as they should be.
     pub fn has(&self, manifest: &Manifest, manifest_bytes: u64) -> bool {
         self.manifests.get(&manifest.id) == Some(&manifest_bytes)
@@ -264,10 +250,31 @@ impl Inventory {
     }
 }
 
+#[cfg(feature = "offsite")]
+impl Inventory {
+    pub fn add(&mut self, name: &str, size_bytes: u64) {
+        let stem = name.strip_suffix(".json");
+        if let Some(id) = stem.and_then(|stem| stem.parse().ok()) {
+            self.manifests.insert(id, size_bytes);
+        } else if is_dump(name) {
+            self.dumps.insert(name.to_owned(), size_bytes);
+        } else if name
+            .split_once('#')
+            .is_some_and(|(name, _)| is_dump(name) || name.strip_suffix(".json").is_some_and(is_id))
+        {
+            self.cut_short.push(name.to_owned());
+        } else {
+            self.foreign.push(name.to_owned());
+        }
+    }
+}
+
+#[cfg(feature = "offsite")]
 fn is_id(stem: &str) -> bool {
     stem.parse::<BackupId>().is_ok()
 }
 
+#[cfg(feature = "offsite")]
 fn is_dump(name: &str) -> bool {
     let stem = DUMP_ENDINGS.iter().find_map(|end| name.strip_suffix(end));
     stem.is_some_and(is_id)
@@ -276,6 +283,10 @@ fn is_dump(name: &str) -> bool {
 /// What came of sending a backup to a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(
+    not(feature = "offsite"),
+    expect(dead_code, reason = "without the feature nothing can be sent")
+)]
 pub enum Pushed {
     Copied,
     /// The same bytes were there; they were read and matched.

@@ -111,7 +111,7 @@ impl VerifiedDump {
     }
 
     /// The dump as it is stored, from its beginning: for a copy of it.
-    #[cfg_attr(not(feature = "offsite"), allow(dead_code))]
+    #[cfg(feature = "offsite")]
     pub fn stored(&self) -> impl Read + '_ {
         FromStart::new(&self.file)
     }
