@@ -10,7 +10,7 @@ use super::kinds::{Given, Kind, Shape};
 use super::resolved::{Resolved, Setting};
 use crate::cli::Options;
 use crate::values::failure::Failure;
-use crate::values::offsite::{BadPlace, Place, PlaceUrl, is_secret};
+use crate::values::offsite::{BadPlace, Place, PlaceUrl, check_option};
 
 const VARIABLE: &str = "OFFSITE_URL";
 
@@ -39,9 +39,7 @@ impl Kind for OptionsText {
                 return Err("`name=value` is expected".into());
             };
             let name = name.trim().to_ascii_lowercase();
-            if is_secret(&name) {
-                return Err(BadPlace::Secret(name).to_string());
-            }
+            check_option(&name, value).map_err(|bad| bad.to_string())?;
             options.insert(name, value.trim().to_owned());
         }
         Ok(OptionsText(options))
@@ -52,7 +50,8 @@ impl Kind for OptionsText {
 /// knows has its name and its options.
 pub fn places(options: &Options, resolved: &Resolved) -> Result<Vec<Place>> {
     let of_file = resolved.places.iter().map(|place| named(place));
-    let of_file: Vec<Place> = of_file.collect::<Result<_>>()?;
+    let mut of_file: Vec<Place> = of_file.collect::<Result<_>>()?;
+    tell_apart(&mut of_file)?;
     let (urls, whence) = match options.offsite_url.as_slice() {
         [] => (in_environment()?, VARIABLE),
         given => (given.to_vec(), "--offsite-url"),
@@ -65,11 +64,46 @@ pub fn places(options: &Options, resolved: &Resolved) -> Result<Vec<Place>> {
         let url: PlaceUrl = url.parse().map_err(|error| refused(whence, &error))?;
         let known = of_file.iter().find(|place| place.url == url).cloned();
         let place = known.unwrap_or_else(|| Place::unnamed(url));
-        if places.iter().all(|other| other.name != place.name) {
-            places.push(place);
+        match places.iter().find(|other| other.name == place.name) {
+            None => places.push(place),
+            Some(same) if *same == place => {}
+            Some(_) => {
+                let what = format!("`{whence}` has two places that are both called {place}");
+                let hint = "name them in `database/db.toml`, each below a `[[offsite]]` of its own";
+                return Err(Failure::usage(what).hint(hint).into());
+            }
         }
     }
     Ok(places)
+}
+
+/// By their names, by their variables, and by where they are: what is known of one must not be
+/// taken for what is known of another.
+fn tell_apart(places: &mut [Place]) -> Result<(), Failure> {
+    let starts: Vec<String> = places.iter().filter_map(Place::variables).collect();
+    for (i, place) in places.iter_mut().enumerate() {
+        let is_longer = |start: &&String| start.starts_with(&starts[i]) && **start != starts[i];
+        place.others_variables = starts.iter().filter(is_longer).cloned().collect();
+    }
+    for (i, one) in places.iter().enumerate() {
+        for (j, other) in places.iter().enumerate().skip(i + 1) {
+            let (a, b) = (&one.name, &other.name);
+            let refuse = |what: String| {
+                let failure = Failure::usage(format!("in `database/db.toml`, {what}"));
+                Err(failure.hint("give each `[[offsite]]` a name and a place of its own"))
+            };
+            if starts[i] == starts[j] {
+                let start = &starts[i];
+                return refuse(format!(
+                    "the variables of the places `{a}` and `{b}` both begin with `{start}`"
+                ));
+            }
+            if (&one.url, &one.options) == (&other.url, &other.options) {
+                return refuse(format!("the places `{a}` and `{b}` are one and the same"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A variable that is set and empty is a secret that is missing in CI: then no copy would be made,
@@ -110,7 +144,12 @@ fn named(settings: &[Setting]) -> Result<Place> {
         .transpose()
         .map_err(Failure::usage)?
         .unwrap_or(OptionsText(BTreeMap::new()));
-    let place = Place { name, url, options };
+    let place = Place {
+        others_variables: Vec::new(),
+        name,
+        url,
+        options,
+    };
     if place.variables().is_none() {
         return Err(Failure::usage(
             "the name of a place below `[[offsite]]` is letters, digits, `-` and `_`",

@@ -137,6 +137,10 @@ mod buckets {
             }
             if let Some(start) = place.variables() {
                 for (name, value) in variables(&start) {
+                    let mut others = place.others_variables.iter();
+                    if others.any(|other| name.starts_with(other)) {
+                        continue;
+                    }
                     said.hide(&name, &value);
                     let name = name[start.len()..].to_ascii_lowercase();
                     said.add(place, name, value)?;
@@ -148,6 +152,12 @@ mod buckets {
         fn hide(&mut self, name: &str, value: &str) {
             if is_secret(name) {
                 self.secrets.add(value);
+            }
+            // Of a proxy, say.
+            if let Ok(url) = url::Url::parse(value)
+                && let Some(password) = url.password()
+            {
+                self.secrets.add(password);
             }
         }
 

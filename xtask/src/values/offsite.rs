@@ -21,6 +21,8 @@ pub struct Place {
     pub url: PlaceUrl,
     /// Options of the library, such as `endpoint` and `region`; no secrets.
     pub options: BTreeMap<String, String>,
+    /// How those variables of other places begin that begin like this one's.
+    pub others_variables: Vec<String>,
 }
 
 impl Place {
@@ -29,6 +31,7 @@ impl Place {
         Place {
             name: url.to_string(),
             options: BTreeMap::new(),
+            others_variables: Vec::new(),
             url,
         }
     }
@@ -106,25 +109,50 @@ pub enum BadPlace {
 /// Parts of the names of options whose values nobody may read in a URL or a file.
 const SECRETS: &[&str] = &[
     "access_key",
+    "accesskey",
     "account_key",
     "credential",
     "customer_key",
     "encryption_key",
     "master_key",
     "password",
-    "sas",
     "secret",
     "service_account_key",
-    "sig",
     "token",
 ];
+
+/// The same, of such as are parts of harmless words, too.
+const SECRET_WORDS: &[&str] = &["sas", "sig", "signature"];
 
 /// Whether an option of the library is a secret, or comes with one.
 pub fn is_secret(option: &str) -> bool {
     let option = option.to_ascii_lowercase().replace('-', "_");
-    let is_allowed = ["skip_signature", "aws_skip_signature"].contains(&option.as_str());
-    let is_allowed = is_allowed || option.ends_with("skip_signature");
-    !is_allowed && SECRETS.iter().any(|secret| option.contains(secret))
+    let has_word = || option.split('_').any(|word| SECRET_WORDS.contains(&word));
+    let has_part = || SECRETS.iter().any(|secret| option.contains(secret));
+    !option.ends_with("skip_signature") && (has_word() || has_part())
+}
+
+/// Of an option that others may read.
+pub fn check_option(name: &str, value: &str) -> Result<(), BadPlace> {
+    let is_signed = ["x-amz-", "x-goog-"]
+        .iter()
+        .any(|start| name.starts_with(start));
+    if is_secret(name) || is_signed {
+        return Err(BadPlace::Secret(name.to_owned()));
+    }
+    match has_user_info(value) {
+        true => Err(BadPlace::Credentials),
+        false => Ok(()),
+    }
+}
+
+/// As in `http://me:password@proxy`, where the beginning may be left out.
+fn has_user_info(value: &str) -> bool {
+    let value = value.trim();
+    let whole = Url::parse(value).ok();
+    let completed = Url::parse(&format!("http://{value}")).ok();
+    whole.is_some_and(|url| !url.username().is_empty() || url.password().is_some())
+        || completed.is_some_and(|url| url.password().is_some())
 }
 
 impl FromStr for PlaceUrl {
@@ -144,9 +172,7 @@ impl FromStr for PlaceUrl {
         let mut options = BTreeMap::new();
         for (name, value) in url.query_pairs() {
             let name = name.to_ascii_lowercase();
-            if is_secret(&name) || name.starts_with("x-amz-") || name.starts_with("x-goog-") {
-                return Err(BadPlace::Secret(name));
-            }
+            check_option(&name, &value)?;
             options.insert(name, value.into_owned());
         }
         url.set_query(None);

@@ -150,11 +150,15 @@ fn places_of_the_policy_file_have_names_and_keys_of_their_own() {
     let folder = other_disk();
     let mut case = Case::sqlite();
     case.query("CREATE TABLE t (id INTEGER);");
+    let options = format!(
+        "options = [\"endpoint=http://127.0.0.1:{}\", \"allow_http=true\", \"region=us-east-1\"]\n",
+        server.wire().port()
+    );
+    // The variables of the second one begin like those of the first one.
     let toml = format!(
-        "[[offsite]]\nname = \"minio\"\nurl = \"s3://{BUCKET}/shop\"\n\
-         options = [\"endpoint=http://127.0.0.1:{}\", \"allow_http=true\", \"region=us-east-1\"]\n\
+        "[[offsite]]\nname = \"minio\"\nurl = \"s3://{BUCKET}/shop\"\n{options}\
+         [[offsite]]\nname = \"minio-2\"\nurl = \"s3://{BUCKET}/shop2\"\n{options}\
          [[offsite]]\nname = \"nas\"\nurl = \"file://{}\"\n",
-        server.wire().port(),
         folder.path().display()
     );
     case.project.write("database/db.toml", toml);
@@ -163,9 +167,11 @@ fn places_of_the_policy_file_have_names_and_keys_of_their_own() {
         .env("AWS_ACCESS_KEY_ID", "somebody")
         .env("AWS_SECRET_ACCESS_KEY", "else, whose key this is")
         .env("OFFSITE_MINIO_AWS_ACCESS_KEY_ID", KEY_ID)
-        .env("OFFSITE_MINIO_AWS_SECRET_ACCESS_KEY", SECRET);
+        .env("OFFSITE_MINIO_AWS_SECRET_ACCESS_KEY", SECRET)
+        .env("OFFSITE_MINIO_2_AWS_ACCESS_KEY_ID", KEY_ID)
+        .env("OFFSITE_MINIO_2_AWS_SECRET_ACCESS_KEY", SECRET);
     let taken = case.project.json(["db", "backup"]);
-    assert_eq!(outcomes(&taken), ["copied", "copied"]);
+    assert_eq!(outcomes(&taken), ["copied", "copied", "copied"]);
     assert_eq!(text(&taken, "/copies/0/place"), "minio");
     has_arrived(&server, &case, text(&taken, "/backup/id"));
     let said = case.project.run(["db", "status"]).expect_code(0);
