@@ -155,7 +155,8 @@
 //! stands, and the next backup or `db push` sends what is missing. `migrate-safe` copies when it has migrated, with
 //! `--offsite-first` between proof and migration, to all places. The journal knows which copies were matched; `status` reads it.
 //!
-//! **From off-site**: the manifests there make a listing like the vault's, so `latest`, identity and doubt mean the same. A dump
+//! **From off-site**: the manifests of all places together make a listing like the vault's, so `latest` and doubt mean the same; of a
+//! SQLite file `latest` is one of its very path. While a place does not answer only a whole id is fetched. A dump
 //! is fetched into a staging folder of the vault, matched, and named in the publish order with the manifest's own bytes.
 //!
 //! **Undo**: which of what restores left is newer, the database that a swap kept or the backup that a restore took

@@ -40,7 +40,7 @@ fn not_built(place: &Place) -> Failure {
         "{place} cannot be used: this program was built without the feature `{feature}`"
     ))
     .hint(format!(
-        "add `--features {feature}` to the alias `xtask` in `.cargo/config.toml`, or for once: \
-         cargo run --package xtask-db --features {feature} --bin xtask -- db push"
+        "add `--features {feature}` to the alias `xtask` in `.cargo/config.toml`, and run the \
+         command again"
     ))
 }

@@ -11,7 +11,6 @@ use crate::ui;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::{Failure, Outcome};
 use crate::values::id::{BackupId, Reason};
-use crate::values::offsite::Place;
 use crate::vault::{Backup, Listing, NotFound, Problem};
 
 /// How far the clocks of machines that share a vault may be apart.
@@ -19,6 +18,7 @@ const SKEW: TimeDelta = TimeDelta::minutes(1);
 
 /// Whether a backup is of the database that the run is about.
 pub type IsOurs<'a> = &'a dyn Fn(&Backup) -> bool;
+pub type BoxedIsOurs<'a> = Box<dyn Fn(&Backup) -> bool + 'a>;
 
 pub fn is_of(backup: &Backup, now: &DatabaseFacts) -> bool {
     now.is_same_as(&backup.manifest.database, |path| Path::new(path).exists())
@@ -85,31 +85,53 @@ pub fn is_missing(listing: &Listing, wanted: &str, is_ours: IsOurs) -> bool {
     matches!(listing.find(wanted), Err(NotFound::None(_))) && listing.problem_with(wanted).is_none()
 }
 
-/// The same at a place off-site, whose listing says what is in the way of a copy as well.
-pub fn at_place<'a>(
+/// Which copies off-site are of this very database. What is there may be another project's, whose
+/// SQLite file has the same name and is not on this machine either. Where the database does not
+/// answer, its name must do.
+pub fn of_very_offsite<'a>(scene: &'a Scene, now: Option<&'a DatabaseFacts>) -> BoxedIsOurs<'a> {
+    match now {
+        Some(now) => Box::new(|b| is_of(b, now) && b.manifest.database.path == now.path),
+        None => Box::new(|backup| scene.settings.url.may_be(&backup.manifest.database)),
+    }
+}
+
+/// The same off-site, where `listing` says what is in the way of a copy as well; `whence` is where
+/// that is.
+pub fn offsite<'a>(
     scene: &Scene,
     listing: &'a Listing,
     wanted: &str,
-    is_ours: IsOurs,
-    place: &Place,
+    now: Option<&DatabaseFacts>,
+    whence: &str,
 ) -> Result<&'a Backup, Failure> {
     if wanted != "latest" {
         return find(listing, wanted);
     }
-    refuse_doubtful_latest(listing, is_ours)?;
-    latest(listing, is_ours).ok_or_else(|| {
+    let is_ours = of_very_offsite(scene, now);
+    refuse_doubtful_latest(listing, &*is_ours)?;
+    latest(listing, &*is_ours).ok_or_else(|| {
         let url = &scene.settings.url;
-        let failure = Failure::untrusted(format!("{place} has no backup of `{url}`"));
-        // On a new server every database is another one than before.
+        let failure = Failure::untrusted(format!("there is no backup of `{url}` at {whence}"));
         match latest(listing, &|backup| url.may_be(&backup.manifest.database)) {
-            Some(like) => failure.hint(format!(
-                "of one with the same name on another server there is this: \
-                 cargo xtask db restore {} --force",
-                like.id()
-            )),
+            Some(like) => failure.hint(of_same_name(like, now)),
             None => failure.hint("`cargo xtask db list --offsite` shows what is there"),
         }
     })
+}
+
+/// On a new server every database is another one than before, and on another machine a file may
+/// lie elsewhere.
+fn of_same_name(like: &Backup, now: Option<&DatabaseFacts>) -> String {
+    let then = &like.manifest.database;
+    let force = match now.is_some_and(|now| is_of(like, now)) {
+        true => "",
+        false => " --force",
+    };
+    let id = like.id();
+    format!(
+        "one of the same name is there, of the {then}; when that is what you want: \
+         cargo xtask db restore {id}{force}"
+    )
 }
 
 fn trusted_latest<'a>(

@@ -13,7 +13,7 @@ use crate::engine::{Engine, ScratchOrder};
 use crate::interrupt::Interrupted;
 use crate::ui;
 use crate::values::database::DatabaseFacts;
-use crate::values::failure::{Failure, Outcome};
+use crate::values::failure::{Failure, is_untrusted};
 use crate::values::id::BackupId;
 use crate::values::journal::Deed;
 use crate::vault::Backup;
@@ -85,7 +85,7 @@ fn drill_all<'a>(
         drilled.push(match drill(scene, engine, now, backup) {
             Ok(drilled) => drilled,
             Err(error) if error.is::<Interrupted>() => return Err(error),
-            Err(error) if is_about_the_backup(&error) => Drilled {
+            Err(error) if is_untrusted(&error) => Drilled {
                 problem: Some(format!("{error:#}")),
                 restored: false,
                 restore_ms: None,
@@ -107,11 +107,6 @@ fn drill_all<'a>(
     ))
     .hint("take a new one: cargo xtask db backup")
     .into())
-}
-
-fn is_about_the_backup(error: &anyhow::Error) -> bool {
-    let failure = error.downcast_ref::<Failure>();
-    failure.is_some_and(|failure| failure.outcome == Outcome::Untrusted)
 }
 
 fn of(backup: &Backup) -> Drilled {

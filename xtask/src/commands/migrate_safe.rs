@@ -16,6 +16,7 @@ use crate::values::database::{DatabaseFacts, EngineKind};
 use crate::values::failure::Failure;
 use crate::values::loss::LossName;
 use crate::values::manifest::{Manifest, PendingMigration};
+use crate::values::offsite::Place;
 use crate::values::plan::{MigrationPlan, MigrationRan};
 use crate::values::reach::Reach;
 use crate::vault::{self, Backup};
@@ -117,7 +118,7 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
 /// What would only come out when all is done.
 fn refuse_settings(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     if arguments.offsite_first {
-        offsite::places(scene)?;
+        offsite::elsewhere(scene)?;
     }
     prune::refuse_empty_policy(scene)
 }
@@ -185,9 +186,16 @@ fn confirm(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
 
 /// At every place: who asks for this wants the way back to outlive the machine.
 fn require_copies(scene: &Scene, proven: &Proven) -> Result<()> {
+    let places = offsite::elsewhere(scene)?;
     let copies = send::send(scene, &Wanted::Fresh((&proven.backup, &proven.proof)));
     scene.interrupt.check()?;
-    send::refuse_missing(&copies, "the backup stands").map_err(|error| {
+    let arrived = send::refuse_missing(&copies, "the backup stands");
+    let has_one = |place: &Place| copies.iter().any(|copy| copy.is_at(place));
+    let arrived = arrived.and_then(|()| match places.iter().find(|place| !has_one(place)) {
+        None => Ok(()),
+        Some(place) => anyhow::bail!("nothing was heard of the copy to {place}"),
+    });
+    arrived.map_err(|error| {
         let failure = Failure::refused("the backup has not arrived off-site; nothing was migrated");
         error.context(failure.hint(
             "mend that and run the command again; or copy afterwards: cargo xtask db migrate-safe",

@@ -3,7 +3,10 @@
 use anyhow::Result;
 
 use super::Scene;
+use crate::offsite::Offsite;
 use crate::values::failure::Failure;
+use crate::values::journal::{Deed, Ending};
+use crate::values::manifest::Manifest;
 use crate::values::offsite::Place;
 
 pub mod bring;
@@ -21,4 +24,57 @@ pub fn places<'a>(scene: &'a Scene) -> Result<&'a [Place]> {
             .into()),
         places => Ok(places),
     }
+}
+
+/// The same, each of which can be used as it is written; nothing is asked of them.
+pub fn usable<'a>(scene: &'a Scene) -> Result<&'a [Place]> {
+    let places = places(scene)?;
+    for place in places {
+        Offsite::open(place, scene.interrupt)?;
+    }
+    Ok(places)
+}
+
+/// The same, none of which is lost with the vault. Where a disk is not mounted, its empty folder is
+/// on another one.
+pub fn elsewhere<'a>(scene: &'a Scene) -> Result<&'a [Place]> {
+    let places = usable(scene)?;
+    let is_here = |place: &&Place| {
+        let folder = place.url.folder();
+        folder.is_some_and(|folder| scene.vault.shares_disk_with(&folder))
+    };
+    match places.iter().find(is_here) {
+        None => Ok(places),
+        Some(place) => Err(Failure::refused(format!(
+            "{place} is on the disk of the vault, and is lost with it; nothing was changed"
+        ))
+        .hint("mount what belongs there, or go without `--offsite-first`")
+        .into()),
+    }
+}
+
+/// Written down where the bytes there were read and are wrong: nobody may count on this copy.
+pub fn distrust(scene: &Scene, place: &Place, manifest: &Manifest, problem: &str) {
+    matched(scene, place, manifest, Some(problem));
+}
+
+/// What came of reading a copy; a vault that may only be read learns nothing.
+pub fn matched(scene: &Scene, place: &Place, manifest: &Manifest, problem: Option<&str>) {
+    let ending = problem.map_or(Ending::Done, |_| Ending::Failed);
+    let mut entry = scene.entry(Deed::Verify, ending, &manifest.database);
+    entry.backup = Some(manifest.id.clone());
+    entry.place = Some(place.name.clone());
+    entry.note = problem.map(str::to_owned);
+    if scene.vault.is_writable() {
+        scene.record(entry);
+    }
+}
+
+/// Whether two manifests of one id are of two backups. A rekey gives a backup another dump, and
+/// leaves what tells it from others.
+pub fn is_another(one: &Manifest, other: &Manifest) -> bool {
+    let is_rekeyed = one.dump.file != other.dump.file
+        && one.created_at == other.created_at
+        && one.database == other.database;
+    one != other && !is_rekeyed
 }

@@ -21,7 +21,9 @@ pub fn run(scene: &Scene, arguments: &Pull) -> Result<()> {
     scene.prepare_vault()?;
     let _lock = scene.lock_beside_backups("pull")?;
     let now = verify::who_is_it(scene)?;
-    let backup = bring::bring(scene, &arguments.backup, now.as_ref(), &|_, _| Ok(()))?;
+    let backup = bring::bring(scene, &arguments.backup, now.as_ref(), "pull", &|_, _| {
+        Ok(())
+    })?;
     scene.ui.say(format!(
         "{} is in the vault, read back and matched",
         backup.id()

@@ -3,10 +3,9 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::offsite::{places, send};
+use super::offsite::{send, usable};
 use super::{Scene, choose, verify};
 use crate::cli::Push;
-use crate::offsite::Offsite;
 use crate::vault::Backup;
 
 #[derive(Serialize)]
@@ -16,12 +15,12 @@ struct Document<'a> {
 
 pub fn run(scene: &Scene, arguments: &Push) -> Result<()> {
     // A place that cannot be used as it is written is wrong usage, before anything is sent.
-    for place in places(scene)? {
-        Offsite::open(place, scene.interrupt)?;
-    }
+    usable(scene)?;
     scene.prepare_vault()?;
-    let _lock = scene.lock_beside_backups("push")?;
+    let lock = scene.lock_beside_backups("push")?;
     let listing = scene.vault.list()?;
+    // A long upload is in nobody's way.
+    drop(lock);
     let copies = if arguments.all {
         send::send(
             scene,

@@ -38,7 +38,7 @@ impl Offsite {
         _: &VerifiedDump,
         _: &[u8],
         _: &dyn Progress,
-        _: &mut dyn FnMut(&str),
+        _: &mut dyn FnMut(Option<&str>),
     ) -> Result<(Pushed, Vec<String>)> {
         match self.0 {}
     }

@@ -1,5 +1,6 @@
 //! From a URL and options to a store of the library.
 
+use std::io::ErrorKind;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use object_store::path::Path;
 
 use super::answer::Secrets;
 use crate::values::failure::Failure;
+use crate::values::id::BackupId;
 use crate::values::offsite::{Inventory, Place, PlaceKind};
 
 pub(super) struct Opened {
@@ -63,17 +65,50 @@ fn open_folder(place: &Place) -> Result<Opened> {
 
 /// The library leaves its staged files out of its lists.
 pub(super) fn add_cut_short(folder: &FilePath, inventory: &mut Inventory) -> Result<()> {
+    for (name, size) in staged(folder)? {
+        inventory.add(&name, size);
+    }
+    Ok(())
+}
+
+/// Removes what killed runs have left of a copy of this backup, and says how it was called. To be
+/// called by the one run that copies it.
+pub(super) fn remove_cut_short(folder: &FilePath, id: &BackupId) -> Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for (name, _) in staged(folder)? {
+        let mut inventory = Inventory::default();
+        inventory.add(&name, 0);
+        let is_of_it = name
+            .strip_prefix(id.as_str())
+            .is_some_and(|rest| rest.starts_with('.'));
+        if !is_of_it || inventory.cut_short.is_empty() {
+            continue;
+        }
+        match std::fs::remove_file(folder.join(&name)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            done => {
+                done.with_context(|| format!("cannot remove `{name}`"))?;
+                removed.push(name);
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// The files that the library writes into before they have their names.
+fn staged(folder: &FilePath) -> Result<Vec<(String, u64)>> {
     let context = || format!("cannot read the folder `{}`", folder.display());
+    let mut staged = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(context)? {
         let entry = entry.with_context(context)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let number = name.rsplit_once('#').map(|(_, number)| number);
         if number.is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit())) {
             let size = entry.metadata().map_or(0, |found| found.len());
-            inventory.add(&name, size);
+            staged.push((name, size));
         }
     }
-    Ok(())
+    Ok(staged)
 }
 
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]

@@ -8,9 +8,10 @@ use object_store::{
     Attribute, Attributes, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
 
-use super::Offsite;
 use super::store::another;
+use super::{Offsite, open};
 use crate::values::digest::Sha256;
+use crate::values::failure::is_untrusted;
 use crate::values::manifest::{Manifest, manifest_file_name};
 use crate::values::offsite::{PlaceKind, Pushed};
 use crate::values::progress::Progress;
@@ -20,14 +21,14 @@ use crate::values::verified_dump::VerifiedDump;
 const LARGEST_SINGLE_BYTES: u64 = 8 << 20;
 
 impl Offsite {
-    /// Sends a backup, unless it is there already. `begun` is told what the store calls an upload
-    /// in parts, before the first of them. Also returns what is worth knowing.
+    /// Sends a backup, unless it is there already. `begun` is told before anything is sent, with what
+    /// the store calls an upload in parts. Also returns what is worth knowing.
     pub fn push(
         &self,
         dump: &VerifiedDump,
         manifest: &[u8],
         progress: &dyn Progress,
-        begun: &mut dyn FnMut(&str),
+        begun: &mut dyn FnMut(Option<&str>),
     ) -> Result<(Pushed, Vec<String>)> {
         let id = &dump.manifest().id;
         let mut notes = Vec::new();
@@ -42,7 +43,7 @@ impl Offsite {
         dump: &VerifiedDump,
         manifest: &[u8],
         progress: &dyn Progress,
-        begun: &mut dyn FnMut(&str),
+        begun: &mut dyn FnMut(Option<&str>),
         notes: &mut Vec<String>,
     ) -> Result<Pushed> {
         let then = dump.manifest();
@@ -60,10 +61,13 @@ impl Offsite {
             self.send(dump, progress, begun, notes)?;
         }
         if let Err(error) = self.matches(then, progress) {
-            if was_there {
-                return Err(error.context(another(&self.place, file)));
-            }
-            return Err(error.context(self.take_back(file)));
+            return Err(match (is_untrusted(&error), was_there) {
+                (true, true) => error.context(another(&self.place, file)),
+                (true, false) => error.context(self.take_back(file)),
+                // Without a manifest it is no copy, and the next run need only read it.
+                (false, true) => error,
+                (false, false) => error.context("what was sent is there, and was not read back"),
+            });
         }
         if there.is_none() {
             self.runtime
@@ -79,13 +83,24 @@ impl Offsite {
         &self,
         dump: &VerifiedDump,
         progress: &dyn Progress,
-        begun: &mut dyn FnMut(&str),
+        begun: &mut dyn FnMut(Option<&str>),
         notes: &mut Vec<String>,
     ) -> Result<()> {
         let then = dump.manifest();
+        if let Some(folder) = self.place.url.folder() {
+            for removed in open::remove_cut_short(&folder, &then.id)? {
+                notes.push(format!(
+                    "removed `{removed}`, which a run that was cut short had left at {}",
+                    self.place
+                ));
+            }
+        }
         progress.begin("copy", Some(then.dump.size_bytes));
         let sent = match then.dump.size_bytes {
-            ..=LARGEST_SINGLE_BYTES => self.send_whole(dump, progress, notes),
+            ..=LARGEST_SINGLE_BYTES => {
+                begun(None);
+                self.send_whole(dump, progress, notes)
+            }
             _ => self.send_parts(dump, progress, begun),
         };
         progress.end();

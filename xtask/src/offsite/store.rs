@@ -146,4 +146,5 @@ pub(super) fn another(place: &Place, file: &str) -> Failure {
     Failure::untrusted(format!(
         "at {place} there is a `{file}` with other content, which is not overwritten"
     ))
+    .hint("look at what is there, and move it away")
 }

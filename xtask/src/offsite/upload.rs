@@ -76,14 +76,12 @@ impl Offsite {
         &self,
         dump: &VerifiedDump,
         progress: &dyn Progress,
-        begun: &mut dyn FnMut(&str),
+        begun: &mut dyn FnMut(Option<&str>),
     ) -> Result<()> {
         let file = &dump.manifest().dump.file;
         let path = self.path(file);
         let mut upload = self.runtime.block_on(self.begin(&path, dump.manifest()))?;
-        if let Some(id) = upload.name() {
-            begun(&id);
-        }
+        begun(upload.name().as_deref());
         let sent = self.runtime.block_on(async {
             self.send_all(&path, &mut upload, dump, progress).await?;
             // Once more: completing an upload overwrites.

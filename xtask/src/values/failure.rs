@@ -78,6 +78,12 @@ impl Failure {
     }
 }
 
+/// Whether it says that bytes were read and are not what they should be.
+pub fn is_untrusted(error: &anyhow::Error) -> bool {
+    let failure = error.downcast_ref::<Failure>();
+    failure.is_some_and(|failure| failure.outcome == Outcome::Untrusted)
+}
+
 /// In an error: what had begun on the database was rolled back, all of it.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("all migrations of this run were rolled back together")]

@@ -353,7 +353,7 @@ pub fn known_copies(lines: &[Line]) -> KnownCopies {
         };
         let known = match (entry.deed, entry.ending) {
             (Deed::Copy | Deed::Pull | Deed::Verify, Ending::Done) => Known::Matched(entry.at),
-            (Deed::Verify | Deed::Pull, Ending::Failed) => Known::Bad(entry.at),
+            (Deed::Verify, Ending::Failed) => Known::Bad(entry.at),
             (Deed::Remove, Ending::Done) => Known::Removed(entry.at),
             (Deed::Copy, Ending::Begun) => Known::Begun(entry.upload.clone()),
             // It could not clean up behind itself.

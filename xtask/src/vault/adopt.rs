@@ -38,11 +38,7 @@ impl Vault {
                 .hint("wait until it has ended, then run the command again")
         })?;
         if self.is_taken(&id).with_context(context)? {
-            return Err(Failure::refused(format!(
-                "the vault has a `{id}`, or a part of it, which is not overwritten"
-            ))
-            .hint(format!("look at it: cargo xtask db verify {id}"))
-            .into());
+            return Err(self.refuse_taken(&id).into());
         }
         self.require_free(manifest.dump.size_bytes)?;
         let path = staging.file(DUMP);
@@ -54,6 +50,17 @@ impl Vault {
         durable::forget_cached(reading.file(), 0);
         let dump = self.match_bytes(reading, manifest.clone(), progress, interrupt)?;
         self.name_both(staging, dump, manifest, bytes)
+    }
+
+    fn refuse_taken(&self, id: &BackupId) -> Failure {
+        match self.read(id.as_str()) {
+            Ok(_) => Failure::refused(format!("the vault has a `{id}`, which is not overwritten"))
+                .hint(format!("look at it: cargo xtask db verify {id}")),
+            Err(_) => Failure::refused(format!(
+                "the vault has a part of `{id}` that is no backup, which is not overwritten"
+            ))
+            .hint("move it out of the vault; what it is: cargo xtask db list"),
+        }
     }
 
     /// The manifest as it lies in the vault, byte for byte.
@@ -73,13 +80,23 @@ impl Vault {
         Ok(bytes)
     }
 
-    /// Held by the one run that copies this backup; waits for another one.
-    pub fn claim_copying(&self, id: &BackupId, interrupt: &Interrupt) -> Result<Staging> {
+    /// Held by the one run that copies this backup; waits for another one, as long as that lasts.
+    pub fn claim_copying(
+        &self,
+        id: &BackupId,
+        interrupt: &Interrupt,
+        waiting: &dyn Fn(),
+    ) -> Result<Staging> {
         let context = || format!("cannot begin to copy `{id}`");
+        let mut is_said = false;
         loop {
             let claimed = self.claim_staging(&format!("copy-{id}"));
             if let Some(staging) = claimed.with_context(context)? {
                 return Ok(staging);
+            }
+            if !is_said {
+                waiting();
+                is_said = true;
             }
             interrupt.check()?;
             std::thread::sleep(POLL);
@@ -91,6 +108,8 @@ impl Vault {
     /// Whether what lies in `folder` would be lost with the vault's disk; as far as can be told.
     pub fn shares_disk_with(&self, folder: &Path) -> bool {
         let device = |path: &Path| path.metadata().map(|found| found.dev()).ok();
-        device(folder).is_some_and(|there| device(&self.folder) == Some(there))
+        // A vault that is not there yet will be on the disk of what is to hold it.
+        let vault = self.folder.ancestors().find_map(device);
+        device(folder).is_some_and(|there| vault == Some(there))
     }
 }

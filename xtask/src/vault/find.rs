@@ -276,7 +276,7 @@ impl Listing {
         self.problems.append(&mut more.problems);
     }
 
-    fn sort(&mut self) {
+    pub fn sort(&mut self) {
         self.backups
             .sort_by(|a, b| (b.manifest.created_at, b.id()).cmp(&(a.manifest.created_at, a.id())));
         self.problems.sort_by(|a, b| a.file.cmp(&b.file));

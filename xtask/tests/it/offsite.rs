@@ -11,9 +11,12 @@ use crate::setup::{Case, says, sha256, text};
 
 mod cut;
 mod damage;
+mod known;
 mod migrating;
 mod places;
+mod race;
 mod refused;
+mod several;
 
 /// A database with rows whose backups are copied to the server.
 fn copied_to(server: &S3) -> Case {
@@ -88,7 +91,7 @@ fn a_backup_is_copied_read_back_and_matched() {
     has_arrived(&server, &case, id);
     assert_eq!(server.objects().len(), 2);
     assert!(server.metadata().contains(&sha256(&bytes(case.dump(id)))));
-    assert_eq!(deeds(&case), ["copy done"]);
+    assert_eq!(deeds(&case), ["copy begun", "copy done"]);
 
     let there = case.project.json(["db", "list", "--offsite"]);
     assert_eq!(text(&there, "/places/0/backups/0/id"), id);

@@ -2,18 +2,18 @@
 
 use anyhow::{Context, Result};
 
-use super::look::{Look, look};
+use super::is_another;
+use super::look::{Look, look_everywhere, say_newer_orphans};
 use crate::cli::Restore;
 use crate::commands::{Scene, choose, kinds, refuse_url, restore};
 use crate::interrupt::Interrupted;
 use crate::ui;
 use crate::values::cause;
 use crate::values::database::DatabaseFacts;
-use crate::values::failure::Failure;
-use crate::values::id::BackupId;
+use crate::values::failure::{Failure, is_untrusted};
 use crate::values::journal::Deed;
 use crate::values::manifest::Manifest;
-use crate::vault::{Backup, Listing};
+use crate::vault::{Backup, Listing, Problem};
 
 /// What must hold of a backup before its dump is fetched; also told which ones are this database's.
 pub type Condition<'a> = &'a dyn Fn(&Backup, choose::IsOurs) -> Result<()>;
@@ -48,41 +48,54 @@ pub fn missing(
             restore::refuse_another_database(backup, now, is_ours, arguments)
         }
     };
-    bring(scene, wanted, Some(now), &condition)?;
+    bring(scene, wanted, Some(now), "restore", &condition)?;
     Ok(true)
 }
 
-/// The newest of those that the places have by this name, from the first place that gives it.
-/// `now` is nothing where the database does not answer: then its name must do.
+/// What all places together have by this name, from the first place that gives it. `now` is nothing
+/// where the database does not answer: then its name must do.
 pub fn bring(
     scene: &Scene,
     wanted: &str,
     now: Option<&DatabaseFacts>,
+    verb: &str,
     condition: Condition,
 ) -> Result<Backup> {
     let (looks, mut failed) = look_everywhere(scene)?;
-    let mut found = Vec::new();
-    for look in &looks {
-        let is_ours: Box<dyn Fn(&Backup) -> bool> = match now {
-            Some(now) => Box::new(choose::ours(&look.listing, now)),
-            None => Box::new(|backup| scene.settings.url.may_be(&backup.manifest.database)),
-        };
-        let chosen = choose::at_place(scene, &look.listing, wanted, &*is_ours, look.place);
-        match chosen {
-            Ok(backup) => {
-                condition(backup, &*is_ours)?;
-                found.push((look, backup));
-            }
-            Err(failure) => failed.push(failure.into()),
+    if looks.is_empty() {
+        return Err(one_of(scene, failed));
+    }
+    let all = together(scene, &looks, wanted, now);
+    let places: Vec<String> = looks.iter().map(|look| look.place.to_string()).collect();
+    let chosen = choose::offsite(scene, &all, wanted, now, &places.join(", "));
+    if wanted == "latest" {
+        for look in &looks {
+            say_newer_orphans(scene, look, chosen.as_ref().ok().copied());
         }
     }
-    found.sort_by_key(|(_, backup)| std::cmp::Reverse(backup.manifest.created_at));
-    let newest = found.first().map(|(_, backup)| backup.id().clone());
-    for (look, backup) in found {
-        if Some(backup.id()) != newest.as_ref() {
+    let chosen = match chosen {
+        Ok(chosen) => chosen,
+        // Where it is may be the place that does not answer.
+        Err(failure) if failed.is_empty() => return Err(failure.into()),
+        Err(failure) => {
+            failed.insert(0, failure.into());
+            return Err(one_of(scene, failed));
+        }
+    };
+    refuse_unanswered(wanted, chosen, verb, failed)?;
+    let is_ours: choose::BoxedIsOurs = match now {
+        Some(now) if wanted != "latest" => Box::new(choose::ours(&all, now)),
+        _ => choose::of_very_offsite(scene, now),
+    };
+    refuse_twin(&all, chosen, &|other| wanted != "latest" || is_ours(other))?;
+    condition(chosen, &*is_ours)?;
+    let mut failed = Vec::new();
+    for look in &looks {
+        let mut there = look.listing.backups.iter();
+        if !there.any(|backup| backup.manifest == chosen.manifest) {
             continue;
         }
-        match fetch(scene, look, backup) {
+        match fetch(scene, look, chosen) {
             Ok(backup) => return Ok(backup),
             Err(error) if error.is::<Interrupted>() => return Err(error),
             Err(error) => failed.push(error),
@@ -91,26 +104,75 @@ pub fn bring(
     Err(one_of(scene, failed))
 }
 
-/// One that does not answer is said and left out: what it has may be elsewhere as well.
-fn look_everywhere<'a>(scene: &'a Scene) -> Result<(Vec<Look<'a>>, Vec<anyhow::Error>)> {
-    let (mut looks, mut failed) = (Vec::new(), Vec::new());
-    let places = super::places(scene)?;
-    for place in places {
-        match look(scene, place) {
-            Ok(look) => looks.push(look),
-            Err(error) if error.is::<Interrupted>() => return Err(error),
-            Err(error) => {
-                if places.len() > 1 {
-                    let lines = cause::lines(&error).join(": ");
-                    scene
-                        .ui
-                        .insist(format!("warning: {place} is left out: {lines}"));
-                }
-                failed.push(error);
+/// As if it were one place: a copy that cannot be used is none when the same is elsewhere and whole.
+fn together(scene: &Scene, looks: &[Look], wanted: &str, now: Option<&DatabaseFacts>) -> Listing {
+    let mut all = Listing::default();
+    for backup in looks.iter().flat_map(|look| &look.listing.backups) {
+        let is_same = |other: &Backup| {
+            other.id() == backup.id() && !is_another(&other.manifest, &backup.manifest)
+        };
+        if !all.backups.iter().any(is_same) {
+            all.backups.push(backup.clone());
+        }
+    }
+    all.sort();
+    // Of the same id another database may have one.
+    let is_ours = choose::of_very_offsite(scene, now);
+    let is_whole = |file: &str| {
+        let id = file.strip_suffix(".json");
+        let mut meant = all.backups.iter().filter(|b| id == Some(b.id().as_str()));
+        meant.any(|backup| wanted != "latest" || is_ours(backup))
+    };
+    let mut problems = Vec::new();
+    for look in looks {
+        for Problem { file, problem } in &look.listing.problems {
+            if !is_whole(file) {
+                let problem = format!("{problem}, at {}", look.place);
+                let file = file.clone();
+                problems.push(Problem { file, problem });
             }
         }
     }
-    Ok((looks, failed))
+    all.problems = problems;
+    all
+}
+
+/// Which one is the latest, or the only one with a part in its id, must not depend on who answers.
+fn refuse_unanswered(
+    wanted: &str,
+    chosen: &Backup,
+    verb: &str,
+    failed: Vec<anyhow::Error>,
+) -> Result<()> {
+    let id = chosen.id();
+    let Some(first) = failed.into_iter().next().filter(|_| wanted != id.as_str()) else {
+        return Ok(());
+    };
+    let failure = Failure::refused(format!(
+        "which backup is `{wanted}` cannot be told while a place does not answer"
+    ));
+    Err(first.context(failure.hint(format!(
+        "when this one is meant, which the others have: cargo xtask db {verb} {id}"
+    ))))
+}
+
+/// Two databases may have made backups in the same second.
+fn refuse_twin(all: &Listing, chosen: &Backup, is_meant: choose::IsOurs) -> Result<(), Failure> {
+    let is_twin = |other: &&Backup| {
+        other.id() == chosen.id() && is_another(&other.manifest, &chosen.manifest)
+    };
+    match all.backups.iter().filter(is_twin).find(|b| is_meant(b)) {
+        None => Ok(()),
+        Some(other) => Err(Failure::refused(format!(
+            "`{}` is the id of two backups: of the {} at `{}`, and of the {} at `{}`",
+            chosen.id(),
+            chosen.manifest.database,
+            chosen.manifest_path.display(),
+            other.manifest.database,
+            other.manifest_path.display()
+        ))
+        .hint("name the place that is meant, alone, with `--offsite-url`")),
+    }
 }
 
 /// The others are said before it.
@@ -136,7 +198,7 @@ fn fetch(scene: &Scene, look: &Look, backup: &Backup) -> Result<Backup> {
         Deed::Pull,
         &backup.manifest.database,
         || {
-            let fetched = adopt(scene, look, id);
+            let fetched = adopt(scene, look, backup);
             fetched.with_context(|| format!("`{id}` was not fetched from {place}"))
         },
         |_, entry| {
@@ -146,17 +208,25 @@ fn fetch(scene: &Scene, look: &Look, backup: &Backup) -> Result<Backup> {
     )
 }
 
-fn adopt(scene: &Scene, look: &Look, id: &BackupId) -> Result<Backup> {
-    let bytes = look.offsite.manifest(id)?;
+fn adopt(scene: &Scene, look: &Look, chosen: &Backup) -> Result<Backup> {
+    let bytes = look.offsite.manifest(chosen.id())?;
     let manifest = Manifest::parse(&bytes)
         .map_err(|error| Failure::untrusted(format!("its manifest cannot be used: {error}")))?;
     anyhow::ensure!(
-        manifest.id == *id,
-        "its manifest is that of `{}`",
-        manifest.id
+        manifest == chosen.manifest,
+        "its manifest changed while it was looked at"
     );
     let progress = scene.ui.progress();
-    let fetch = |sink: &mut dyn std::io::Write| look.offsite.fetch(&manifest, sink, &progress);
+    let fetch = |sink: &mut dyn std::io::Write| {
+        let fetched = look.offsite.fetch(&manifest, sink, &progress);
+        // What goes wrong here, with a full disk say, says nothing of the copy.
+        if let Err(error) = fetched.as_ref()
+            && is_untrusted(error)
+        {
+            super::distrust(scene, look.place, &manifest, &error.to_string());
+        }
+        fetched
+    };
     let adopted = scene
         .vault
         .adopt(manifest.clone(), &bytes, &progress, scene.interrupt, fetch);

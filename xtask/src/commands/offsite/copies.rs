@@ -133,11 +133,14 @@ fn lacks(scene: &Scene, newest: Option<&CopiesOf>) -> Option<String> {
     let arrived = |place: &&Place| {
         let copies = newest.places.iter();
         let mut of_place = copies.filter(|copy| copy.place == place.name);
-        of_place.any(|copy| copy.matched_at.is_some())
+        of_place.any(|copy| copy.matched_at.is_some() && copy.problem.is_none())
     };
     let arrived: Vec<&Place> = scene.settings.offsite.iter().filter(arrived).collect();
     match arrived.as_slice() {
-        [] => Some("the newest backup has no copy off-site: cargo xtask db push".into()),
+        [] => Some(
+            "the newest backup has no copy off-site that is known to match: cargo xtask db push"
+                .into(),
+        ),
         some if !some.iter().any(|place| is_elsewhere(place)) => {
             Some("the only copy off-site is on the disk of the vault".into())
         }

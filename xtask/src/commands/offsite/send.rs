@@ -14,7 +14,7 @@ use crate::offsite::Offsite;
 use crate::ui;
 use crate::values::cause;
 use crate::values::database::DatabaseFacts;
-use crate::values::failure::{Failure, hint_of};
+use crate::values::failure::{Failure, hint_of, is_untrusted};
 use crate::values::id::BackupId;
 use crate::values::journal::{Deed, Ending, Entry};
 use crate::values::offsite::{Inventory, Known, PartsLeft, Place, Pushed, known_copies};
@@ -31,6 +31,12 @@ pub struct Copy {
     pub problem: Option<String>,
     #[serde(skip)]
     hint: Option<String>,
+}
+
+impl Copy {
+    pub fn is_at(&self, place: &Place) -> bool {
+        self.place == place.name && self.outcome.is_some()
+    }
 }
 
 /// A backup that this run has just taken and matched.
@@ -56,7 +62,9 @@ pub fn send(scene: &Scene, wanted: &Wanted) -> Vec<Copy> {
         };
         if let Err(error) = sending.send(wanted) {
             let backup = wanted.first();
-            sending.failed(backup, &error);
+            // Nothing was done about what an earlier run has left there.
+            let left = backup.and_then(|backup| sending.begun_before(backup));
+            sending.failed(backup, &error, left);
         }
         if scene.interrupt.is_raised() {
             break;
@@ -146,7 +154,8 @@ impl Sending<'_> {
         let is_ours = choose::ours(&listing, now);
         let known = known_copies(&self.scene.vault.journal()?);
         for backup in listing.backups.iter().filter(|backup| is_ours(backup)) {
-            if Some(backup.id()) == except {
+            // Somebody may prune meanwhile.
+            if Some(backup.id()) == except || !backup.manifest_path.exists() {
                 continue;
             }
             let known = known
@@ -180,14 +189,17 @@ impl Sending<'_> {
                 Ok(())
             }
             Err(error) => {
-                self.failed(Some(backup), &error);
+                let left = error.downcast_ref::<PartsLeft>();
+                let left = left.and_then(|left| left.upload.clone());
+                self.failed(Some(backup), &error, left);
                 self.scene.interrupt.check()?;
                 Ok(())
             }
         }
     }
 
-    fn failed(&mut self, backup: Option<&Backup>, error: &anyhow::Error) {
+    /// `left` is what is to be removed there by the next run.
+    fn failed(&mut self, backup: Option<&Backup>, error: &anyhow::Error, left: Option<String>) {
         // The signal is told once, with the backup that it stopped.
         if error.is::<Interrupted>() && self.copies.iter().any(|copy| copy.outcome.is_none()) {
             return;
@@ -196,9 +208,7 @@ impl Sending<'_> {
         self.scene.ui.insist(format!("not copied: {lines}"));
         if let Some(backup) = backup {
             let mut entry = self.entry(ending_of(error), backup);
-            // For the next run to remove.
-            let left = error.downcast_ref::<PartsLeft>();
-            entry.upload = left.and_then(|left| left.upload.clone());
+            entry.upload = left;
             entry.note = Some(lines.clone());
             self.scene.record(entry);
         }
@@ -211,7 +221,21 @@ impl Sending<'_> {
         });
     }
 
-    /// Nothing when another run has sent it meanwhile.
+    /// What the journal knows of the copy at this place.
+    fn known(&self, backup: &Backup) -> Result<Option<Known>> {
+        let mut known = known_copies(&self.scene.vault.journal()?);
+        let places = known.get_mut(backup.id());
+        Ok(places.and_then(|places| places.remove(&self.place.name)))
+    }
+
+    fn begun_before(&self, backup: &Backup) -> Option<String> {
+        match self.known(backup) {
+            Ok(Some(Known::Begun(upload))) => upload,
+            _ => None,
+        }
+    }
+
+    /// Nothing when another run has sent or removed it meanwhile.
     fn one(
         &self,
         offsite: &Offsite,
@@ -219,26 +243,40 @@ impl Sending<'_> {
         proof: Option<&VerifiedDump>,
         again: bool,
     ) -> Result<Option<Pushed>> {
-        let scene = self.scene;
-        let _claim = scene.vault.claim_copying(backup.id(), scene.interrupt)?;
-        let known = known_copies(&scene.vault.journal()?);
-        let known = known
-            .get(backup.id())
-            .and_then(|places| places.get(&self.place.name));
-        match known {
+        let (ui, id) = (self.scene.ui, backup.id());
+        let waiting = || ui.say(format!("waiting for another run, which is copying {id}"));
+        let vault = &self.scene.vault;
+        let _claim = vault.claim_copying(id, self.scene.interrupt, &waiting)?;
+        let left = match self.known(backup)? {
             Some(Known::Matched(_)) if !again && self.was_just_sent(offsite, backup)? => {
                 return Ok(None);
             }
             Some(Known::Begun(Some(upload))) => self.abandon(offsite, backup, upload),
-            _ => {}
+            _ => None,
+        };
+        match (self.prove_and_push(offsite, backup, proof), left) {
+            // It is still to be removed, by the next run.
+            (Err(error), Some(left)) if !error.is::<PartsLeft>() => Err(error.context(left)),
+            (sent, _) => sent,
         }
+    }
+
+    fn prove_and_push(
+        &self,
+        offsite: &Offsite,
+        backup: &Backup,
+        proof: Option<&VerifiedDump>,
+    ) -> Result<Option<Pushed>> {
+        let scene = self.scene;
         let verified = match proof {
             Some(_) => None,
-            None => Some(
-                scene
-                    .vault
-                    .verify(backup, &scene.ui.progress(), scene.interrupt)?,
-            ),
+            None => {
+                let progress = scene.ui.progress();
+                match scene.vault.verify(backup, &progress, scene.interrupt) {
+                    Err(_) if !backup.manifest_path.exists() => return Ok(None),
+                    verified => Some(verified?),
+                }
+            }
         };
         let Some(dump) = proof.or(verified.as_ref()) else {
             return Ok(None);
@@ -274,13 +312,19 @@ impl Sending<'_> {
         dump: &VerifiedDump,
         bytes: &[u8],
     ) -> Result<(Pushed, Vec<String>)> {
-        let mut begun = |upload: &str| {
+        let mut begun = |upload: Option<&str>| {
             let mut entry = self.entry(Ending::Begun, backup);
-            entry.upload = Some(upload.to_owned());
+            entry.upload = upload.map(str::to_owned);
             self.scene.record(entry);
         };
         let began = Instant::now();
-        let pushed = offsite.push(dump, bytes, &self.scene.ui.progress(), &mut begun)?;
+        let pushed = offsite.push(dump, bytes, &self.scene.ui.progress(), &mut begun);
+        let pushed = pushed.inspect_err(|error| {
+            if is_untrusted(error) {
+                let problem = cause::lines(error).join(": ");
+                super::distrust(self.scene, self.place, &backup.manifest, &problem);
+            }
+        })?;
         let mut entry = self.entry(Ending::Done, backup);
         entry.duration_ms = Some(elapsed_ms(began));
         self.scene.record(entry);
@@ -295,17 +339,25 @@ impl Sending<'_> {
         entry
     }
 
-    /// What a killed run has sent costs money until it is removed.
-    fn abandon(&self, offsite: &Offsite, backup: &Backup, upload: &str) {
+    /// What a killed run has sent costs money until it is removed. Returns what is left there.
+    fn abandon(&self, offsite: &Offsite, backup: &Backup, upload: String) -> Option<PartsLeft> {
         let ui = self.scene.ui;
         let (id, place) = (backup.id(), self.place);
-        match offsite.abandon(&backup.manifest, upload) {
-            Ok(()) => ui.say(format!(
-                "removed what a run that was cut short had sent of {id} to {place}"
-            )),
-            Err(error) => ui.insist(format!(
-                "warning: what a run that was cut short had sent of {id} to {place} is left there: {error:#}"
-            )),
+        match offsite.abandon(&backup.manifest, &upload) {
+            Ok(()) => {
+                ui.say(format!(
+                    "removed what a run that was cut short had sent of {id} to {place}"
+                ));
+                None
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                ui.insist(format!(
+                    "warning: what a run that was cut short had sent of {id} to {place} is left there: {why}"
+                ));
+                let (file, upload) = (backup.manifest.dump.file.clone(), Some(upload));
+                Some(PartsLeft { file, upload, why })
+            }
         }
     }
 

@@ -5,15 +5,15 @@ use serde::Serialize;
 
 use super::who_is_it;
 use crate::cli::Verify;
-use crate::commands::offsite::look::{Look, look};
-use crate::commands::offsite::places;
+use crate::commands::offsite::look::{Look, look, say_newer_orphans};
+use crate::commands::offsite::{distrust, is_another, matched, places};
 use crate::commands::{Scene, choose};
 use crate::interrupt::Interrupted;
 use crate::ui;
 use crate::values::cause;
-use crate::values::failure::{Failure, Outcome};
-use crate::values::journal::{Deed, Ending};
-use crate::vault::Backup;
+use crate::values::database::DatabaseFacts;
+use crate::values::failure::{Failure, is_untrusted};
+use crate::vault::{Backup, Listing};
 
 #[derive(Serialize)]
 struct Document {
@@ -30,15 +30,32 @@ struct Verified {
 
 pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
     let mut verified = Vec::new();
-    let mut unasked = None;
-    for place in places(scene)? {
-        match look(scene, place) {
-            Ok(look) => at_place(scene, arguments, &look, &mut verified)?,
+    let mut failed = None;
+    let places = places(scene)?;
+    let now = match arguments.all {
+        true => None,
+        false => who_is_it(scene)?,
+    };
+    let vault = scene.vault.list()?;
+    for place in places {
+        let one = look(scene, place).and_then(|look| {
+            let at = At {
+                scene,
+                look: &look,
+                vault: &vault,
+            };
+            at.verify(arguments, now.as_ref(), &mut verified)
+        });
+        match one {
+            Ok(()) => {}
             Err(error) if error.is::<Interrupted>() => return Err(error),
+            // What was found elsewhere counts all the same.
             Err(error) => {
                 let lines = cause::lines(&error).join(": ");
-                scene.ui.insist(format!("{place} cannot be asked: {lines}"));
-                unasked = Some(error);
+                scene.ui.insist(format!("not verified at {place}: {lines}"));
+                if !failed.as_ref().is_some_and(is_untrusted) {
+                    failed = Some(error);
+                }
             }
         }
     }
@@ -53,77 +70,86 @@ pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
     }
     let bad = verified.iter().filter(|verified| !verified.trusted).count();
     let copies = ui::count(verified.len() as u64, "copy").replace("copys", "copies");
-    if verified.is_empty() && unasked.is_none() {
+    if verified.is_empty() && failed.is_none() {
         scene.ui.say("there are no copies");
     }
     scene.ui.emit(&Document { verified })?;
     if bad > 0 {
         return Err(
             Failure::untrusted(format!("{bad} of {copies} off-site cannot be trusted"))
-                .hint(
-                    "move what is damaged there away, then send it anew: cargo xtask db push --all",
-                )
+                .hint("move what is wrong there away, then send it anew: cargo xtask db push --all")
                 .into(),
         );
     }
-    unasked.map_or(Ok(()), Err)
+    failed.map_or(Ok(()), Err)
 }
 
-fn at_place(
-    scene: &Scene,
-    arguments: &Verify,
-    look: &Look,
-    verified: &mut Vec<Verified>,
-) -> Result<()> {
-    if arguments.all {
-        for backup in &look.listing.backups {
-            verified.push(verify(scene, look, backup)?);
+/// A place, and what the vault has.
+struct At<'a> {
+    scene: &'a Scene<'a>,
+    look: &'a Look<'a>,
+    vault: &'a Listing,
+}
+
+impl At<'_> {
+    fn verify(
+        &self,
+        arguments: &Verify,
+        now: Option<&DatabaseFacts>,
+        verified: &mut Vec<Verified>,
+    ) -> Result<()> {
+        let At { scene, look, .. } = *self;
+        for (id, problem) in &look.wrong {
+            let mut ours = self.vault.backups.iter();
+            if let Some(ours) = ours.find(|backup| backup.id() == id) {
+                distrust(scene, look.place, &ours.manifest, problem);
+            }
         }
-        let unreadable = look.listing.problems.iter();
-        verified.extend(unreadable.map(|problem| Verified {
-            place: look.place.name.clone(),
-            id: problem.file.trim_end_matches(".json").to_owned(),
-            trusted: false,
-            problem: Some(problem.problem.clone()),
-        }));
-        return Ok(());
+        if arguments.all {
+            for backup in &look.listing.backups {
+                verified.push(self.one(backup)?);
+            }
+            let unusable = look.listing.problems.iter();
+            verified.extend(unusable.map(|problem| {
+                let id = problem.file.trim_end_matches(".json");
+                self.found(id, Some(problem.problem.clone()))
+            }));
+            return Ok(());
+        }
+        let wanted = arguments.backup.as_deref().unwrap_or("latest");
+        let whence = look.place.to_string();
+        let backup = choose::offsite(scene, &look.listing, wanted, now, &whence);
+        if wanted == "latest" {
+            say_newer_orphans(scene, look, backup.as_ref().ok().copied());
+        }
+        verified.push(self.one(backup?)?);
+        Ok(())
     }
-    let now = who_is_it(scene)?;
-    let is_ours: Box<dyn Fn(&Backup) -> bool> = match &now {
-        Some(now) => Box::new(choose::ours(&look.listing, now)),
-        None => Box::new(|backup| scene.settings.url.may_be(&backup.manifest.database)),
-    };
-    let wanted = arguments.backup.as_deref().unwrap_or("latest");
-    let backup = choose::at_place(scene, &look.listing, wanted, &*is_ours, look.place)?;
-    verified.push(verify(scene, look, backup)?);
-    Ok(())
-}
 
-/// What cannot be trusted is a result; a signal or a place without an answer stops the verifying.
-fn verify(scene: &Scene, look: &Look, backup: &Backup) -> Result<Verified> {
-    let matched = look.offsite.matches(&backup.manifest, &scene.ui.progress());
-    let problem = match matched {
-        Ok(()) => None,
-        Err(error) if is_untrusted(&error) => Some(error.to_string()),
-        Err(error) => return Err(error),
-    };
-    let ending = problem.as_ref().map_or(Ending::Done, |_| Ending::Failed);
-    let mut entry = scene.entry(Deed::Verify, ending, &backup.manifest.database);
-    entry.backup = Some(backup.id().clone());
-    entry.place = Some(look.place.name.clone());
-    entry.note = problem.clone();
-    if scene.vault.is_writable() {
-        scene.record(entry);
+    /// What cannot be trusted is a result; a signal or a place without an answer stops the verifying.
+    fn one(&self, backup: &Backup) -> Result<Verified> {
+        let At { scene, look, vault } = *self;
+        let id = backup.id();
+        let is_twin =
+            |here: &Backup| here.id() == id && is_another(&here.manifest, &backup.manifest);
+        let problem = match look.offsite.matches(&backup.manifest, &scene.ui.progress()) {
+            Ok(()) if vault.backups.iter().any(is_twin) => {
+                Some("it is another backup than the one of this id in the vault".to_owned())
+            }
+            Ok(()) => None,
+            Err(error) if is_untrusted(&error) => Some(error.to_string()),
+            Err(error) => return Err(error),
+        };
+        matched(scene, look.place, &backup.manifest, problem.as_deref());
+        Ok(self.found(id.as_str(), problem))
     }
-    Ok(Verified {
-        place: look.place.name.clone(),
-        id: backup.id().to_string(),
-        trusted: problem.is_none(),
-        problem,
-    })
-}
 
-fn is_untrusted(error: &anyhow::Error) -> bool {
-    let failure = error.downcast_ref::<Failure>();
-    failure.is_some_and(|failure| failure.outcome == Outcome::Untrusted)
+    fn found(&self, id: &str, problem: Option<String>) -> Verified {
+        Verified {
+            place: self.look.place.name.clone(),
+            id: id.to_owned(),
+            trusted: problem.is_none(),
+            problem,
+        }
+    }
 }

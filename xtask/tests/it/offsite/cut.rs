@@ -59,6 +59,47 @@ fn what_a_killed_run_has_sent_is_removed_by_the_next_one() {
 }
 
 #[test]
+fn what_a_killed_run_has_sent_is_not_forgotten_by_a_run_that_fails() {
+    let mut server = S3::start();
+    let (case, id) = large(&server);
+    let running = under_way(&server, &case);
+    running.signal(Signal::KILL);
+    running.finish();
+    server.wire().slow(0);
+    server.kill();
+    for arguments in [&["db", "push", &id][..], &["db", "push"]] {
+        case.project.run(arguments).expect_code(6);
+    }
+    server.revive();
+    assert_ne!(server.parts_left(), [""; 0]);
+    let said = case.project.run(["db", "push"]).expect_code(0);
+    says(&said, &["removed what a run that was cut short had sent"]);
+    has_arrived(&server, &case, &id);
+    assert_eq!(server.parts_left(), [""; 0]);
+}
+
+/// The second one waits, and finds that nothing is left to do.
+#[test]
+fn two_runs_copy_a_backup_once_and_keep_nobody_waiting() {
+    let server = S3::start();
+    let (case, id) = large(&server);
+    let first = under_way(&server, &case);
+    let second = exec::start(&mut case.project.command(["db", "push"]), None);
+    second.wait_for_line("waiting for another run, which is copying");
+    // Others need not wait for an upload.
+    case.project
+        .run(["db", "migrate-safe", "--yes"])
+        .expect_code(0);
+    server.wire().slow(0);
+    let first = first.finish().expect_code(0);
+    says(&first, &["copied backup_"]);
+    let second = second.finish().expect_code(0);
+    says(&second, &["nothing is missing off-site"]);
+    has_arrived(&server, &case, &id);
+    assert_eq!(server.parts_left(), [""; 0]);
+}
+
+#[test]
 fn a_signal_gives_up_what_was_sent() {
     let server = S3::start();
     let (case, id) = large(&server);
@@ -117,10 +158,34 @@ fn answers_that_end_early_are_no_copy() {
     let (case, id) = large(&server);
     server.wire().truncate(1 << 20);
     let output = case.project.run(["db", "push"]).expect_code(6);
-    says(&output, &["not copied:"]);
-    // Without a manifest it is no copy, whatever lies there.
-    assert!(!server.objects().contains(&format!("{id}.json")));
+    says(&output, &["not copied:", "is there, and was not read back"]);
+    // Without a manifest it is no copy, and it is no reason to send 28 MiB once more.
+    assert_eq!(server.objects(), [format!("{id}.db.zst")]);
+    let output = case.project.run(["db", "push", &id]).expect_code(6);
+    assert!(!output.stderr.contains("other content"), "{output}");
     server.wire().truncate(0);
+    let before = server.wire().uploaded();
+    case.project.run(["db", "push"]).expect_code(0);
+    assert!(server.wire().uploaded() < before + (1 << 20));
+    has_arrived(&server, &case, &id);
+}
+
+#[test]
+fn a_signal_while_it_is_read_back_leaves_what_was_sent() {
+    let server = S3::start();
+    let (case, id) = large(&server);
+    let dump = format!("{id}.db.zst");
+    let running = exec::start(&mut case.project.command(["db", "push"]), None);
+    let deadline = Instant::now() + exec::LIMIT;
+    while !server.objects().contains(&dump) {
+        assert!(Instant::now() < deadline, "nothing arrives");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    server.wire().slow(1 << 20);
+    running.signal(Signal::INT);
+    running.finish().expect_code(130);
+    server.wire().slow(0);
+    assert_eq!(server.objects(), [dump]);
     case.project.run(["db", "push"]).expect_code(0);
     has_arrived(&server, &case, &id);
 }

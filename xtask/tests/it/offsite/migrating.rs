@@ -72,3 +72,43 @@ fn offsite_first_without_a_place_is_wrong_usage() {
     );
     assert!(!case.project.sqlite_path().exists());
 }
+
+/// A disk that is not mounted leaves an empty folder, on the disk of the vault.
+#[test]
+fn offsite_first_takes_no_folder_on_the_disk_of_the_vault_for_a_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut case = Case::sqlite();
+    case.query("CREATE TABLE t (id INTEGER);");
+    let url = format!("file://{}", folder.path().display());
+    let missing = format!("file://{}/missing", folder.path().display());
+    case.project
+        .write("migrations/1_more.sql", "CREATE TABLE more (id INTEGER);");
+    for (url, code, said) in [
+        (url, 3, "is on the disk of the vault, and is lost with it"),
+        (missing, 2, "mount it, or make the folder"),
+    ] {
+        case.project = case.project.env("OFFSITE_URL", url);
+        let arguments = ["db", "migrate-safe", "--offsite-first", "--yes"];
+        says(&case.project.run(arguments).expect_code(code), &[said]);
+        assert_eq!(case.project.vault_files(), [""; 0]);
+    }
+}
+
+#[test]
+fn offsite_first_wants_a_copy_at_every_place() {
+    let mut server = S3::start();
+    let mut case = with_a_migration(&server);
+    let folder = super::places::other_disk();
+    let urls = format!("file://{} {}", folder.path().display(), server.url("shop"));
+    case.project = case.project.env("OFFSITE_URL", urls);
+    let before = std::fs::read(case.project.sqlite_path()).expect("read the database");
+    server.kill();
+    let arguments = ["db", "migrate-safe", "--offsite-first", "--yes"];
+    let refused = case.project.run(arguments).expect_code(3);
+    says(&refused, &["has not arrived off-site"]);
+    let after = std::fs::read(case.project.sqlite_path()).expect("read the database");
+    assert!(after == before, "the database was touched");
+    server.revive();
+    let migrated = case.project.json(arguments);
+    assert_eq!(text(&migrated, "/outcome"), "migrated");
+}

@@ -24,9 +24,16 @@ struct State {
     /// Answers end in their middle, when they are longer than that.
     truncate_after: AtomicU64,
     delay_ms: AtomicU64,
+    /// What happens, once, before the server hears such words of a client.
+    before: Mutex<Option<Before>>,
+    /// A client that says this is cut, and is not heard.
+    refused: Mutex<Option<Vec<u8>>>,
     uploaded: AtomicU64,
     stopped: AtomicBool,
 }
+
+/// The words, and what happens.
+type Before = (Vec<u8>, Box<dyn FnOnce() + Send>);
 
 impl Wire {
     pub fn start() -> Self {
@@ -83,6 +90,24 @@ impl Wire {
         self.state.delay_ms.store(ms, SeqCst);
     }
 
+    /// The next time that a client says this, before the server hears it.
+    pub fn before(&self, words: &str, happens: impl FnOnce() + Send + 'static) {
+        let before: Before = (words.as_bytes().to_vec(), Box::new(happens));
+        *self.state.before.lock().expect("no carrier panics") = Some(before);
+    }
+
+    /// Whether what was to happen before some words has happened.
+    pub fn has_heard(&self) -> bool {
+        let before = self.state.before.lock().expect("no carrier panics");
+        before.is_none()
+    }
+
+    /// From now on whoever says this is cut, before the server hears it; nothing: nobody is.
+    pub fn refuse(&self, words: Option<&str>) {
+        let words = words.map(|words| words.as_bytes().to_vec());
+        *self.state.refused.lock().expect("no carrier panics") = words;
+    }
+
     /// Nothing passes any more, and nothing is closed: a server that hangs.
     pub fn stop(&self) {
         self.state.stopped.store(true, SeqCst);
@@ -118,6 +143,9 @@ impl State {
         let mut chunk = [0; 64 * 1024];
         while let Ok(read @ 1..) = client.read(&mut chunk) {
             self.wait(read);
+            if !self.hear(&chunk[..read]) {
+                break;
+            }
             std::thread::sleep(Duration::from_millis(self.delay_ms.load(SeqCst)));
             let now = read.min(usize::try_from(left).unwrap_or(usize::MAX));
             self.uploaded.fetch_add(now as u64, SeqCst);
@@ -132,6 +160,19 @@ impl State {
         // Either may be closed already.
         let _ = server.shutdown(Shutdown::Both);
         let _ = client.shutdown(Shutdown::Both);
+    }
+
+    /// Whether it may pass. The head of a request is one chunk, of a client on this machine.
+    fn hear(&self, chunk: &[u8]) -> bool {
+        let has = |words: &Vec<u8>| chunk.windows(words.len()).any(|window| window == *words);
+        let mut before = self.before.lock().expect("no carrier panics");
+        if before.as_ref().is_some_and(|(words, _)| has(words))
+            && let Some((_, happens)) = before.take()
+        {
+            happens();
+        }
+        let refused = self.refused.lock().expect("no carrier panics");
+        !refused.as_ref().is_some_and(has)
     }
 
     fn back(&self, mut server: TcpStream, mut client: TcpStream) {
