@@ -95,6 +95,11 @@
 //! is read and matched; when it does not match it counts for nothing, and the plan is made anew → show → ask → the oldest first: manifest
 //! into a staging folder → flush → dump → flush. When the dump cannot be removed the manifest goes back to its name.
 //!
+//! **Prune off-site**: the same plan for each place that has a policy (`prune/plan.rs`, `decide`), of whole copies of this very database;
+//! also guarded is what neither the vault nor another place is known to have, one place after the other, so that none counts on what
+//! goes at the next → the newest that stays is read there → show → ask → the oldest first: claim → is the manifest the one that was
+//! planned? → manifest → dump. When the dump cannot be removed the manifest is created again. What is removed is not sent again.
+//!
 //! **Poolers**: verbs that hold a session look first whether the host is a known one in transaction mode, and then whether a second
 //! session of ours gets the same process of the server (`engine/postgres/pooler.rs`). **Points in time**: the log's position is asked in
 //! the snapshot's transaction, below a savepoint, because managed servers may refuse it (`engine/postgres/wal.rs`).

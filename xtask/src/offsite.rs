@@ -20,6 +20,8 @@ mod push;
 #[cfg(feature = "offsite")]
 mod read;
 #[cfg(feature = "offsite")]
+mod remove;
+#[cfg(feature = "offsite")]
 mod store;
 #[cfg(feature = "offsite")]
 mod upload;

@@ -12,6 +12,9 @@ pub struct Prune {
     /// Of those, only the ones that were replaced at least this many days ago
     #[arg(long, value_name = "DAYS", requires = "kept")]
     pub older_than: Option<u32>,
+    /// Instead of backups in the vault, their copies, by the policy of each place in `database/db.toml`
+    #[arg(long, conflicts_with_all = ["Keep", "kept"])]
+    pub offsite: bool,
     /// Show what would be removed; remove nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -19,7 +19,10 @@ use crate::vault::Backup;
 use plan::{Plan, Planned, plan};
 
 mod beside;
+mod offsite;
 mod plan;
+
+const COMMAND: &str = "cargo xtask db prune";
 
 /// More than one that cannot be removed is the folder's fault, and will not end.
 const MOST_FAILURES: usize = 5;
@@ -62,6 +65,9 @@ pub fn run(scene: &Scene, arguments: &Prune) -> Result<()> {
     if arguments.kept {
         return beside::run(scene, arguments);
     }
+    if arguments.offsite {
+        return offsite::run(scene, arguments);
+    }
     plan::policy(&scene.settings)?;
     let mut engine = scene.engine()?;
     let now = engine.facts()?;
@@ -84,7 +90,7 @@ pub fn run(scene: &Scene, arguments: &Prune) -> Result<()> {
         let lost = "what is removed cannot be brought back";
         restore::confirm(scene, lost, &command(arguments))?;
     }
-    let removed = carry_out(scene, &now, &plan)?;
+    let removed = carry_out(scene, &plan, COMMAND, &|backup| remove(scene, &now, backup))?;
     emit(scene, &now, &plan, removed)
 }
 
@@ -117,7 +123,7 @@ pub fn after(
         let plan = plan(scene, engine, &now, &listing, Some(taken.id()))?;
         if plan.removed().next().is_some() {
             scene.ui.say(sizes(&plan));
-            carry_out(scene, &now, &plan)?;
+            carry_out(scene, &plan, COMMAND, &|backup| remove(scene, &now, backup))?;
         }
         Ok(())
     };
@@ -130,7 +136,7 @@ pub fn after(
             Failure::incomplete(format!(
                 "the backup `{id}` is taken, and pruning has failed"
             ))
-            .hint("cargo xtask db prune"),
+            .hint(COMMAND),
         )
     })
 }
@@ -153,15 +159,20 @@ fn command(arguments: &Prune) -> String {
         let name = key.rsplit('.').next().unwrap_or(key).replace('_', "-");
         format!(" --{name} {}", shell_quoted(&text))
     });
-    format!("cargo xtask db prune{}", flags.collect::<String>())
+    format!("{COMMAND}{}", flags.collect::<String>())
 }
 
 fn show(scene: &Scene, now: &DatabaseFacts, plan: &Plan, asks: bool) {
-    let at = Utc::now();
-    let mut lines = vec![match plan.backups.as_slice() {
+    let head = match plan.backups.as_slice() {
         [] => format!("there are no backups of the {now}"),
         _ => format!("backups of the {now}:"),
-    }];
+    };
+    restore::say_all(scene, lines(head, plan), asks);
+}
+
+fn lines(head: String, plan: &Plan) -> Vec<String> {
+    let at = Utc::now();
+    let mut lines = vec![head];
     let mut table = Table::new(&["", "id", "age", "size", "why"]).right(3);
     for planned in &plan.backups {
         let words = planned.words();
@@ -190,7 +201,7 @@ fn show(scene: &Scene, now: &DatabaseFacts, plan: &Plan, asks: bool) {
     if !plan.backups.is_empty() {
         lines.push(sizes(plan));
     }
-    restore::say_all(scene, lines, asks);
+    lines
 }
 
 fn size<'a>(planned: impl Iterator<Item = &'a Planned<'a>>) -> u64 {
@@ -207,18 +218,28 @@ fn sizes(plan: &Plan) -> String {
     format!("keeps {kept} of {all}: {before} before, {after} after")
 }
 
-/// The oldest first, so that one that is cut short has left the newest alone.
-fn carry_out(scene: &Scene, now: &DatabaseFacts, plan: &Plan) -> Result<Vec<BackupId>> {
+fn remove(scene: &Scene, now: &DatabaseFacts, backup: &Backup) -> Result<()> {
+    scene.recorded(
+        Deed::Remove,
+        now,
+        || scene.vault.remove(backup),
+        |_| Some(backup.id().clone()),
+    )
+}
+
+/// The oldest first, so that one that is cut short has left the newest alone. `command` is for what
+/// could not be removed.
+fn carry_out(
+    scene: &Scene,
+    plan: &Plan,
+    command: &str,
+    remove: &dyn Fn(&Backup) -> Result<()>,
+) -> Result<Vec<BackupId>> {
     let (mut removed, mut failed) = (Vec::new(), Vec::new());
     for Planned { backup, .. } in plan.removed().rev() {
         scene.interrupt.check()?;
         let id = backup.id();
-        let done = scene.recorded(
-            Deed::Remove,
-            now,
-            || scene.vault.remove(backup),
-            |_| Some(id.clone()),
-        );
+        let done = remove(backup);
         match done {
             Ok(()) => {
                 scene.ui.detail(format!("removed {id}"));
@@ -241,7 +262,7 @@ fn carry_out(scene: &Scene, now: &DatabaseFacts, plan: &Plan) -> Result<Vec<Back
     let left = plan.removed().count() - removed.len();
     let left = ui::count(left as u64, "backup");
     let what = format!("{left} could not be removed and stay as they were; removed {count}");
-    Err(first.context(Failure::incomplete(what).hint("cargo xtask db prune")))
+    Err(first.context(Failure::incomplete(what).hint(command)))
 }
 
 fn emit(scene: &Scene, now: &DatabaseFacts, plan: &Plan, removed: Vec<BackupId>) -> Result<()> {

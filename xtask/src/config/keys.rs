@@ -137,6 +137,17 @@ keys! {
         OFFSITE_NAME: String = "offsite.name", "What the place is called here: letters, digits, `-` and `_`";
         OFFSITE_URL: PlaceText = "offsite.url", "Where it is, without a secret";
         OFFSITE_OPTIONS: OptionsText = "offsite.options", "Options of the library as `name=value`, such as `endpoint=…` and `region=…`; no secrets";
+        OFFSITE_KEEP_LAST: u32 = "offsite.keep_last", "Keep the newest so many there; without any `keep_` all stays";
+        OFFSITE_KEEP_HOURLY: u32 = "offsite.keep_hourly", "The last one of each of so many hours";
+        OFFSITE_KEEP_DAILY: u32 = "offsite.keep_daily", "The same for days";
+        OFFSITE_KEEP_WEEKLY: u32 = "offsite.keep_weekly", "The same for ISO weeks";
+        OFFSITE_KEEP_MONTHLY: u32 = "offsite.keep_monthly", "The same for months";
+        OFFSITE_KEEP_YEARLY: u32 = "offsite.keep_yearly", "The same for years";
+        OFFSITE_KEEP_WITHIN: HowLong = "offsite.keep_within", "All that are no older than this";
+        OFFSITE_KEEP_MANUAL: HowLong = "offsite.keep_manual", "All that a person asked for, so long";
+        OFFSITE_KEEP_PRE_MIGRATE: HowLong = "offsite.keep_pre_migrate", "All that were taken before a migration, so long";
+        OFFSITE_KEEP_PRE_RESTORE: HowLong = "offsite.keep_pre_restore", "All that a restore took first, so long";
+        OFFSITE_REMOVE_LAST: bool = "offsite.remove_last_copies", "Remove there also what neither the vault nor another place is known to have";
     }
 }
 

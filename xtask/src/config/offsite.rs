@@ -11,6 +11,7 @@ use super::resolved::{Resolved, Setting};
 use crate::cli::Options;
 use crate::values::failure::Failure;
 use crate::values::offsite::{BadPlace, Place, PlaceUrl, check_option};
+use crate::values::retention::{HowLong, Policy};
 
 const VARIABLE: &str = "OFFSITE_URL";
 
@@ -144,7 +145,10 @@ fn named(settings: &[Setting]) -> Result<Place> {
         .transpose()
         .map_err(Failure::usage)?
         .unwrap_or(OptionsText(BTreeMap::new()));
+    let removes = given(keys::OFFSITE_REMOVE_LAST.path).and_then(|given| bool::read(given).ok());
     let place = Place {
+        keep: policy(&name, &given)?,
+        removes_last_copies: removes.unwrap_or(false),
         others_variables: Vec::new(),
         name,
         url,
@@ -157,6 +161,53 @@ fn named(settings: &[Setting]) -> Result<Place> {
         .into());
     }
     Ok(place)
+}
+
+/// What nobody has said anything about is left alone.
+fn policy<'a>(
+    name: &str,
+    given: &dyn Fn(&str) -> Option<&'a Given>,
+) -> Result<Option<Policy>, Failure> {
+    let counts = [
+        keys::OFFSITE_KEEP_LAST,
+        keys::OFFSITE_KEEP_HOURLY,
+        keys::OFFSITE_KEEP_DAILY,
+        keys::OFFSITE_KEEP_WEEKLY,
+        keys::OFFSITE_KEEP_MONTHLY,
+        keys::OFFSITE_KEEP_YEARLY,
+    ];
+    let spans = [
+        keys::OFFSITE_KEEP_WITHIN,
+        keys::OFFSITE_KEEP_MANUAL,
+        keys::OFFSITE_KEEP_PRE_MIGRATE,
+        keys::OFFSITE_KEEP_PRE_RESTORE,
+    ];
+    let counts = counts.map(|key| given(key.path).and_then(|given| u32::read(given).ok()));
+    let spans = spans.map(|key| given(key.path).and_then(|given| HowLong::read(given).ok()));
+    if counts.iter().all(Option::is_none) && spans.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let [last, hourly, daily, weekly, monthly, yearly] = counts.map(Option::unwrap_or_default);
+    let [within, manual, pre_migrate, pre_restore] = spans.map(Option::unwrap_or_default);
+    let policy = Policy {
+        last,
+        hourly,
+        daily,
+        weekly,
+        monthly,
+        yearly,
+        within,
+        manual,
+        pre_migrate,
+        pre_restore,
+    };
+    match policy.is_empty() {
+        true => Err(Failure::usage(format!(
+            "the policy of the place `{name}` keeps nothing: every `keep_` below it is 0"
+        ))
+        .hint("say what stays there, such as `keep_monthly = 12`, or leave the lines out")),
+        false => Ok(Some(policy)),
+    }
 }
 
 /// Without the URL: it may hold a secret.

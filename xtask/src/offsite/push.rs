@@ -145,7 +145,7 @@ impl Offsite {
 
     /// Makes an object that was not there a moment ago. The server refuses when it is there now;
     /// for one that cannot, it was looked, and that is said.
-    async fn create(
+    pub(super) async fn create(
         &self,
         file: &str,
         bytes: Vec<u8>,
@@ -226,7 +226,7 @@ impl Offsite {
     }
 
     /// While it lives, what is made in a folder is for this user only.
-    fn private_files(&self) -> Option<PrivateFiles> {
+    pub(super) fn private_files(&self) -> Option<PrivateFiles> {
         let is_folder = self.place.url.kind() == PlaceKind::Folder;
         is_folder.then(|| PrivateFiles(rustix::process::umask(rustix::fs::Mode::from(0o077))))
     }
@@ -255,7 +255,7 @@ fn cannot_create(error: &Error) -> bool {
     false
 }
 
-struct PrivateFiles(rustix::fs::Mode);
+pub(super) struct PrivateFiles(rustix::fs::Mode);
 
 impl Drop for PrivateFiles {
     fn drop(&mut self) {

@@ -12,6 +12,7 @@ use url::Url;
 use super::id::BackupId;
 use super::journal::{Deed, Ending, Line};
 use super::manifest::{DUMP_ENDINGS, Manifest};
+use super::retention::Policy;
 
 /// One bucket, container or folder, with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub struct Place {
     pub options: BTreeMap<String, String>,
     /// How those variables of other places begin that begin like this one's.
     pub others_variables: Vec<String>,
+    /// What `db prune --offsite` keeps there; nothing: all.
+    pub keep: Option<Policy>,
+    /// Whether it may remove what is nowhere else.
+    pub removes_last_copies: bool,
 }
 
 impl Place {
@@ -32,6 +37,8 @@ impl Place {
             name: url.to_string(),
             options: BTreeMap::new(),
             others_variables: Vec::new(),
+            keep: None,
+            removes_last_copies: false,
             url,
         }
     }

@@ -70,6 +70,8 @@ pub enum Guard {
     Future,
     /// Its dump is a link, or no file at all.
     NoFile,
+    /// Off-site: neither the vault nor another place is known to have it.
+    OnlyCopy,
 }
 
 impl fmt::Display for Guard {
@@ -82,6 +84,7 @@ impl fmt::Display for Guard {
             Guard::Unfinished => "of a run that did not end",
             Guard::Future => "dated in the future",
             Guard::NoFile => "its dump is no regular file",
+            Guard::OnlyCopy => "the only copy",
         })
     }
 }

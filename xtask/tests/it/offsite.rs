@@ -14,6 +14,7 @@ mod damage;
 mod known;
 mod migrating;
 mod places;
+mod prune;
 mod race;
 mod refused;
 mod several;

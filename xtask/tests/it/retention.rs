@@ -3,7 +3,7 @@
 mod cut;
 mod golden;
 mod guards;
-mod history;
+pub mod history;
 mod properties;
 mod stories;
 

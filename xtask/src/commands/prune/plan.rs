@@ -95,7 +95,25 @@ pub fn plan<'a>(
     let journal = scene.vault.journal()?;
     let mine = choose::of_very(listing, now);
     refuse_in_doubt(scene, &journal, now, &mine)?;
-    let mut candidates = candidates(scene, engine, now, &mine, &journal)?;
+    let distrusted = distrusted(&journal);
+    let state = |backup: &Backup| State {
+        is_bad: !scene.vault.has_whole_dump(backup) || distrusted.contains(backup.id()),
+        guard: (!scene.vault.has_own_dump(backup)).then_some(Guard::NoFile),
+    };
+    let candidates = candidates(scene, engine, now, &mine, &journal, &state)?;
+    let read = |backup: &Backup| matches(scene, backup, proven);
+    decide(scene, &policy, listing, (mine, candidates), &read)
+}
+
+/// What the policy and the guards leave, once the newest of those that stay was read and matched;
+/// `read` does that, and says what is wrong.
+pub fn decide<'a>(
+    scene: &Scene,
+    policy: &Policy,
+    listing: &Listing,
+    (mine, mut candidates): (Vec<&'a Backup>, Vec<Candidate>),
+    read: &dyn Fn(&Backup) -> Result<Option<String>>,
+) -> Result<Plan<'a>> {
     let at = Utc::now();
     let mut notes = Vec::new();
     let whys = loop {
@@ -108,7 +126,7 @@ pub fn plan<'a>(
         let Some(newest) = newest_good(&guarded, &whys) else {
             return Err(nothing_good(&notes).into());
         };
-        match matches(scene, mine[newest], proven)? {
+        match read(mine[newest])? {
             None => break whys,
             Some(problem) => {
                 candidates[newest].is_bad = true;
@@ -163,7 +181,7 @@ fn nothing_good(notes: &[String]) -> Failure {
 }
 
 /// Who cannot take a new one will want the old ones. What cannot be known is no good news either.
-fn refuse_in_doubt(
+pub fn refuse_in_doubt(
     scene: &Scene,
     journal: &[Line],
     now: &DatabaseFacts,
@@ -226,32 +244,33 @@ fn may_be_about(entry: &Entry, now: &DatabaseFacts) -> bool {
         || (now.path.is_none() && entry.database.starts_with(&format!("{anywhere} on `")))
 }
 
-fn candidates(
+/// What is known of a backup where it lies.
+pub struct State {
+    pub is_bad: bool,
+    pub guard: Option<Guard>,
+}
+
+pub fn candidates(
     scene: &Scene,
     engine: &mut dyn Engine,
     now: &DatabaseFacts,
     mine: &[&Backup],
     journal: &[Line],
+    state: &dyn Fn(&Backup) -> State,
 ) -> Result<Vec<Candidate>> {
-    let distrusted = distrusted(journal);
     let mut candidates: Vec<Candidate> = mine
         .iter()
         .map(|backup| {
-            let is_whole = scene.vault.has_whole_dump(backup);
-            let mut guards = Vec::new();
-            if scene.vault.is_pinned(backup.id()) {
-                guards.push(Guard::Pinned);
-            }
-            if !scene.vault.has_own_dump(backup) {
-                guards.push(Guard::NoFile);
-            }
+            let State { is_bad, guard } = state(backup);
+            let is_pinned = scene.vault.is_pinned(backup.id());
+            let pinned = is_pinned.then_some(Guard::Pinned);
             Candidate {
                 id: backup.id().to_string(),
                 at: backup.manifest.created_at,
                 reason: backup.manifest.reason,
                 part: part(&backup.manifest),
-                is_bad: !is_whole || distrusted.contains(backup.id()),
-                guards,
+                is_bad,
+                guards: pinned.into_iter().chain(guard).collect(),
             }
         })
         .collect();
@@ -287,7 +306,7 @@ fn part(manifest: &Manifest) -> Option<String> {
 }
 
 /// What the last verification of each found not to match.
-fn distrusted(journal: &[Line]) -> HashSet<BackupId> {
+pub fn distrusted(journal: &[Line]) -> HashSet<BackupId> {
     let mut distrusted = HashSet::new();
     for entry in entries(journal).filter(|entry| entry.deed == Deed::Verify) {
         match (&entry.backup, entry.ending) {

@@ -31,6 +31,8 @@ fn of_db_prune() {
                                      replaced and kept
           --older-than <DAYS>        Of those, only the ones that were replaced at least this many days
                                      ago
+          --offsite                  Instead of backups in the vault, their copies, by the policy of
+                                     each place in `database/db.toml`
           --dry-run                  Show what would be removed; remove nothing
       -y, --yes                      Answer the question with `yes`
       -h, --help                     Print help

@@ -1,0 +1,306 @@
+//! Copies that the policy of their place does not keep go; what nobody should lose stays.
+
+use std::fs;
+use std::sync::mpsc;
+
+use rustix::process::Signal;
+
+use super::{bytes, outcomes};
+use crate::exec::{self, Output};
+use crate::retention::history::History;
+use crate::s3::{BUCKET, KEY_ID, S3, SECRET};
+use crate::setup::{Case, says, text};
+
+const PRUNE: [&str; 4] = ["db", "prune", "--offsite", "--yes"];
+
+/// Four backups of four days in the vault, and these places, each with the lines of its policy.
+struct Copies {
+    server: S3,
+    history: History,
+    /// Newest first.
+    ids: [String; 4],
+}
+
+impl Copies {
+    fn at(places: &[(&str, &str)]) -> Self {
+        let server = S3::start();
+        let mut history = History::sqlite();
+        let ids = [
+            history.newest.clone(),
+            history.add(48, "b", |_| {}),
+            history.add(72, "c", |_| {}),
+            history.add(96, "d", |_| {}),
+        ];
+        history.case.project = (history.case.project)
+            .env("AWS_ACCESS_KEY_ID", KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET)
+            .env("AWS_MAX_RETRIES", "0");
+        let copies = Self {
+            server,
+            history,
+            ids,
+        };
+        copies.agree(places);
+        copies.case().project.run(["db", "push"]).expect_code(0);
+        copies
+    }
+
+    fn case(&self) -> &Case {
+        &self.history.case
+    }
+
+    /// What the policy file says; the prefix of a place is its name.
+    fn agree(&self, places: &[(&str, &str)]) {
+        let port = self.server.wire().port();
+        let place = |(name, policy): &(&str, &str)| {
+            format!(
+                "[[offsite]]\nname = \"{name}\"\nurl = \"s3://{BUCKET}/{name}\"\noptions = \
+                 [\"endpoint=http://127.0.0.1:{port}\", \"allow_http=true\", \"region=us-east-1\"]\n{policy}\n"
+            )
+        };
+        let toml: String = places.iter().map(place).collect();
+        self.case().project.write("database/db.toml", toml);
+    }
+
+    fn prune(&self) -> Output {
+        self.case().project.run(PRUNE)
+    }
+
+    fn object(&self, place: &str, file: &str) -> std::path::PathBuf {
+        self.server.object(&format!("{place}/{file}"))
+    }
+
+    /// Of which of the four there is a manifest, a dump, as `abcd` for all of them and whole.
+    fn there(&self, place: &str) -> String {
+        let mut there = String::new();
+        for (letter, id) in "abcd".chars().zip(&self.ids) {
+            let has = |ending| self.object(place, &format!("{id}.{ending}")).exists();
+            match (has("json"), has("db.zst")) {
+                (true, true) => there.push(letter),
+                (false, false) => {}
+                (true, false) => there.push('!'),
+                (false, true) => there.push('?'),
+            }
+        }
+        there
+    }
+
+    /// As a disk that is lost takes them.
+    fn lose_in_vault(&self, ids: &[String]) {
+        for id in ids {
+            fs::remove_file(self.case().dump(id)).expect("lose a dump");
+            fs::remove_file(self.case().manifest(id)).expect("lose a manifest");
+        }
+    }
+}
+
+#[test]
+fn each_place_has_a_policy_of_its_own_and_one_without_keeps_all() {
+    let copies = Copies::at(&[
+        ("one", "keep_last = 1"),
+        ("two", "keep_daily = 2"),
+        ("all", ""),
+    ]);
+    let plan = ["db", "prune", "--offsite", "--dry-run"];
+    let shown = copies.case().project.run(plan).expect_code(0);
+    says(
+        &shown,
+        &["at `one` (s3://", "nothing keeps it", "at `two` (s3://"],
+    );
+    assert!(!shown.stderr.contains("at `all`"), "{shown}");
+    let refused = copies.case().project.run(&PRUNE[..3]).expect_code(3);
+    says(
+        &refused,
+        &["there is no terminal to ask on", "db prune --offsite --yes"],
+    );
+    for place in ["one", "two", "all"] {
+        assert_eq!(copies.there(place), "abcd");
+    }
+    let pruned = copies.case().project.json(PRUNE);
+    assert_eq!(text(&pruned, "/places/0/place"), "one");
+    assert_eq!(
+        pruned["places"][0]["removed"].as_array().map(Vec::len),
+        Some(3)
+    );
+    let left = ["one", "two", "all"].map(|place| copies.there(place));
+    assert_eq!(left, ["a", "ab", "abcd"]);
+    assert_eq!(
+        copies.case().project.vault_files().len(),
+        8,
+        "of the vault nothing goes"
+    );
+    // What was removed on purpose is not missing.
+    let push = copies.case().project.json(["db", "push"]);
+    assert_eq!(outcomes(&push), [""; 0]);
+    let taken = copies.case().project.json(["db", "backup"]);
+    assert_eq!(outcomes(&taken), ["copied"; 3]);
+    assert_eq!(copies.there("one"), "a");
+    copies.prune().expect_code(0);
+    assert_eq!(copies.there("one"), "", "the newest is another one now");
+}
+
+#[test]
+fn two_places_do_not_count_on_each_other_for_the_only_copy() {
+    let copies = Copies::at(&[("one", "keep_last = 1"), ("two", "keep_last = 1")]);
+    copies.lose_in_vault(&copies.ids[2..]);
+    let pruned = copies.prune().expect_code(0);
+    says(&pruned, &["the only copy"]);
+    assert_eq!([copies.there("one"), copies.there("two")], ["a", "acd"]);
+    // Unless that is what it is for.
+    let last = "keep_last = 1\nremove_last_copies = true";
+    copies.agree(&[("one", "keep_last = 1"), ("two", last)]);
+    copies.prune().expect_code(0);
+    assert_eq!([copies.there("one"), copies.there("two")], ["a", "a"]);
+}
+
+#[test]
+fn a_copy_that_is_not_known_to_match_is_no_other_copy() {
+    let copies = Copies::at(&[("one", "keep_last = 1"), ("all", "")]);
+    copies.lose_in_vault(&copies.ids[1..]);
+    let dump = copies.object("all", &format!("{}.db.zst", copies.ids[1]));
+    let mut damaged = bytes(&dump);
+    damaged[20] ^= 1;
+    fs::write(&dump, damaged).expect("damage it");
+    let verify = ["db", "verify", "--offsite", "--all"];
+    copies.case().project.run(verify).expect_code(4);
+    // The dump of the third one is cut there.
+    fs::write(
+        copies.object("all", &format!("{}.db.zst", copies.ids[2])),
+        "cut",
+    )
+    .expect("cut it");
+    copies.prune().expect_code(0);
+    assert_eq!(copies.there("one"), "abc");
+}
+
+#[test]
+fn when_the_newest_there_is_damaged_an_older_one_stays() {
+    let copies = Copies::at(&[("one", "keep_last = 1")]);
+    let dump = copies.object("one", &format!("{}.db.zst", copies.ids[0]));
+    let mut damaged = bytes(&dump);
+    damaged[20] ^= 1;
+    fs::write(&dump, damaged).expect("damage it");
+    let pruned = copies.prune().expect_code(0);
+    says(&pruned, &["note: the copy", "its SHA-256 is"]);
+    assert_eq!(copies.there("one"), "ab");
+    // What was read is known from now on.
+    let status = copies.case().project.json(["db", "status"]);
+    assert_eq!(status["copies"]["three_two_one"], false);
+}
+
+#[test]
+fn what_is_not_this_databases_or_is_pinned_stays() {
+    let copies = Copies::at(&[("one", "keep_last = 1")]);
+    let project = &copies.case().project;
+    project.run(["db", "pin", &copies.ids[2]]).expect_code(0);
+    let other = History::sqlite();
+    let theirs = other.newest.clone();
+    for file in [other.case.dump(&theirs), other.case.manifest(&theirs)] {
+        let name = file
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        fs::copy(&file, copies.object("one", &name)).expect("another database's");
+    }
+    let names = [
+        "notes.txt",
+        "backup_2020-01-01_000000.db.zst",
+        "backup_2020-01-02_000000.json",
+    ];
+    for name in names {
+        fs::write(copies.object("one", name), name).expect("write it");
+    }
+    let pruned = copies.prune().expect_code(0);
+    says(
+        &pruned,
+        &["pinned", "1 backup of other databases: left alone"],
+    );
+    assert_eq!(copies.there("one"), "ac");
+    for name in names {
+        assert_eq!(bytes(copies.object("one", name)), name.as_bytes());
+    }
+    assert!(copies.object("one", &format!("{theirs}.json")).exists());
+}
+
+/// How the server is asked to remove it.
+fn deletes_dump(id: &str) -> String {
+    format!("<Key>one/{id}.db.zst</Key>")
+}
+
+/// Killed between the two: without its manifest it is no copy, and nothing is lost.
+#[test]
+fn a_removal_that_is_cut_leaves_no_manifest_without_its_dump() {
+    let copies = Copies::at(&[("one", "keep_last = 3")]);
+    let words = deletes_dump(&copies.ids[3]);
+    let (at_it, reached) = mpsc::channel();
+    let (go_on, gone) = mpsc::channel::<()>();
+    copies.server.wire().refuse(Some(&words));
+    copies.server.wire().before(&words, move || {
+        at_it.send(()).expect("the test waits");
+        let _ = gone.recv();
+    });
+    let running = exec::start(&mut copies.case().project.command(PRUNE), None);
+    reached
+        .recv_timeout(exec::LIMIT)
+        .expect("the dump is removed after the manifest");
+    running.signal(Signal::KILL);
+    running.finish();
+    drop(go_on);
+    copies.server.wire().refuse(None);
+    assert_eq!(copies.there("one"), "abc?");
+    let project = &copies.case().project;
+    let listed = project.run(["db", "list", "--offsite"]).expect_code(0);
+    says(&listed, &["a dump without a manifest"]);
+    // The vault has it still: it is a copy again, without being sent; and the next prune ends it.
+    assert_eq!(outcomes(&project.json(["db", "push"])), ["copied"]);
+    assert_eq!(copies.there("one"), "abcd");
+    copies.prune().expect_code(0);
+    assert_eq!(copies.there("one"), "abc");
+    assert_eq!(outcomes(&project.json(["db", "push"])), [""; 0]);
+}
+
+#[test]
+fn a_dump_that_is_not_let_go_gets_its_manifest_back() {
+    let copies = Copies::at(&[("one", "keep_last = 2")]);
+    let manifest = copies.object("one", &format!("{}.json", copies.ids[3]));
+    let before = bytes(&manifest);
+    let words = deletes_dump(&copies.ids[3]);
+    copies.server.wire().refuse(Some(&words));
+    let failed = copies.prune().expect_code(6);
+    says(
+        &failed,
+        &[
+            "1 backup could not be removed",
+            "its dump cannot be removed",
+            "db prune --offsite",
+        ],
+    );
+    assert_eq!(copies.there("one"), "abd");
+    assert_eq!(bytes(&manifest), before);
+    copies.server.wire().refuse(None);
+    copies.prune().expect_code(0);
+    assert_eq!(copies.there("one"), "ab");
+}
+
+#[test]
+fn a_policy_that_keeps_nothing_and_flags_that_do_not_fit_are_refused() {
+    let case = Case::sqlite();
+    let toml =
+        "[[offsite]]\nname = \"x\"\nurl = \"s3://b/p\"\nkeep_last = 0\nkeep_within = \"0d\"\n";
+    case.project.write("database/db.toml", toml);
+    let refused = case.project.run(PRUNE).expect_code(2);
+    says(&refused, &["the policy of the place `x` keeps nothing"]);
+    case.project.write("database/db.toml", "");
+    for flags in [&["--keep-last", "3"][..], &["--kept"]] {
+        let arguments = [&PRUNE[..], flags].concat();
+        says(
+            &case.project.run(arguments).expect_code(2),
+            &["cannot be used with"],
+        );
+    }
+    says(
+        &case.project.run(PRUNE).expect_code(2),
+        &["no place off-site is known"],
+    );
+}
