@@ -24,7 +24,7 @@ use crate::values::survey::{Rehearsed, Survey};
 use crate::values::verified_dump::VerifiedDump;
 
 mod migrate;
-mod portable;
+pub mod portable;
 mod postgres;
 mod pump;
 mod sqlite;

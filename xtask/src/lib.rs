@@ -119,8 +119,8 @@
 //! **Import**: the file is read to its end and matched with itself → lock → where each table and column belongs → show → ask → with
 //! `--replace`, PostgreSQL: the transaction that holds the tables begins; SQLite: others are watched → backup → the transaction: rows as planned?
 //! → delete → triggers off, keys in circles deferred → the file is read once more, into the tables → keys checked, all put back →
-//! sequences → read back, and both digests compared (`Compare` says how, column by column) → commit. A `COMMIT` whose answer
-//! is lost is asked of the server.
+//! sequences → read back, and both digests compared (`Compare` says how, column by column; when they differ, `mismatch` looks for column and line) → commit.
+//! A `COMMIT` whose answer is lost is asked of the server; before it there is nothing to ask.
 //!
 //! **List**: names, then a line of each manifest. In a vault of 256 backups or more, `.index` keeps the
 //! lines of earlier runs, each with device, inode, size, mtime and ctime of the manifest that it was

@@ -1,7 +1,7 @@
 //! `db export`: the rows of one moment, in a file that a person can read and edit.
 
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -9,15 +9,17 @@ use serde::Serialize;
 use super::Scene;
 use crate::cli::{self, ExportFormat};
 use crate::ui;
+use crate::values::database_url::DatabaseUrl;
 use crate::values::failure::Failure;
 use crate::values::portable::csv_folder::CsvFolder;
 use crate::values::portable::document::Document as JsonDocument;
 use crate::values::portable::head::{Head, TableHead};
 use crate::values::portable::ndjson::Lines;
 use crate::values::portable::outlet::{Layout, Outlet};
-use crate::values::progress::Progress;
+use crate::values::portable::told::Told;
+use crate::values::progress::Progress as _;
 use crate::values::words::{on_one_line, shell_quoted};
-use crate::vault::export_file::{self, Staged, StagedFolder};
+use crate::vault::export_file::{self, Kept, Staged, StagedFolder};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -44,10 +46,7 @@ pub fn run(scene: &Scene, arguments: &cli::Export) -> Result<()> {
             .hint("write a file: -o export.ndjson")
             .into());
     }
-    let progress = scene.ui.progress();
-    progress.begin("export", None);
-    let exported = export(scene, arguments, format, is_stdout, &progress);
-    progress.end();
+    let exported = export(scene, arguments, format, is_stdout);
     let head = exported.context("nothing was exported")?;
     report(scene, path, format, &head, is_stdout)
 }
@@ -69,11 +68,14 @@ fn format(arguments: &cli::Export, is_stdout: bool) -> Result<ExportFormat, Fail
     let format = arguments.format.unwrap_or(by_name);
     let is_file = is_stdout || text.ends_with(".csv");
     if format == ExportFormat::Csv && is_file {
-        let folder = text.trim_end_matches(".csv").replace('-', "export");
+        let folder = match text.strip_suffix(".csv") {
+            Some(folder) if !(is_stdout || folder.is_empty()) => folder,
+            _ => "export",
+        };
         return Err(
             Failure::usage("CSV has a file for each table, and wants a folder").hint(format!(
                 "name one: --format csv -o {}",
-                shell_quoted(&folder)
+                shell_quoted(folder)
             )),
         );
     }
@@ -85,27 +87,45 @@ fn export(
     arguments: &cli::Export,
     format: ExportFormat,
     is_stdout: bool,
-    progress: &dyn Progress,
 ) -> Result<Head> {
     let path = arguments.output.as_path();
-    let to = |out| layout(format, Told { out, progress });
+    let to = |out| layout(format, out);
     if is_stdout {
         return send(scene, arguments, to(Box::new(export_file::stdout())));
     }
+    let database = match scene.settings.url {
+        DatabaseUrl::Sqlite(_) => scene.engine()?.facts()?.path.map(PathBuf::from),
+        DatabaseUrl::Postgres(_) => None,
+    };
+    let kept = Kept {
+        vault: scene.vault.folder(),
+        database: database.as_deref(),
+    };
     if format == ExportFormat::Csv {
-        let staged = StagedFolder::create(path)?;
+        let staged = StagedFolder::create(path, &kept)?;
+        remove_left_overs(scene, path)?;
         let head = send(scene, arguments, Box::new(CsvFolder::new(staged.files())))?;
         staged.publish()?;
         return Ok(head);
     }
-    let staged = Staged::create(path, arguments.force)?;
+    let staged = Staged::create(path, arguments.force, &kept)?;
+    remove_left_overs(scene, path)?;
     let head = send(scene, arguments, to(Box::new(staged.writer()?)))?;
     staged.publish()?;
     Ok(head)
 }
 
-fn layout<'a>(format: ExportFormat, told: Told<'a>) -> Box<dyn Layout + 'a> {
-    let out = BufWriter::with_capacity(1 << 18, told);
+fn remove_left_overs(scene: &Scene, path: &Path) -> Result<()> {
+    for left in export_file::remove_left_overs(path)? {
+        scene
+            .ui
+            .say(format!("removed what a killed export left behind: {left}"));
+    }
+    Ok(())
+}
+
+fn layout<'a>(format: ExportFormat, out: Box<dyn Write + 'a>) -> Box<dyn Layout + 'a> {
+    let out = BufWriter::with_capacity(1 << 18, out);
     match format {
         ExportFormat::Json => Box::new(JsonDocument::new(out)),
         ExportFormat::Ndjson | ExportFormat::Csv => Box::new(Lines::new(out)),
@@ -114,26 +134,12 @@ fn layout<'a>(format: ExportFormat, told: Told<'a>) -> Box<dyn Layout + 'a> {
 
 fn send<'a>(scene: &Scene, arguments: &cli::Export, layout: Box<dyn Layout + 'a>) -> Result<Head> {
     let mut outlet = Outlet::new(layout);
-    scene.engine()?.export(&arguments.tables, &mut outlet)?;
+    let progress = scene.ui.progress();
+    let mut told = Told::new(&mut outlet, &progress, "export");
+    let exported = scene.engine()?.export(&arguments.tables, &mut told);
+    progress.end();
+    exported?;
     outlet.finish()
-}
-
-/// Says how far it is.
-struct Told<'a> {
-    out: Box<dyn Write>,
-    progress: &'a dyn Progress,
-}
-
-impl Write for Told<'_> {
-    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-        let written = self.out.write(buffer)?;
-        self.progress.advance(written as u64);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.out.flush()
-    }
 }
 
 fn report(

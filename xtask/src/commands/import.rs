@@ -10,18 +10,23 @@ use serde::Serialize;
 use super::{Scene, backup, restore};
 use crate::cli;
 use crate::engine::{Engine, Restored};
-use crate::ui::{self, Table};
+use crate::ui;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
 use crate::values::id::Reason;
 use crate::values::journal::Deed;
-use crate::values::portable::fit::{Landed, Landing, Mode, fit};
+use crate::values::portable::fit::{
+    Landed, Landing, Mode, fit, refuse_children, refuse_faulty_keys,
+};
 use crate::values::portable::intake::{Intake, Inventory};
-use crate::values::portable::outline::Outline;
+use crate::values::portable::told::Told;
 use crate::values::portable::{Nowhere, Sink, csv_folder, read_file};
-use crate::values::words::{on_one_line, shell_quoted};
+use crate::values::progress::Progress as _;
+use crate::values::words::shell_quoted;
 use crate::vault::Backup;
 use crate::vault::export_file::{self, Found, Opened};
+
+mod shown;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -45,7 +50,7 @@ struct TableDocument<'a> {
 pub fn run(scene: &Scene, arguments: &cli::Import) -> Result<()> {
     refuse_url(&arguments.file)?;
     let found = export_file::find(&arguments.file)?;
-    let inventory = read(scene, &found, arguments.edited, &mut Nowhere)
+    let inventory = read(scene, (&found, arguments.edited), &mut Nowhere, "read")
         .with_context(|| format!("`{}` cannot be imported", arguments.file.display()))?;
     let mut engine = scene.engine()?;
     let now = engine.facts()?;
@@ -57,31 +62,36 @@ pub fn run(scene: &Scene, arguments: &cli::Import) -> Result<()> {
 
     let landing = plan(&mut *engine, arguments, &inventory)?;
     let command = command(arguments);
-    show(
-        scene,
-        &mut *engine,
-        &inventory,
-        &landing,
-        &now,
-        !arguments.yes,
-    )?;
+    let lines = shown::plan(&inventory, &landing, &now, &engine.history()?);
+    restore::say_all(scene, lines, !arguments.yes);
     refuse_rows(&landing, arguments, &command)?;
     if !arguments.yes {
         restore::confirm(scene, promise(landing.mode), &command)?;
     }
     engine.prepare_import(&landing)?;
     let (safety, proof) = backup::take(scene, &mut *engine, Reason::PreImport, None)?;
+    let progress = scene.ui.progress();
     let mut again = |sink: &mut dyn Sink| {
-        let read = read(scene, &found, arguments.edited, sink)?;
+        let read = read(scene, (&found, arguments.edited), sink, "import")?;
         if read == inventory {
             return Ok(());
         }
-        Err(Failure::untrusted("the file was changed while it was imported").into())
+        Err(
+            Failure::untrusted("the file was changed while it was imported")
+                .hint(format!(
+                    "nothing was changed; once the file is whole: {command}"
+                ))
+                .into(),
+        )
     };
     let imported = scene.change(
         Deed::Import,
         &now,
-        || engine.import(&proof, &landing, &mut again),
+        || {
+            let imported = engine.import(&proof, &landing, &mut again, &progress);
+            progress.end();
+            imported
+        },
         |entry| entry.backup = Some(safety.id().clone()),
     );
     let imported =
@@ -101,15 +111,24 @@ fn refuse_url(file: &Path) -> Result<(), Failure> {
 }
 
 /// All of it, from its beginning; what is not whole ends it.
-fn read(scene: &Scene, found: &Found, is_edited: bool, sink: &mut dyn Sink) -> Result<Inventory> {
-    let mut intake = Intake::new(sink, is_edited, scene.interrupt.clone());
-    match found {
-        Found::Folder(path) => csv_folder::read(&Opened(path.clone()), &mut intake)?,
+fn read(
+    scene: &Scene,
+    (found, is_edited): (&Found, bool),
+    sink: &mut dyn Sink,
+    step: &str,
+) -> Result<Inventory> {
+    let progress = scene.ui.progress();
+    let mut told = Told::new(sink, &progress, step);
+    let mut intake = Intake::new(&mut told, is_edited, scene.interrupt.clone());
+    let read = match found {
+        Found::Folder(path) => csv_folder::read(&Opened(path.clone()), &mut intake),
         Found::File(path) => {
             let mut open = || Ok(Box::new(export_file::open(path)?) as Box<dyn BufRead>);
-            read_file(&mut open, &mut intake)?;
+            read_file(&mut open, &mut intake)
         }
-    }
+    };
+    progress.end();
+    read?;
     intake.finish()
 }
 
@@ -124,47 +143,17 @@ fn plan(
         _ => Mode::IntoEmpty,
     };
     let outline = engine.outline()?;
-    let mut landing = fit(&inventory.head, &outline, &arguments.tables, mode)?;
-    for (landed, found) in landing.tables.iter_mut().zip(&inventory.tables) {
-        if let Some(landed) = landed {
-            landed.rows_to_come = found.tally.rows;
-        }
-    }
+    let landing = fit(inventory, &outline, &arguments.tables, mode)?;
     if landing.wanted().next().is_none() {
-        return Err(Failure::refused("there is no table to import in the file").into());
+        return Err(Failure::refused("there is no table to import in the file")
+            .hint("name sqlx's own with `--table` if it is meant, or export again")
+            .into());
     }
     if mode == Mode::Replace {
         refuse_children(&landing, &outline)?;
     }
+    refuse_faulty_keys(&landing, &outline)?;
     Ok(landing)
-}
-
-/// Rows that refer to those that would be deleted, and are not in the file themselves.
-fn refuse_children(landing: &Landing, outline: &Outline) -> Result<(), Failure> {
-    let is_landed = |schema: &str, name: &str| {
-        landing
-            .wanted()
-            .any(|table| table.schema == schema && table.name == name)
-    };
-    let others = outline
-        .tables
-        .iter()
-        .filter(|table| !is_landed(&table.schema, &table.name));
-    for child in others.filter(|table| table.rows > 0) {
-        let parent = child
-            .parents
-            .iter()
-            .find(|(schema, name)| is_landed(schema, name));
-        if let Some((_, parent)) = parent {
-            return Err(Failure::refused(format!(
-                "rows of `{}` refer to rows of `{}`, which would be deleted",
-                child.title(),
-                on_one_line(parent)
-            ))
-            .hint("import both tables, or add the rows with `--append`"));
-        }
-    }
-    Ok(())
 }
 
 fn command(arguments: &cli::Import) -> String {
@@ -215,66 +204,6 @@ fn refuse_rows(landing: &Landing, arguments: &cli::Import, command: &str) -> Res
     .hint(format!(
         "to delete them first: {command} --replace; to add to them: {command} --append"
     )))
-}
-
-fn show(
-    scene: &Scene,
-    engine: &mut dyn Engine,
-    inventory: &Inventory,
-    landing: &Landing,
-    now: &DatabaseFacts,
-    asks: bool,
-) -> Result<()> {
-    let head = &inventory.head;
-    let database = on_one_line(&head.database);
-    let mut lines = vec![
-        format!(
-            "exported  {} of the {} database `{database}`",
-            ui::time(head.taken_at),
-            head.engine
-        ),
-        format!("goes into {now}"),
-    ];
-    let mut table = Table::new(&["table", "rows now", "rows to come"])
-        .right(1)
-        .right(2);
-    for landed in landing.wanted() {
-        table.row(&[&landed.title, &landed.rows_now, &landed.rows_to_come]);
-    }
-    lines.push(table.to_string().trim_end().to_owned());
-    for landed in landing
-        .wanted()
-        .filter(|landed| !landed.defaults.is_empty())
-    {
-        let columns = landed.defaults.join("`, `");
-        lines.push(format!(
-            "note: `{}`: the file has no `{columns}`, which get their defaults",
-            landed.title
-        ));
-    }
-    for (table, _) in head
-        .tables
-        .iter()
-        .zip(&landing.tables)
-        .filter(|(_, landed)| landed.is_none())
-    {
-        lines.push(format!(
-            "note: `{}` of the file is not imported",
-            table.title()
-        ));
-    }
-    let rows: u64 = inventory.tables.iter().map(|found| found.edited).sum();
-    if inventory.is_edited() {
-        lines.push(format!(
-            "note: edited since it was exported: {} changed or added",
-            ui::count(rows, "row")
-        ));
-    }
-    if head.migrations != engine.history()? {
-        lines.push("note: other migrations were applied when it was exported than are now".into());
-    }
-    restore::say_all(scene, lines, asks);
-    Ok(())
 }
 
 fn report(

@@ -6,6 +6,7 @@ use super::Restored;
 use crate::values::portable::Sink;
 use crate::values::portable::fit::Landing;
 use crate::values::portable::outline::Outline;
+use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
 /// A database whose rows can be written into a file and read from one.
@@ -28,5 +29,16 @@ pub trait Portable {
         proof: &VerifiedDump,
         landing: &Landing,
         source: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
+        progress: &dyn Progress,
     ) -> Result<Restored>;
+}
+
+/// So many rows are read back between two words of how far it is.
+pub const ROWS_A_WORD: u64 = 512;
+
+/// The rows are to be those of the file; what triggers keep up beside them is not.
+pub fn silent_triggers(title: &str) -> String {
+    format!(
+        "the triggers of `{title}` did not fire: what they keep up (search indexes, audits, sums) is as it was"
+    )
 }

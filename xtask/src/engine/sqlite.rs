@@ -30,6 +30,7 @@ mod fingerprint;
 mod hold;
 mod import;
 mod inspect;
+mod keys;
 mod literal;
 mod live_file;
 mod load;

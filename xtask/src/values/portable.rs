@@ -6,12 +6,16 @@ use std::io::{BufRead, Read as _};
 
 use anyhow::{Context, Result};
 
+pub mod bound;
 pub mod cell;
+pub mod compare;
 pub mod csv_folder;
 pub mod document;
 pub mod fit;
 pub mod head;
 pub mod intake;
+pub mod mismatch;
+pub mod moment;
 pub mod ndjson;
 pub mod nearest;
 pub mod number;
@@ -20,6 +24,7 @@ pub mod outlet;
 pub mod outline;
 pub mod row;
 pub mod tally;
+pub mod told;
 pub mod value;
 
 use cell::Cell;
@@ -39,8 +44,13 @@ pub fn read_file(
         .take(MAX_FIRST_LINE_BYTES)
         .read_until(b'\n', &mut first);
     read.context("cannot read the file")?;
+    let is_cut = first.len() as u64 == MAX_FIRST_LINE_BYTES;
     match document::is_first_line(&first) {
         true => document::read(&mut *open()?, intake),
+        false if is_cut => {
+            intake.next_line();
+            Err(intake.damaged("it has no end within 64 MiB; this is no export"))
+        }
         false => ndjson::read(&mut *open()?, intake),
     }
 }

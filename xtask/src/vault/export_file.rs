@@ -1,9 +1,9 @@
 //! Exports: files and folders outside of the vault, where a person wants them. What has their name
 //! is whole: they are written beside, flushed and renamed. Only their owner may read them.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, BufReader, ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -14,6 +14,8 @@ use crate::values::failure::Failure;
 use crate::values::portable::csv_folder::{Files, Folder};
 
 const SUFFIX: &str = ".partial";
+/// Between the name and that.
+const RANDOM_LETTERS: usize = 6;
 
 /// A file that is being written.
 pub struct Staged {
@@ -25,6 +27,7 @@ pub struct Staged {
 /// A folder of which the same is true.
 pub struct StagedFolder {
     folder: TempDir,
+    _lock: File,
     path: PathBuf,
 }
 
@@ -69,19 +72,115 @@ fn beside(path: &Path) -> Result<(PathBuf, String)> {
     Ok((parent, format!(".{}.", name.to_string_lossy())))
 }
 
-impl Staged {
-    pub fn create(path: &Path, replaces: bool) -> Result<Staged> {
-        let is_folder = path.symlink_metadata().is_ok_and(|found| found.is_dir());
-        if !replaces || is_folder {
-            refuse_existing(path)?;
+/// What no export takes the place of.
+pub struct Kept<'a> {
+    pub vault: &'a Path,
+    /// Of SQLite, the file.
+    pub database: Option<&'a Path>,
+}
+
+impl Kept<'_> {
+    /// Refuses a place in the vault, and a file that is there and is no export.
+    fn refuse(&self, path: &Path, replaces: bool) -> Result<()> {
+        let shown = path.display();
+        let (parent, _) = beside(path)?;
+        let parent = parent.canonicalize();
+        let parent = parent.with_context(|| format!("cannot look for `{shown}`"))?;
+        if self
+            .vault
+            .canonicalize()
+            .is_ok_and(|vault| parent.starts_with(vault))
+        {
+            return Err(Failure::refused(format!(
+                "`{shown}` is in the vault, which is for backups"
+            ))
+            .hint("name a file outside of it")
+            .into());
         }
+        let found = path.symlink_metadata();
+        let Some(found) = found.ok().filter(|found| replaces && !found.is_dir()) else {
+            return refuse_existing(path);
+        };
+        if !found.is_file() {
+            return Err(
+                Failure::refused(format!("`{shown}` is no regular file, and stays"))
+                    .hint("name another one")
+                    .into(),
+            );
+        }
+        if self.is_of_database(&found) {
+            return Err(
+                Failure::refused(format!("`{shown}` is the database itself"))
+                    .hint("name another file")
+                    .into(),
+            );
+        }
+        Ok(())
+    }
+
+    /// By device and inode, whatever it is called; so is what SQLite keeps beside it.
+    fn is_of_database(&self, found: &Metadata) -> bool {
+        let suffixes = ["", "-wal", "-shm", "-journal"];
+        let files = suffixes.iter().filter_map(|suffix| {
+            let mut name = self.database?.as_os_str().to_owned();
+            name.push(suffix);
+            std::fs::metadata(name).ok()
+        });
+        let mut places = files.map(|file| (file.dev(), file.ino()));
+        places.any(|place| place == (found.dev(), found.ino()))
+    }
+}
+
+/// Removes what exports to this name left that were killed, and names it. Who still writes holds a lock.
+pub fn remove_left_overs(path: &Path) -> Result<Vec<String>> {
+    let (parent, prefix) = beside(path)?;
+    let context = || format!("cannot look for what is left beside `{}`", path.display());
+    let mut removed = Vec::new();
+    for entry in std::fs::read_dir(&parent).with_context(context)? {
+        let entry = entry.with_context(context)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let middle = name
+            .strip_prefix(&prefix)
+            .and_then(|rest| rest.strip_suffix(SUFFIX));
+        let is_ours = middle.is_some_and(|middle| {
+            middle.len() == RANDOM_LETTERS
+                && middle.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        });
+        let kind = entry.file_type().with_context(context)?;
+        if !is_ours || !(kind.is_file() || kind.is_dir()) {
+            continue;
+        }
+        let left = entry.path();
+        if File::open(&left).is_ok_and(|file| file.try_lock().is_ok()) {
+            let gone = match kind.is_dir() {
+                true => std::fs::remove_dir_all(&left),
+                false => std::fs::remove_file(&left),
+            };
+            gone.with_context(|| format!("cannot remove `{}`", left.display()))?;
+            removed.push(left.display().to_string());
+        }
+    }
+    Ok(removed)
+}
+
+/// Until it has its name; the lock ends with the process.
+fn hold(file: &File, path: &Path) -> Result<()> {
+    let held = file.try_lock();
+    held.with_context(|| format!("cannot lock a file beside `{}`", path.display()))
+}
+
+impl Staged {
+    pub fn create(path: &Path, replaces: bool, kept: &Kept) -> Result<Staged> {
+        kept.refuse(path, replaces)?;
         let (parent, prefix) = beside(path)?;
         let file = tempfile::Builder::new()
             .prefix(&prefix)
             .suffix(SUFFIX)
+            .rand_bytes(RANDOM_LETTERS)
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(&parent)
             .with_context(|| format!("cannot create a file beside `{}`", path.display()))?;
+        hold(file.as_file(), path)?;
         Ok(Staged {
             file,
             path: path.to_owned(),
@@ -103,14 +202,7 @@ impl Staged {
                 .with_context(|| format!("cannot replace `{}`", self.path.display()))?;
         } else {
             let staged = self.file.into_temp_path();
-            match durable::rename_without_overwriting(&staged, &self.path) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    refuse_existing(&self.path)?
-                }
-                renamed => {
-                    renamed.with_context(|| format!("cannot write `{}`", self.path.display()))?
-                }
-            }
+            name(&staged, &self.path)?;
             // There is nothing left under the name that it had.
             let _ = staged.keep();
         }
@@ -119,17 +211,21 @@ impl Staged {
 }
 
 impl StagedFolder {
-    pub fn create(path: &Path) -> Result<StagedFolder> {
-        refuse_existing(path)?;
+    pub fn create(path: &Path, kept: &Kept) -> Result<StagedFolder> {
+        kept.refuse(path, false)?;
         let (parent, prefix) = beside(path)?;
         let folder = tempfile::Builder::new()
             .prefix(&prefix)
             .suffix(SUFFIX)
+            .rand_bytes(RANDOM_LETTERS)
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(&parent)
             .with_context(|| format!("cannot create a folder beside `{}`", path.display()))?;
+        let lock = File::open(folder.path()).context("cannot open the new folder")?;
+        hold(&lock, path)?;
         Ok(StagedFolder {
             folder,
+            _lock: lock,
             path: path.to_owned(),
         })
     }
@@ -145,14 +241,22 @@ impl StagedFolder {
             file.sync_all().with_context(context)?;
         }
         durable::flush_folder(self.folder.path()).with_context(context)?;
-        match durable::rename_without_overwriting(self.folder.path(), &self.path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => refuse_existing(&self.path)?,
-            renamed => renamed.with_context(context)?,
-        }
+        name(self.folder.path(), &self.path)?;
         // There is nothing left under the name that it had.
         let _ = self.folder.keep();
         flush_parent(&self.path)
     }
+}
+
+/// What has come to that name meanwhile stays.
+fn name(staged: &Path, path: &Path) -> Result<()> {
+    let named = durable::rename_without_overwriting(staged, path);
+    if let Err(error) = &named
+        && error.kind() == ErrorKind::AlreadyExists
+    {
+        refuse_existing(path)?;
+    }
+    named.with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 fn flush_parent(path: &Path) -> Result<()> {

@@ -150,6 +150,59 @@ fn the_answer_to_a_migration_is_lost_and_its_history_is_true() {
     }
 }
 
+/// An import asks for its number; then its COMMIT, or a word before it.
+fn import_with(direct: &Case, at: &'static str, fault: Fault) -> Output {
+    let server = direct.server.as_ref().expect("a server");
+    let proxy = Proxy::start(server.cluster().port());
+    let project = Project::new().database_url(&server.url_through(proxy.port()));
+    direct.query(CREATE);
+    let export = ["db", "export", "-o", "t.ndjson"];
+    project.run(export).expect_code(0);
+    direct.query("DELETE FROM t; INSERT INTO t VALUES (3, 'three');");
+    let after = "txid_current";
+    proxy.cut(Cut { after, at, fault });
+    let output = project.run(["db", "import", "t.ndjson", "--replace", "--yes"]);
+    assert_eq!(proxy.cuts(), 1, "`{at}` did not go by\n{output}");
+    output
+}
+
+#[test]
+fn the_answer_to_the_commit_of_an_import_is_lost_and_the_server_is_asked() {
+    let late = Fault::Late(Duration::from_millis(100));
+    for fault in [Fault::After, Fault::Before, late] {
+        let Some(direct) = Case::postgres("lost_import") else {
+            return;
+        };
+        let output = import_with(&direct, "COMMIT", fault);
+        std::thread::sleep(Duration::from_millis(200));
+        is_the_truth(&direct, &output, fault);
+    }
+}
+
+/// Nobody can be asked whether it was committed: that is what is said, with what went wrong.
+#[test]
+fn an_import_whose_commit_nobody_knows_of_is_not_called_untouched() {
+    let Some(direct) = Case::postgres("lost_import_server") else {
+        return;
+    };
+    let output = import_with(&direct, "COMMIT", Fault::Gone).expect_code(5);
+    says(
+        &output,
+        &[
+            "whether the import was committed cannot be asked",
+            "caused by: cannot commit",
+            "db restore latest",
+        ],
+    );
+    assert_eq!(direct.query(ROWS), OLD);
+    // Before the COMMIT there is nothing to ask.
+    let Some(direct) = Case::postgres("lost_import_early") else {
+        return;
+    };
+    let output = import_with(&direct, "COPY \"public\".\"t\"", Fault::Gone).expect_code(1);
+    assert_eq!(direct.query(ROWS), NEW, "{output}");
+}
+
 pub fn end_session_with_lock(direct: &Case) {
     let ended = direct.query(
         "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted

@@ -6,13 +6,18 @@ use std::path::PathBuf;
 use crate::exec::Output;
 use crate::setup::{Case, text};
 
+mod asked;
 mod between;
+mod compared;
 mod cut;
 mod damage;
 mod encoding;
 mod hard;
+mod keys;
+mod places;
 mod refused;
 mod roundtrip;
+mod sequences;
 
 /// The file or folder that a test exports to.
 fn place(case: &Case, format: &str) -> PathBuf {

@@ -15,6 +15,8 @@ pub enum Fault {
     Before,
     /// The server has done as they say.
     After,
+    /// The same, and from then on nobody gets through.
+    Gone,
     /// They reach the server when the client has long been cut off.
     Late(Duration),
 }
@@ -36,6 +38,7 @@ struct Plan {
     server: u16,
     cut: Mutex<Option<Cut>>,
     cuts: AtomicU32,
+    is_gone: AtomicBool,
 }
 
 impl Proxy {
@@ -47,6 +50,7 @@ impl Proxy {
             server,
             cut: Mutex::new(None),
             cuts: AtomicU32::new(0),
+            is_gone: AtomicBool::new(false),
         });
         let of_listener = Arc::clone(&plan);
         // It ends with the test process.
@@ -88,6 +92,9 @@ fn has(text: &[u8], words: &str) -> bool {
 }
 
 fn forward(mut client: TcpStream, plan: &Plan) {
+    if plan.is_gone.load(Ordering::SeqCst) {
+        return;
+    }
     // A server that is down is a connection that closes at once.
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", plan.server)) else {
         return;
@@ -106,6 +113,7 @@ fn forward(mut client: TcpStream, plan: &Plan) {
         let now = &chunk[..read];
         if let Some(fault) = plan.take(&said, now) {
             is_cut.store(true, Ordering::SeqCst);
+            plan.is_gone.store(fault == Fault::Gone, Ordering::SeqCst);
             if let Fault::Late(after) = fault {
                 drop(client.shutdown(Shutdown::Both));
                 plan.cuts.fetch_add(1, Ordering::SeqCst);

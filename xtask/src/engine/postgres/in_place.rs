@@ -166,6 +166,14 @@ fn conclude(postgres: &Postgres, done: Result<i64>, said: Result<()>) -> Result<
 
 /// Asks the server, and not the exit code of a program, whether it is done.
 pub async fn require_committed(postgres: &Postgres, number: i64) -> Result<()> {
+    match is_committed(postgres, number).await? {
+        true => Ok(()),
+        false => bail!("the restore was rolled back; the database is as it was"),
+    }
+}
+
+/// What became of a transaction whose COMMIT was sent. An error when nobody says.
+pub async fn is_committed(postgres: &Postgres, number: i64) -> Result<bool> {
     let unknown = || {
         Failure::after_change("whether it was committed cannot be asked")
             .hint("look at the database: cargo xtask db status")
@@ -180,8 +188,8 @@ pub async fn require_committed(postgres: &Postgres, number: i64) -> Result<()> {
             .await
             .with_context(unknown)?;
         match status.as_deref() {
-            Some("committed") => return Ok(()),
-            Some("aborted") => bail!("the restore was rolled back; the database is as it was"),
+            Some("committed") => return Ok(true),
+            Some("aborted") => return Ok(false),
             _ => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }

@@ -1,5 +1,6 @@
 //! `db export` and `db import` on PostgreSQL: tables through `COPY`, in both directions.
 
+mod children;
 mod copy_text;
 mod export;
 mod import;
@@ -7,5 +8,6 @@ mod load;
 mod loosen;
 mod numbers;
 mod outline;
+mod views;
 
 pub use import::Work;

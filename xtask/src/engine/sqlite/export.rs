@@ -7,7 +7,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::inspect::{self, quoted};
-use super::{Sqlite, import};
+use super::{Sqlite, import, keys};
 use crate::engine::{Engine as _, Portable, Restored};
 use crate::interrupt::Interrupt;
 use crate::values::database::EngineKind;
@@ -16,6 +16,7 @@ use crate::values::portable::cell::{Cell, Kind};
 use crate::values::portable::fit::Landing;
 use crate::values::portable::head::{FORMAT, Head, SequenceHead};
 use crate::values::portable::outline::{ColumnOutline, Outline, TableOutline, choose};
+use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
 /// So many rows are read between two looks for a signal.
@@ -31,8 +32,9 @@ impl Portable for Sqlite {
         _proof: &VerifiedDump,
         landing: &Landing,
         source: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
+        progress: &dyn Progress,
     ) -> Result<Restored> {
-        import::import(self, landing, source)
+        import::import(self, landing, source, progress)
     }
 
     fn outline(&mut self) -> Result<Outline> {
@@ -167,15 +169,20 @@ pub fn outline(connection: &Connection, history: &str) -> Result<Outline> {
         tables: Vec::new(),
         left_out: Vec::new(),
     };
-    for name in names(connection).context("cannot read the schema")? {
-        match kind_of(connection, &name)?.as_str() {
+    let history = inspect::bare_name(history);
+    for (name, is_virtual) in names(connection).context("cannot read the schema")? {
+        let kind = match is_virtual {
+            true => "virtual".to_owned(),
+            false => kind_of(connection, &name)?,
+        };
+        match kind.as_str() {
             "virtual" => outline.left_out.push(format!(
                 "the virtual table `{name}`: its rows are made anew from other tables, or exported as a backup"
             )),
             // A part of a virtual table.
             "shadow" => {}
             _ => {
-                let table = table(connection, name, history);
+                let table = table(connection, name, &history);
                 outline.tables.push(table.context("cannot read the schema")?);
             }
         }
@@ -183,26 +190,24 @@ pub fn outline(connection: &Connection, history: &str) -> Result<Outline> {
     Ok(outline)
 }
 
-fn names(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+/// Those of the application, and whether they are virtual: the module may be the application's as well.
+pub fn names(connection: &Connection) -> rusqlite::Result<Vec<(String, bool)>> {
     let mut statement = connection.prepare(
-        "SELECT name FROM sqlite_schema WHERE type = 'table' \
+        "SELECT name, sql LIKE 'CREATE VIRTUAL TABLE%' FROM sqlite_schema WHERE type = 'table' \
          AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
     )?;
-    let names = statement.query_map([], |row| row.get(0))?;
+    let names = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     names.collect()
 }
 
 /// Of one table: the list of all would open every view as well, and fail with a broken one.
 fn kind_of(connection: &Connection, name: &str) -> Result<String> {
-    let found = connection
-        .query_row(
-            "SELECT type FROM pragma_table_list(?1) WHERE schema = 'main'",
-            [name],
-            |row| row.get(0),
-        )
-        .optional();
-    // The module of a virtual table may be the application's.
-    Ok(found.ok().flatten().unwrap_or_else(|| "virtual".to_owned()))
+    let found = connection.query_row(
+        "SELECT type FROM pragma_table_list(?1) WHERE schema = 'main'",
+        [name],
+        |row| row.get(0),
+    );
+    found.with_context(|| format!("cannot ask what the table `{name}` is"))
 }
 
 fn table(connection: &Connection, name: String, history: &str) -> rusqlite::Result<TableOutline> {
@@ -230,14 +235,14 @@ fn table(connection: &Connection, name: String, history: &str) -> rusqlite::Resu
         }),
         None => None,
     };
-    let unquoted = history.trim_matches(['"', '`', '[', ']']);
     Ok(TableOutline {
         schema: "main".into(),
         rows: rows.unsigned_abs(),
         columns: found.into_iter().map(|(column, _)| column).collect(),
         parents: parents(connection, &name)?,
         sequences: sequence.into_iter().collect(),
-        is_history: name.eq_ignore_ascii_case(unquoted),
+        is_history: name.eq_ignore_ascii_case(history),
+        key_fault: keys::fault(connection, &name),
         name,
     })
 }
@@ -255,7 +260,7 @@ fn kind(declared: &str) -> Kind {
     }
 }
 
-fn parents(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(String, String)>> {
+pub fn parents(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(String, String)>> {
     // As the parent is called, and not as somebody spelled it.
     let mut statement = connection.prepare_cached(
         "SELECT DISTINCT s.name FROM pragma_foreign_key_list(?1) k \

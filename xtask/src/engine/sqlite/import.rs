@@ -5,23 +5,31 @@
 use anyhow::{Context, Result, ensure};
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, OpenFlags, Statement, params_from_iter};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 
 use super::inspect::{self, quoted};
-use super::{Sqlite, export, hold};
+use super::{Sqlite, export, hold, keys, watch};
 use crate::engine::Restored;
+use crate::engine::portable::{ROWS_A_WORD, silent_triggers};
 use crate::interrupt::Interrupt;
 use crate::values::failure::Failure;
-use crate::values::portable::Sink;
-use crate::values::portable::cell::Cell;
+use crate::values::others::Others;
+use crate::values::portable::cell::{Cell, Kind};
 use crate::values::portable::fit::{Landed, Landing, Mode};
 use crate::values::portable::head::Head;
 use crate::values::portable::tally::Tally;
+use crate::values::portable::{Sink, mismatch, number};
+use crate::values::progress::Progress;
 use crate::values::words::on_one_line;
 
 type Source<'a> = &'a mut dyn FnMut(&mut dyn Sink) -> Result<()>;
 
-pub fn import(sqlite: &mut Sqlite, landing: &Landing, source: Source) -> Result<Restored> {
+pub fn import(
+    sqlite: &mut Sqlite,
+    landing: &Landing,
+    source: Source,
+    progress: &dyn Progress,
+) -> Result<Restored> {
     sqlite.require_file()?;
     let connection = open(sqlite)?;
     inspect::patiently(sqlite.interrupt(), || {
@@ -29,25 +37,35 @@ pub fn import(sqlite: &mut Sqlite, landing: &Landing, source: Source) -> Result<
     })?;
     // Nobody else can write from here on.
     if landing.mode == Mode::Replace {
-        let mut watch = sqlite.watch.take().context("nobody has watched the file")?;
-        let silent = watch.require_silent(sqlite);
-        sqlite.watch = Some(watch);
-        silent?;
+        let mut watching = sqlite.watch.take().context("nobody has watched the file")?;
+        let others = watching.others(sqlite);
+        sqlite.watch = Some(watching);
+        if !matches!(others?, Others::Silent) {
+            let again = "nothing was changed; run the command again when nobody else writes";
+            return Err(watch::written().hint(again).into());
+        }
     }
     let interrupt = sqlite.interrupt().clone();
     let filled = inspect::interruptibly(&connection, &interrupt, |connection| {
-        fill(connection, landing, &interrupt, source)
+        let scene = Scene {
+            connection,
+            landing,
+            interrupt: &interrupt,
+            progress,
+        };
+        scene.fill(source)
     });
-    let committed = filled
-        .and_then(|()| inspect::patiently(&interrupt, || Ok(connection.execute_batch("COMMIT")?)));
+    let committed = filled.and_then(|warnings| {
+        inspect::patiently(&interrupt, || Ok(connection.execute_batch("COMMIT")?))?;
+        Ok(warnings)
+    });
     if committed.is_err() && !connection.is_autocommit() {
         // A connection that is closed rolls back as well.
         let _ = connection.execute_batch("ROLLBACK");
     }
-    committed?;
     Ok(Restored {
         kept: None,
-        warnings: Vec::new(),
+        warnings: committed?,
     })
 }
 
@@ -64,48 +82,111 @@ fn open(sqlite: &Sqlite) -> Result<Connection> {
     Ok(connection)
 }
 
-/// All but the COMMIT.
-fn fill(
-    connection: &Connection,
-    landing: &Landing,
-    interrupt: &Interrupt,
-    source: Source,
-) -> Result<()> {
-    for table in landing.wanted() {
-        require_rows(connection, table)?;
-    }
-    let earlier = match landing.mode {
-        Mode::Append => tallies(connection, landing, interrupt)?,
-        Mode::IntoEmpty | Mode::Replace => Vec::new(),
-    };
-    let broken = broken_keys(connection)?;
-    if landing.mode == Mode::Replace {
+/// In the transaction.
+struct Scene<'a> {
+    connection: &'a Connection,
+    landing: &'a Landing,
+    interrupt: &'a Interrupt,
+    progress: &'a dyn Progress,
+}
+
+impl Scene<'_> {
+    /// All but the COMMIT; returns what is to be said.
+    fn fill(&self, source: Source) -> Result<Vec<String>> {
+        let (connection, landing) = (self.connection, self.landing);
         for table in landing.wanted() {
-            let delete = format!("DELETE FROM main.{}", quoted(&table.name));
-            let deleted = connection.execute(&delete, []);
-            deleted.with_context(|| format!("cannot delete the rows of `{}`", table.title))?;
+            require_rows(connection, table)?;
         }
+        let earlier = match landing.mode {
+            Mode::Append => self.tallies()?,
+            Mode::IntoEmpty | Mode::Replace => Vec::new(),
+        };
+        let broken = keys::broken(connection, landing)?;
+        if landing.mode == Mode::Replace {
+            for table in landing.wanted() {
+                let delete = format!("DELETE FROM main.{}", quoted(&table.name));
+                let deleted = connection.execute(&delete, []);
+                deleted.with_context(|| format!("cannot delete the rows of `{}`", table.title))?;
+            }
+        }
+        let mut loader = Loader::new(connection, landing);
+        source(&mut loader)?;
+        let given = loader.finish();
+        advance_numbers(connection, landing)?;
+        let found = self.tallies()?;
+        self.require_same(&earlier, &given, &found, source)?;
+        keys::require(&broken, &keys::broken(connection, landing)?)?;
+        self.silent_triggers()
     }
-    let mut loader = Loader {
-        connection,
-        landing,
-        at: None,
-        given: landing.tables.iter().map(|_| Tally::default()).collect(),
-        index: 0,
-    };
-    source(&mut loader)?;
-    let both = loader.given.iter().zip(&landing.tables);
-    let given: Vec<&Tally> = both
-        .filter(|(_, table)| table.is_some())
-        .map(|(tally, _)| tally)
-        .collect();
-    advance_numbers(connection, landing)?;
-    let found = tallies(connection, landing, interrupt)?;
-    for (i, table) in landing.wanted().enumerate() {
-        let before = earlier.get(i).cloned().unwrap_or_default();
-        table.require(given[i], &found[i].since(&before))?;
+
+    /// What the tables hold, in the columns that the file has.
+    fn tallies(&self) -> Result<Vec<Tally>> {
+        let rows = self.landing.wanted().map(|table| table.rows_to_come);
+        self.progress.begin_rows("read back", rows.sum());
+        let mut tallies = Vec::new();
+        for table in self.landing.wanted() {
+            let mut tally = Tally::default();
+            self.rows(table, &mut |cells| {
+                table.add(&mut tally, cells);
+                if tally.rows.is_multiple_of(ROWS_A_WORD) {
+                    self.progress.advance(ROWS_A_WORD);
+                }
+            })?;
+            self.progress.advance(tally.rows % ROWS_A_WORD);
+            tallies.push(tally);
+        }
+        self.progress.end();
+        Ok(tallies)
     }
-    require_keys(&broken, &broken_keys(connection)?)
+
+    fn rows(&self, table: &Landed, row: &mut dyn FnMut(&[Cell])) -> Result<()> {
+        let columns: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
+        let mut each = |cells: &[Cell]| {
+            row(cells);
+            Ok(())
+        };
+        export::rows(
+            self.connection,
+            &table.name,
+            &columns,
+            self.interrupt,
+            &mut each,
+        )
+    }
+
+    /// Row for row what the file says, and nothing else of what was there before.
+    fn require_same(
+        &self,
+        earlier: &[Tally],
+        given: &[Tally],
+        found: &[Tally],
+        source: Source,
+    ) -> Result<()> {
+        let Some(mut search) = mismatch::search(self.landing, earlier, given, found) else {
+            return Ok(());
+        };
+        if search.is_of_values() {
+            self.rows(search.table, &mut |cells| search.learn(cells))?;
+            source(&mut search)?;
+        }
+        Err(search.refusal().into())
+    }
+
+    fn silent_triggers(&self) -> Result<Vec<String>> {
+        let mut statement = self.connection.prepare(
+            "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE",
+        )?;
+        let mut warnings = Vec::new();
+        for table in self.landing.wanted() {
+            let triggers: i64 = statement
+                .query_row([&table.name], |row| row.get(0))
+                .context("cannot look for triggers")?;
+            if triggers > 0 {
+                warnings.push(silent_triggers(&table.title));
+            }
+        }
+        Ok(warnings)
+    }
 }
 
 /// What the plan said of rows that are there must still be so.
@@ -121,53 +202,6 @@ fn require_rows(connection: &Connection, table: &Landed) -> Result<()> {
         table.title, table.rows_now
     ))
     .hint("nothing was changed; run the command again")
-    .into())
-}
-
-/// What the tables hold, in the columns that the file has.
-fn tallies(
-    connection: &Connection,
-    landing: &Landing,
-    interrupt: &Interrupt,
-) -> Result<Vec<Tally>> {
-    let mut tallies = Vec::new();
-    for table in landing.wanted() {
-        let columns: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
-        let mut tally = Tally::default();
-        export::rows(connection, &table.name, &columns, interrupt, &mut |cells| {
-            table.add(&mut tally, cells);
-            Ok(())
-        })?;
-        tallies.push(tally);
-    }
-    Ok(tallies)
-}
-
-/// Child, row and parent of each row that refers to none: the first few.
-fn broken_keys(connection: &Connection) -> Result<Vec<(String, Option<i64>, String)>> {
-    const SHOWN: usize = 1000;
-    let mut statement = connection
-        .prepare("SELECT \"table\", rowid, parent FROM pragma_foreign_key_check")
-        .context("cannot check the foreign keys")?;
-    let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let found: rusqlite::Result<Vec<_>> = found.take(SHOWN).collect();
-    found.context("cannot check the foreign keys")
-}
-
-type Broken = (String, Option<i64>, String);
-
-/// What was broken before is not this file's fault.
-fn require_keys(before: &[Broken], after: &[Broken]) -> Result<()> {
-    let Some((child, row, parent)) = after.iter().find(|broken| !before.contains(broken)) else {
-        return Ok(());
-    };
-    let row = row.map_or_else(String::new, |row| format!(" with rowid {row}"));
-    Err(Failure::refused(format!(
-        "the rows do not fit together: the row of `{}`{row} refers to a row of `{}` that is not there",
-        on_one_line(child),
-        on_one_line(parent)
-    ))
-    .hint("mend the rows, or import the tables that they refer to as well")
     .into())
 }
 
@@ -201,14 +235,41 @@ fn is_autoincrement(connection: &Connection, table: &str) -> rusqlite::Result<bo
 struct Loader<'a> {
     connection: &'a Connection,
     landing: &'a Landing,
+    head: Option<Head>,
     at: Option<(&'a Landed, Statement<'a>)>,
     /// By the tables of the head.
     given: Vec<Tally>,
     index: usize,
 }
 
+impl<'a> Loader<'a> {
+    fn new(connection: &'a Connection, landing: &'a Landing) -> Loader<'a> {
+        Loader {
+            connection,
+            landing,
+            head: None,
+            at: None,
+            given: landing.tables.iter().map(|_| Tally::default()).collect(),
+            index: 0,
+        }
+    }
+
+    /// What was given to each table that was wanted.
+    fn finish(self) -> Vec<Tally> {
+        let both = self.given.into_iter().zip(&self.landing.tables);
+        let wanted = both.filter(|(_, table)| table.is_some());
+        wanted.map(|(tally, _)| tally).collect()
+    }
+
+    fn place(&self, line: u64) -> String {
+        let table = (self.head.as_ref()).and_then(|head| head.tables.get(self.index));
+        table.map_or_else(|| format!("line {line}"), |table| table.place(line))
+    }
+}
+
 impl Sink for Loader<'_> {
-    fn head(&mut self, _: &Head) -> Result<()> {
+    fn head(&mut self, head: &Head) -> Result<()> {
+        self.head = Some(head.clone());
         Ok(())
     }
 
@@ -231,21 +292,35 @@ impl Sink for Loader<'_> {
     }
 
     fn row(&mut self, cells: &[Cell], line: u64) -> Result<()> {
-        let (table, statement) = self.at.as_mut().context("a row of no table")?;
-        let place = |what: String| Failure::refused(format!("line {line}: {what}"));
-        if let Some(place_of_nan) = cells.iter().position(is_nan) {
-            let name = on_one_line(&table.columns[place_of_nan].name).into_owned();
-            return Err(place(format!(
-                "column `{name}` of `{}`: SQLite has no NaN",
-                table.title
-            ))
-            .into());
-        }
-        let inserted = statement.execute(params_from_iter(cells.iter().map(Bound)));
-        inserted.with_context(|| {
-            place(format!("the table `{}` does not take the row", table.title))
+        let place = |loader: &Loader, what: String| {
+            Failure::refused(format!("{}: {what}", loader.place(line)))
                 .hint("mend that line, or the table; nothing was changed")
-        })?;
+        };
+        let (table, statement) = self.at.as_mut().context("a row of no table")?;
+        let table = *table;
+        let mut columns = cells.iter().zip(&table.columns);
+        if let Some((cell, column)) = columns.find(|(cell, column)| has_no_place(cell, column.kind))
+        {
+            let name = on_one_line(&column.name);
+            let what = format!(
+                "column `{name}` of `{}`: SQLite has no {}",
+                table.title,
+                named(cell)
+            );
+            return Err(place(self, what).into());
+        }
+        if let Err(error) = statement.execute(params_from_iter(cells.iter().map(Bound))) {
+            let is_of_row = is_of_row(&error);
+            let error = anyhow::Error::new(error);
+            let title = &table.title;
+            return Err(match is_of_row {
+                true => error.context(place(
+                    self,
+                    format!("the table `{title}` does not take the row"),
+                )),
+                false => error.context(format!("cannot write rows into `{title}`")),
+            });
+        }
         if let Some(tally) = self.given.get_mut(self.index) {
             table.add(tally, cells);
         }
@@ -258,8 +333,27 @@ impl Sink for Loader<'_> {
     }
 }
 
-fn is_nan(cell: &Cell) -> bool {
-    matches!(cell, Cell::Real(number) if number.is_nan())
+/// It would become NULL, or text in a column of numbers.
+fn has_no_place(cell: &Cell, kind: Kind) -> bool {
+    match cell {
+        Cell::Real(number) => number.is_nan(),
+        Cell::Decimal(digits) => kind != Kind::Text && !number::is_number(digits),
+        _ => false,
+    }
+}
+
+fn named(cell: &Cell) -> &str {
+    match cell {
+        Cell::Decimal(name) => name,
+        _ => "NaN",
+    }
+}
+
+/// Whether it is the row's fault, and not the disk's or another writer's.
+fn is_of_row(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ConstraintViolation | TooBig | TypeMismatch))
 }
 
 fn insert(table: &Landed) -> String {

@@ -147,10 +147,31 @@ fn count(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
         .map(|rows| rows.unsigned_abs())
 }
 
-/// A table's name as the schema has it, of one as it stands in SQL.
+/// A table's name as the schema has it, of one as it stands in SQL, with its schema or without.
 pub fn bare_name(name: &str) -> String {
-    let name = name.trim_start_matches("main.").trim_matches('"');
-    name.replace("\"\"", "\"")
+    let mut part = String::new();
+    let mut letters = name.trim().chars().peekable();
+    while let Some(letter) = letters.next() {
+        let close = match letter {
+            '.' => {
+                part.clear();
+                continue;
+            }
+            '[' => ']',
+            '"' | '`' => letter,
+            _ => {
+                part.push(letter);
+                continue;
+            }
+        };
+        while let Some(inside) = letters.next() {
+            if inside == close && (close == ']' || letters.next_if_eq(&close).is_none()) {
+                break;
+            }
+            part.push(inside);
+        }
+    }
+    part
 }
 
 pub fn quoted(name: &str) -> String {

@@ -9,15 +9,18 @@ use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::bound::Bounded;
 use super::cell::{Cell, Kind, hex};
 use super::head::{ColumnHead, End, Head, TableEnd, TableHead};
 use super::intake::Intake;
 use super::outlet::Layout;
-use super::{number, value};
+use super::{MAX_FIRST_LINE_BYTES, number, value};
 use crate::values::failure::Failure;
 
 pub const HEAD_FILE: &str = "export.json";
 const NULL: &str = "\\N";
+/// Eight letters and the end of the line; more is none.
+const MAX_CHECK_BYTES: u64 = 64;
 
 /// Makes the files of a folder.
 pub trait Files {
@@ -218,12 +221,12 @@ fn read_tagged(text: &str) -> Result<Cell, String> {
 
 pub fn read(folder: &dyn Folder, intake: &mut Intake) -> Result<()> {
     intake.at_line(HEAD_FILE, 1);
-    let said: Said =
-        serde_json::from_reader(BufReader::new(folder.open(HEAD_FILE)?)).map_err(|error| {
-            let line = u64::try_from(error.line()).unwrap_or(0);
-            intake.at_line(HEAD_FILE, line);
-            intake.unreadable(&error)
-        })?;
+    let head = folder.open(HEAD_FILE)?.take(MAX_FIRST_LINE_BYTES);
+    let said: Said = serde_json::from_reader(BufReader::new(head)).map_err(|error| {
+        let line = u64::try_from(error.line()).unwrap_or(0);
+        intake.at_line(HEAD_FILE, line);
+        intake.unreadable(&error)
+    })?;
     let tables = said.export.tables.clone();
     intake.head(said.export)?;
     for (i, table) in tables.iter().enumerate() {
@@ -257,7 +260,10 @@ fn read_table(
     let mut rows = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
-        .from_reader(BufReader::new(folder.open(file)?));
+        .from_reader(Bounded {
+            from: BufReader::new(folder.open(file)?),
+            allowance: intake.allowance.clone(),
+        });
     let mut checks = checks(folder, file)?;
     let mut record = csv::StringRecord::new();
     let mut places = None;
@@ -278,9 +284,9 @@ fn read_table(
         let cells =
             cells(&record, places, &table.columns).map_err(|error| intake.damaged(error))?;
         let mut check = String::new();
-        let read = checks
-            .as_mut()
-            .map_or(Ok(0), |checks| checks.read_line(&mut check));
+        let read = checks.as_mut().map_or(Ok(0), |checks| {
+            checks.take(MAX_CHECK_BYTES).read_line(&mut check)
+        });
         read.context("cannot read the checks")?;
         intake.row(&cells, Some(check.trim_end()))?;
     }

@@ -6,11 +6,12 @@ use std::fmt;
 use std::io::{BufRead, Read, Write};
 use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::bound::{Bounded, MAX_ROW_BYTES, TOO_LONG};
 use super::cell::Cell;
 use super::head::{End, Head, TableEnd, TableHead, TableName};
 use super::intake::Intake;
@@ -69,6 +70,7 @@ impl<W: Write> Layout for Document<W> {
         self.line.push_str(", \"check\": \"");
         self.line.push_str(check);
         self.line.push_str("\"}");
+        ensure!((self.line.len() as u64) < MAX_ROW_BYTES, TOO_LONG);
         let written = self.out.write_all(self.line.as_bytes());
         written.context("cannot write")
     }
@@ -110,6 +112,8 @@ pub fn is_first_line(line: &[u8]) -> bool {
 pub fn read(from: &mut dyn BufRead, intake: &mut Intake) -> Result<()> {
     let line = Rc::new(Counter::new(1));
     intake.count_with(line.clone());
+    let allowance = intake.allowance.clone();
+    let from = Bounded { from, allowance };
     let mut reader = serde_json::Deserializer::from_reader(Counted { from, line });
     let mut stopped = None;
     let whole = Part {

@@ -4,9 +4,10 @@
 use std::borrow::Cow;
 
 use super::cell::{Cell, Kind};
-use super::head::{ColumnHead, Head, SequenceHead, TableHead};
+use super::compare::{Between, Compare};
+use super::head::{ColumnHead, SequenceHead, TableHead};
+use super::intake::{Found, Inventory};
 use super::nearest::nearest;
-use super::number::canonical;
 use super::outline::{ColumnOutline, Outline, TableOutline, is_meant, unknown};
 use super::tally::Tally;
 use crate::values::database::EngineKind;
@@ -49,21 +50,17 @@ pub struct Landed {
 pub struct LandedColumn {
     pub name: String,
     pub kind: Kind,
+    /// As the database calls it.
+    pub data_type: String,
     pub compare: Compare,
 }
 
-/// How a value of the file and what the database has of it are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compare {
-    /// Type and value.
-    Exactly,
-    /// The value: `1.10` is `1.1`, and true is 1.
-    ByValue,
-    /// Only whether there is one: the type has its own way to write it.
-    Presence,
-}
-
 impl Landing {
+    pub fn has(&self, schema: &str, name: &str) -> bool {
+        self.wanted()
+            .any(|table| table.schema == schema && table.name == name)
+    }
+
     pub fn wanted(&self) -> impl Iterator<Item = &Landed> {
         self.tables.iter().flatten()
     }
@@ -71,11 +68,12 @@ impl Landing {
 
 /// `wanted`: the tables that were named; none: all but sqlx's own.
 pub fn fit(
-    head: &Head,
+    inventory: &Inventory,
     outline: &Outline,
     wanted: &[String],
     mode: Mode,
 ) -> Result<Landing, Failure> {
+    let head = &inventory.head;
     for name in wanted {
         let mut tables = head.tables.iter();
         if !tables.any(|table| is_meant(&table.schema, &table.name, name)) {
@@ -83,7 +81,7 @@ pub fn fit(
         }
     }
     let mut tables: Vec<Option<Landed>> = Vec::new();
-    for table in &head.tables {
+    for (table, found) in head.tables.iter().zip(&inventory.tables) {
         let is_named = wanted
             .iter()
             .any(|name| is_meant(&table.schema, &table.name, name));
@@ -104,7 +102,12 @@ pub fn fit(
             ))
             .hint("name one of them with `--table`"));
         }
-        tables.push(Some(land(table, there, (head.engine, outline.engine))?));
+        let between = Between {
+            from: head.engine,
+            to: outline.engine,
+            is_edited: found.is_edited,
+        };
+        tables.push(Some(land((table, found), there, between)?));
     }
     Ok(Landing { mode, tables })
 }
@@ -141,18 +144,19 @@ fn find_table<'a>(
     })
 }
 
-/// `engines`: where it comes from and where it goes.
+/// `table`: as the head has it, and what was found of it in the file.
 fn land(
-    table: &TableHead,
+    (table, found): (&TableHead, &Found),
     there: &TableOutline,
-    engines: (EngineKind, EngineKind),
+    between: Between,
 ) -> Result<Landed, Failure> {
     let column = |column: &ColumnHead| -> Result<LandedColumn, Failure> {
-        let found = find_column(column, table, there)?;
+        let to = find_column(column, table, there)?;
         Ok(LandedColumn {
-            name: found.name.clone(),
-            kind: found.kind,
-            compare: compare(column, found, engines),
+            name: to.name.clone(),
+            kind: to.kind,
+            data_type: to.data_type.clone(),
+            compare: Compare::choose(column, to, between),
         })
     };
     let columns = table
@@ -183,7 +187,7 @@ fn land(
         name: there.name.clone(),
         title: there.title(),
         rows_now: there.rows,
-        rows_to_come: table.rows,
+        rows_to_come: found.tally.rows,
         sequences: sequences.collect(),
         defaults,
         columns,
@@ -222,28 +226,6 @@ fn find_column<'a>(
     Ok(found)
 }
 
-fn compare(from: &ColumnHead, to: &ColumnOutline, engines: (EngineKind, EngineKind)) -> Compare {
-    let to_type = to.data_type.as_str();
-    if engines.0 == engines.1 && from.data_type == to_type {
-        return Compare::Exactly;
-    }
-    // SQLite finds again what it was given, or what it takes for the same.
-    if engines.1 == EngineKind::Sqlite {
-        return Compare::ByValue;
-    }
-    match to.kind {
-        Kind::Text if to_type == "text" || to_type.starts_with("character varying") => {
-            Compare::ByValue
-        }
-        // Four bytes round what eight had.
-        Kind::Real if to_type != "double precision" => Compare::Presence,
-        Kind::Text | Kind::Json | Kind::Any => Compare::Presence,
-        Kind::Integer | Kind::Real | Kind::Decimal | Kind::Boolean | Kind::Bytes => {
-            Compare::ByValue
-        }
-    }
-}
-
 impl Landed {
     /// A row of the file, or what the database has of it.
     pub fn add(&self, tally: &mut Tally, cells: &[Cell]) {
@@ -254,46 +236,51 @@ impl Landed {
         tally.add(counted.iter().map(AsRef::as_ref));
     }
 
-    /// Refuses when the table does not hold what it was given.
-    pub fn require(&self, given: &Tally, found: &Tally) -> Result<(), Failure> {
-        if given.is_same_as(found) {
-            return Ok(());
+    /// Columns of which no more is compared than whether there is a value.
+    pub fn hardly_compared(&self) -> impl Iterator<Item = &LandedColumn> {
+        let columns = self.columns.iter();
+        columns.filter(|column| column.compare == Compare::Presence)
+    }
+}
+
+/// Rows that refer to those that would be deleted, and are not in the file themselves.
+pub fn refuse_children(landing: &Landing, outline: &Outline) -> Result<(), Failure> {
+    let tables = outline.tables.iter();
+    let others = tables.filter(|table| !landing.has(&table.schema, &table.name));
+    for child in others.filter(|table| table.rows > 0) {
+        let mut parents = child.parents.iter();
+        if let Some((_, parent)) = parents.find(|(schema, name)| landing.has(schema, name)) {
+            return Err(children_refusal(&child.title(), parent));
         }
-        let why = match given.rows == found.rows {
-            true => "other values than the file has: a type of a column changes them, or a trigger"
-                .to_owned(),
-            false => format!("{} rows of the {} in the file", found.rows, given.rows),
+    }
+    Ok(())
+}
+
+pub fn children_refusal(child: &str, parent: &str) -> Failure {
+    Failure::refused(format!(
+        "rows of `{child}` refer to rows of `{}`, which would be deleted",
+        on_one_line(parent)
+    ))
+    .hint("import both tables, or add the rows with `--append`")
+}
+
+/// Foreign keys that could not be checked when the rows are there.
+pub fn refuse_faulty_keys(landing: &Landing, outline: &Outline) -> Result<(), Failure> {
+    for table in &outline.tables {
+        let is_changed = landing.has(&table.schema, &table.name);
+        let refers = || {
+            table
+                .parents
+                .iter()
+                .any(|(schema, name)| landing.has(schema, name))
         };
-        Err(
-            Failure::refused(format!("the table `{}` would hold {why}", self.title)).hint(
-                "nothing was changed; compare the types of its columns with those in the file",
-            ),
-        )
-    }
-}
-
-impl Compare {
-    /// As what the value counts.
-    pub fn of(self, cell: &Cell) -> Cow<'_, Cell> {
-        match (self, cell) {
-            (Compare::Exactly, _) | (_, Cell::Null) => Cow::Borrowed(cell),
-            (Compare::Presence, _) => Cow::Owned(Cell::Bool(true)),
-            (Compare::ByValue, cell) => Cow::Owned(by_value(cell)),
+        if let Some(fault) = table.key_fault.as_ref().filter(|_| is_changed || refers()) {
+            return Err(Failure::refused(format!(
+                "the foreign keys of `{}` cannot be checked: {fault}",
+                table.title()
+            ))
+            .hint("give the columns that they refer to a PRIMARY KEY or a UNIQUE index"));
         }
     }
-}
-
-fn by_value(cell: &Cell) -> Cell {
-    let number = |text: &str| match canonical(text) {
-        Some(number) => Cell::Decimal(number),
-        None => Cell::Text(text.to_owned()),
-    };
-    match cell {
-        Cell::Bool(value) => number(if *value { "1" } else { "0" }),
-        Cell::Integer(value) => number(&value.to_string()),
-        Cell::Real(value) if value.is_finite() => number(&format!("{value:?}")),
-        Cell::Real(value) => Cell::Text(super::value::real_name(*value).to_owned()),
-        Cell::Decimal(text) | Cell::Text(text) | Cell::Json(text) => number(text),
-        Cell::Null | Cell::TextBytes(_) | Cell::Bytes(_) => cell.clone(),
-    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use super::cell::Kind;
 use crate::values::database::{AppliedMigration, EngineKind};
 use crate::values::digest::Sha256;
 use crate::values::schema::display_name;
+use crate::values::words::on_one_line;
 
 /// A later one that an earlier reader would take for something else is another number.
 pub const FORMAT: u32 = 1;
@@ -102,6 +103,14 @@ impl TableHead {
     /// For a person.
     pub fn title(&self) -> String {
         display_name(&self.schema, &self.name)
+    }
+
+    /// Where in the export a row stands.
+    pub fn place(&self, line: u64) -> String {
+        match &self.file {
+            Some(file) => format!("`{}` line {line}", on_one_line(file)),
+            None => format!("line {line}"),
+        }
     }
 
     pub fn short(&self) -> TableName {

@@ -3,11 +3,13 @@
 
 use std::cell::Cell as Counter;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
 
 use super::Sink;
+use super::bound::{Allowance, MAX_ROW_BYTES};
 use super::cell::Cell;
 use super::head::{End, FORMAT, Head, TableEnd, TableHead, TableName};
 use super::row;
@@ -47,6 +49,8 @@ pub struct Intake<'s> {
     /// Somebody has said that the file was edited.
     accepts_edits: bool,
     line: Rc<Counter<u64>>,
+    /// For the next row, and what is around rows.
+    pub allowance: Allowance,
     /// The file of a table, where it has one.
     file: Option<String>,
     head: Option<Head>,
@@ -63,6 +67,7 @@ impl<'s> Intake<'s> {
             interrupt,
             accepts_edits,
             line: Rc::default(),
+            allowance: Allowance::new(MAX_ROW_BYTES),
             file: None,
             head: None,
             found: BTreeMap::new(),
@@ -98,6 +103,9 @@ impl<'s> Intake<'s> {
 
     /// What serde says; its own line is the better one, where it knows it.
     pub fn unreadable(&self, error: &serde_json::Error) -> anyhow::Error {
+        if error.io_error_kind() == Some(ErrorKind::FileTooLarge) {
+            return self.damaged(self.allowance.words());
+        }
         if error.is_io() {
             return anyhow::anyhow!("cannot read the file: {error}");
         }
@@ -119,6 +127,7 @@ impl<'s> Intake<'s> {
     }
 
     pub fn head(&mut self, head: Head) -> Result<()> {
+        self.allowance.renew();
         if self.head.is_some() {
             return Err(self.damaged("a second head"));
         }
@@ -169,6 +178,7 @@ impl<'s> Intake<'s> {
     }
 
     pub fn row(&mut self, cells: &[Cell], check: Option<&str>) -> Result<()> {
+        self.allowance.renew();
         let (index, is_wanted) = self.at.ok_or_else(|| self.damaged("a row of no table"))?;
         let found = self.found.entry(index).or_default();
         let made = found.tally.add(cells);
@@ -230,7 +240,14 @@ impl<'s> Intake<'s> {
         let digest = head.digest().context("cannot read the head")?;
         let tables = head.tables.len() as u64;
         let is_same = end.head == digest && end.tables == tables && end.rows == head.rows();
-        if !(is_same || self.accepts_edits) {
+        if !is_same && self.accepts_edits {
+            let place = self.damaged("the head is another one than was exported");
+            return Err(place.context(
+                Failure::untrusted("the head of the file was damaged, or edited")
+                    .hint("rows may be edited, and the head may not; export again"),
+            ));
+        }
+        if !is_same {
             return Err(self.not_as_exported("the head is another one than was exported"));
         }
         self.ended = true;

@@ -1,12 +1,13 @@
 //! An export as lines, each a JSON object of its own: the head, then for each table its name, its
 //! rows and its end, then the end.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Read as _, Write};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::bound::{MAX_ROW_BYTES, TOO_LONG};
 use super::cell::Cell;
 use super::head::{End, Head, TableEnd, TableHead, TableName};
 use super::intake::Intake;
@@ -64,6 +65,7 @@ impl<W: Write> Layout for Lines<W> {
         self.line.push_str(", \"check\": \"");
         self.line.push_str(check);
         self.line.push_str("\"}\n");
+        ensure!((self.line.len() as u64) < MAX_ROW_BYTES, TOO_LONG);
         let written = self.out.write_all(self.line.as_bytes());
         written.context("cannot write")
     }
@@ -82,11 +84,16 @@ pub fn read(from: &mut dyn BufRead, intake: &mut Intake) -> Result<()> {
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
-        let read = from.read_until(b'\n', &mut bytes);
-        if read.context("cannot read the file")? == 0 {
+        let bound = intake.allowance.bound();
+        let read = (&mut *from).take(bound).read_until(b'\n', &mut bytes);
+        let read = read.context("cannot read the file")?;
+        if read == 0 {
             return Ok(());
         }
         intake.next_line();
+        if read as u64 == bound && !bytes.ends_with(b"\n") {
+            return Err(intake.damaged(intake.allowance.words()));
+        }
         let text = std::str::from_utf8(&bytes);
         let text = text.map_err(|_| intake.damaged("there are bytes that are no UTF-8"))?;
         let text = text.trim_end_matches(['\n', '\r']);

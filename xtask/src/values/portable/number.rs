@@ -54,7 +54,8 @@ pub fn is_safe(digits: &str) -> bool {
     is_json && all.trim_start_matches('0').len() <= SAFE_DIGITS && !(is_zero && parts.negative)
 }
 
-/// One way to write each number: `1.10`, `1.1` and `11e-1` are one. `None` for what is none.
+/// One way to write each number: `1.10`, `1.1` and `11e-1` are one. `None` for what is none,
+/// or has an exponent beyond all bounds.
 pub fn canonical(text: &str) -> Option<String> {
     let parts = parts(text)?;
     let all = format!("{}{}", parts.whole, parts.fraction);
@@ -64,7 +65,8 @@ pub fn canonical(text: &str) -> Option<String> {
     }
     let dropped = all.len() - all.trim_end_matches('0').len();
     let behind = i64::try_from(parts.fraction.len()).ok()?;
-    let exponent = parts.exponent - behind + i64::try_from(dropped).ok()?;
+    let exponent = parts.exponent.checked_sub(behind)?;
+    let exponent = exponent.checked_add(i64::try_from(dropped).ok()?)?;
     let sign = if parts.negative { "-" } else { "" };
     Some(format!("{sign}{significant}e{exponent}"))
 }

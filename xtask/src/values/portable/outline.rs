@@ -27,6 +27,8 @@ pub struct TableOutline {
     pub sequences: Vec<SequenceHead>,
     /// sqlx's bookkeeping: only taken when somebody names it.
     pub is_history: bool,
+    /// Why its foreign keys cannot be checked, if so.
+    pub key_fault: Option<String>,
 }
 
 #[derive(Debug, Clone)]

@@ -137,3 +137,23 @@ fn a_migration_that_cannot_be_written_to_its_end_is_rolled_back() {
         assert_eq!(case.query("SELECT count(*) FROM t;"), ["600"], "{mode}");
     }
 }
+
+/// The disk is to blame, and not a line of the file.
+#[test]
+fn an_import_into_sqlite_that_finds_no_room() {
+    let case = Case::sqlite();
+    fill_sqlite(&case, 5000);
+    let export = ["db", "export", "-o", "t.ndjson"];
+    case.project.run(export).expect_code(0);
+    case.query("DELETE FROM t; VACUUM;");
+    let before = Before::of(&case);
+    let import = ["db", "import", "t.ndjson", "--yes"];
+    let failed = run(&case.project, 1024, &import);
+    assert_eq!(failed.code, 1, "{failed}");
+    says(&failed, &["was not imported", "caused by: "]);
+    assert!(!failed.stderr.contains("mend that line"), "{failed}");
+    // SQLite leaves its journal, and whoever opens the file next rolls back.
+    assert_eq!(case.contents(), before.contents);
+    assert_eq!(case.query("SELECT count(*) FROM t;"), ["0"]);
+    case.project.run(import).expect_code(0);
+}

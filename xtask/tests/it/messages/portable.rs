@@ -145,7 +145,7 @@ fn an_import_over_rows_and_one_of_an_edited_file() {
     goes into SQLite database `[DIR]/project/database/app.db`
      table  rows now  rows to come
      books         2             2
-    note: edited since it was exported: 1 row changed or added
+    note: `books` was edited since it was exported: 1 row changed or added; exported 2, the file has 2
     backed up as backup_[TIME]_pre-import: 1 table, 2 rows, [SIZE]; read back and matched
     imported 1 table, 2 rows, into the SQLite database `[DIR]/project/database/app.db`; read back and matched with the file
     to undo: cargo xtask db restore backup_[TIME]_pre-import

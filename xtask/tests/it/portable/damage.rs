@@ -187,7 +187,9 @@ fn what_somebody_edited_is_imported_when_they_say_so() {
         let output = import(&case, &path, &["--replace", "--edited"]).expect_code(0);
         says(
             &output,
-            &["edited since it was exported: 2 rows changed or added"],
+            &[
+                "`t` was edited since it was exported: 2 rows changed or added; exported 3, the file has 3",
+            ],
         );
         assert_eq!(
             case.query("SELECT id, name FROM t ORDER BY 1;"),

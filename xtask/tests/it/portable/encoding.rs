@@ -284,4 +284,11 @@ proptest! {
         prop_assert_ne!(canonical(&format!("{whole}1")), plain);
         prop_assert!(is_safe(&whole.to_string()));
     }
+
+    /// Whatever the exponent: beyond what can be counted it is no number, and no panic.
+    #[test]
+    fn no_exponent_is_too_large(digits in "[1-9]{1,9}\\.[1-9]{1,9}", exponent in prop_oneof![Just(i64::MIN), Just(i64::MAX), any::<i64>()]) {
+        let read = canonical(&format!("{digits}e{exponent}"));
+        prop_assert!(read.is_some() || exponent.unsigned_abs() > 1 << 62);
+    }
 }

@@ -67,12 +67,14 @@ fn triggers_do_not_fire() {
             }
         });
         let path = export(&case, "ndjson");
-        import(&case, &path, &["--replace"]).expect_code(0);
+        let output = import(&case, &path, &["--replace"]).expect_code(0);
         assert_eq!(
             case.query("SELECT id, n FROM t ORDER BY 1;"),
             ["1|1", "2|2"]
         );
         assert_eq!(case.query("SELECT count(*) FROM seen;"), ["0"]);
+        says(&output, &["warning: the triggers of `t` did not fire"]);
+        assert!(!output.stderr.contains("`seen`"), "{output}");
         if let Some(server) = &case.server {
             let states =
                 "SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1;";
@@ -161,4 +163,27 @@ fn what_is_left_out_is_said() {
     )
     .expect_code(0);
     assert_eq!(fingerprints(&case), before);
+}
+
+/// A policy would leave rows out without a word.
+#[test]
+fn a_policy_that_hides_rows_is_an_error_and_no_filter() {
+    let Some((case, admin)) = Case::owner("portable_policy") else {
+        return;
+    };
+    let role = format!("{}_owner", admin.name());
+    admin.psql(&format!("GRANT ALL ON SCHEMA public TO {role};"));
+    case.query("CREATE TABLE t (id BIGINT); INSERT INTO t VALUES (1), (2);");
+    let path = export(&case, "ndjson");
+    case.query(
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY;
+         CREATE POLICY first_only ON t USING (id = 1);",
+    );
+    let output = case.project.run(["db", "export", "-o", "some.ndjson"]);
+    assert_ne!(output.code, 0, "{output}");
+    says(&output, &["row-level security"]);
+    assert!(!case.project.path().join("some.ndjson").exists());
+    let output = import(&case, &path, &["--append"]);
+    assert_ne!(output.code, 0, "{output}");
+    assert_eq!(admin.psql("SELECT count(*) FROM t;"), "2");
 }

@@ -19,6 +19,7 @@ use crate::values::portable::cell::{Cell, Kind};
 use crate::values::portable::fit::Landing;
 use crate::values::portable::head::{FORMAT, Head};
 use crate::values::portable::outline::{ColumnOutline, Outline, TableOutline, choose};
+use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
 impl Portable for Postgres {
@@ -31,8 +32,9 @@ impl Portable for Postgres {
         _proof: &VerifiedDump,
         landing: &Landing,
         source: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
+        progress: &dyn Progress,
     ) -> Result<Restored> {
-        import::import(self, landing, source)
+        import::import(self, landing, source, progress)
     }
 
     fn outline(&mut self) -> Result<Outline> {

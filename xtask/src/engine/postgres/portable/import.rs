@@ -1,6 +1,8 @@
 //! Rows of a file into the tables of a PostgreSQL database: one transaction, in which the tables
 //! are held against writers, filled through `COPY`, read back, matched with the file, and committed.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -8,14 +10,20 @@ use super::super::connect::{self, quoted};
 use super::super::fingerprint::SETTINGS;
 use super::super::{Postgres, in_place, lock};
 use super::load::Loader;
-use super::{export, loosen, numbers, outline};
+use super::{children, export, loosen, numbers, outline, views};
 use crate::engine::Restored;
+use crate::engine::portable::ROWS_A_WORD;
 use crate::values::database_url::PostgresUrl;
-use crate::values::failure::{Failure, Outcome};
-use crate::values::portable::Sink;
+use crate::values::failure::Failure;
+use crate::values::portable::cell::Cell;
 use crate::values::portable::fit::{Landed, LandedColumn, Landing, Mode};
 use crate::values::portable::outline::ColumnOutline;
 use crate::values::portable::tally::Tally;
+use crate::values::portable::{Sink, mismatch};
+use crate::values::progress::Progress;
+
+/// How long a server may take to end a session.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub type Source<'a> = &'a mut dyn FnMut(&mut dyn Sink) -> Result<()>;
 
@@ -29,30 +37,60 @@ pub fn prepare(postgres: &mut Postgres, landing: &Landing) -> Result<()> {
     Ok(())
 }
 
-pub fn import(postgres: &mut Postgres, landing: &Landing, source: Source) -> Result<Restored> {
+pub fn import(
+    postgres: &mut Postgres,
+    landing: &Landing,
+    source: Source,
+    progress: &dyn Progress,
+) -> Result<Restored> {
     lock::require(&postgres.runtime, lock::session(&mut postgres.lock))?;
     let mut work = match postgres.import.take() {
         Some(work) => work,
         None => postgres.runtime.block_on(begin(&postgres.url, landing))?,
     };
-    let done = fill(postgres, &mut work, landing, source).and_then(|warnings| {
-        let committed = async { Ok(work.session.execute("COMMIT").await.map(drop)?) };
-        postgres
-            .runtime
-            .block_on(committed)
-            .context("cannot commit")?;
-        Ok(warnings)
-    });
+    let scene = Scene {
+        postgres,
+        landing,
+        progress,
+    };
+    let filled = scene.fill(&mut work, source);
+    let mut warnings = match filled {
+        Ok(warnings) => warnings,
+        Err(error) => {
+            end(postgres, work);
+            return Err(error);
+        }
+    };
+    let committed = async { Ok(work.session.execute("COMMIT").await.map(drop)?) };
+    let committed = postgres.runtime.block_on(committed);
     let (id, number) = (work.id, work.number);
     drop(work);
-    let warnings = match done {
-        Ok(warnings) => warnings,
-        Err(error) => conclude(postgres, id, number, error)?,
-    };
+    if let Err(error) = committed {
+        warnings.push(conclude(
+            postgres,
+            id,
+            number,
+            error.context("cannot commit"),
+        )?);
+    }
     Ok(Restored {
         kept: None,
         warnings,
     })
+}
+
+/// What was not committed is gone with its session, also when nobody can be told to end it; who waits
+/// for the tables need not wait for that.
+fn end(postgres: &Postgres, work: Work) {
+    let id = work.id;
+    drop(work);
+    postgres.runtime.block_on_to_the_end(async {
+        let ended = async {
+            let mut other = connect::connect(&postgres.url).await?;
+            connect::end_session(&mut other.session, id).await
+        };
+        let _ = tokio::time::timeout(PATIENCE, ended).await;
+    });
 }
 
 pub struct Work {
@@ -99,40 +137,112 @@ pub fn in_sql(table: &Landed) -> String {
     format!("{}.{}", quoted(&table.schema), quoted(&table.name))
 }
 
-/// All but the COMMIT.
-fn fill(
-    postgres: &Postgres,
-    work: &mut Work,
-    landing: &Landing,
-    source: Source,
-) -> Result<Vec<String>> {
-    let session = &mut work.session;
-    let counted = count(session, landing);
-    postgres.runtime.block_on(counted)?;
-    let path = work.search_path.clone();
-    let (earlier, tighten) = postgres.runtime.block_on(async {
-        let earlier = match landing.mode {
-            Mode::Append => tallies(session, landing).await?,
-            Mode::IntoEmpty | Mode::Replace => Vec::new(),
-        };
-        let tighten = loosen::loosen(session, landing).await?;
-        if landing.mode == Mode::Replace {
-            delete(session, landing).await?;
-        }
-        set_search_path(session, &path).await?;
-        anyhow::Ok((earlier, tighten))
-    })?;
-    let mut loader = Loader::new(&postgres.runtime, session, landing);
-    source(&mut loader)?;
-    let given = loader.finish()?;
-    postgres.runtime.block_on(async {
-        loosen::tighten(session, &tighten).await?;
-        let warnings = numbers::advance(session, landing).await?;
-        set_search_path(session, "").await?;
-        let found = tallies(session, landing).await?;
-        compare(landing, &earlier, &given, &found)?;
+/// In the transaction. Without its COMMIT it ends with its session, and nothing has changed.
+struct Scene<'a> {
+    postgres: &'a Postgres,
+    landing: &'a Landing,
+    progress: &'a dyn Progress,
+}
+
+impl Scene<'_> {
+    /// All but the COMMIT; returns what is to be said.
+    fn fill(&self, work: &mut Work, source: Source) -> Result<Vec<String>> {
+        let (runtime, landing) = (&self.postgres.runtime, self.landing);
+        let path = work.search_path.clone();
+        let session = &mut work.session;
+        let (earlier, loosened) = runtime.block_on(async {
+            count(session, landing).await?;
+            let earlier = match landing.mode {
+                Mode::Append => self.tallies(session).await?,
+                Mode::IntoEmpty | Mode::Replace => Vec::new(),
+            };
+            if landing.mode == Mode::Replace {
+                children::refuse(session, landing).await?;
+            }
+            let loosened = loosen::loosen(session, landing).await?;
+            if landing.mode == Mode::Replace {
+                delete(session, landing).await?;
+            }
+            set_search_path(session, &path).await?;
+            anyhow::Ok((earlier, loosened))
+        })?;
+        let mut loader = Loader::new(runtime, session, landing);
+        source(&mut loader)?;
+        let given = loader.finish()?;
+        let (found, mut warnings) = runtime.block_on(async {
+            loosen::tighten(session, &loosened).await?;
+            let warnings = numbers::advance(session, landing).await?;
+            set_search_path(session, "").await?;
+            anyhow::Ok((self.tallies(session).await?, warnings))
+        })?;
+        self.require_same(session, (&earlier, &given, &found), source)?;
+        warnings.extend(loosened.warnings);
+        warnings.extend(runtime.block_on(views::stale(session, landing))?);
         Ok(warnings)
-    })
+    }
+
+    /// What the tables hold, in the columns that the file has.
+    async fn tallies(&self, session: &mut PgConnection) -> Result<Vec<Tally>> {
+        let rows = self.landing.wanted().map(|table| table.rows_to_come);
+        self.progress.begin_rows("read back", rows.sum());
+        let mut tallies = Vec::new();
+        for table in self.landing.wanted() {
+            let mut tally = Tally::default();
+            rows_of(session, table, &mut |cells| {
+                table.add(&mut tally, cells);
+                if tally.rows.is_multiple_of(ROWS_A_WORD) {
+                    self.progress.advance(ROWS_A_WORD);
+                }
+            })
+            .await?;
+            self.progress.advance(tally.rows % ROWS_A_WORD);
+            tallies.push(tally);
+        }
+        self.progress.end();
+        Ok(tallies)
+    }
+
+    /// Row for row what the file says, and nothing else of what was there before.
+    fn require_same(
+        &self,
+        session: &mut PgConnection,
+        (earlier, given, found): (&[Tally], &[Tally], &[Tally]),
+        source: Source,
+    ) -> Result<()> {
+        ensure!(given.len() == found.len(), "a table was not filled");
+        let Some(mut search) = mismatch::search(self.landing, earlier, given, found) else {
+            return Ok(());
+        };
+        if search.is_of_values() {
+            let table = search.table;
+            let mut learn = |cells: &[Cell]| search.learn(cells);
+            let learnt = rows_of(session, table, &mut learn);
+            self.postgres.runtime.block_on(learnt)?;
+            source(&mut search)?;
+        }
+        Err(search.refusal().into())
+    }
+}
+
+async fn rows_of(
+    session: &mut PgConnection,
+    table: &Landed,
+    row: &mut dyn FnMut(&[Cell]),
+) -> Result<()> {
+    let column = |column: &LandedColumn| ColumnOutline {
+        name: column.name.clone(),
+        data_type: column.data_type.clone(),
+        kind: column.kind,
+        is_generated: false,
+    };
+    let columns: Vec<ColumnOutline> = table.columns.iter().map(column).collect();
+    let columns: Vec<&ColumnOutline> = columns.iter().collect();
+    let name = (table.schema.as_str(), table.name.as_str());
+    let mut each = |cells: &[Cell]| {
+        row(cells);
+        Ok(())
+    };
+    export::rows(session, name, &columns, &mut each).await
 }
 
 async fn set_search_path(session: &mut PgConnection, path: &str) -> Result<()> {
@@ -168,67 +278,54 @@ async fn delete(session: &mut PgConnection, landing: &Landing) -> Result<()> {
         let only = outline::only(session, (&table.schema, &table.name)).await?;
         let delete = format!("DELETE FROM {only}{}", in_sql(table));
         let deleted = session.execute(AssertSqlSafe(delete)).await;
-        deleted.with_context(|| format!("cannot delete the rows of table `{}`", table.title))?;
+        deleted.map_err(|error| not_deleted(table, error))?;
     }
     Ok(())
 }
 
-/// What the tables hold, in the columns that the file has.
-async fn tallies(session: &mut PgConnection, landing: &Landing) -> Result<Vec<Tally>> {
-    let mut tallies = Vec::new();
-    for table in landing.wanted() {
-        let column = |column: &LandedColumn| ColumnOutline {
-            name: column.name.clone(),
-            data_type: String::new(),
-            kind: column.kind,
-            is_generated: false,
-        };
-        let columns: Vec<ColumnOutline> = table.columns.iter().map(column).collect();
-        let columns: Vec<&ColumnOutline> = columns.iter().collect();
-        let mut tally = Tally::default();
-        let name = (table.schema.as_str(), table.name.as_str());
-        export::rows(session, name, &columns, &mut |cells| {
-            table.add(&mut tally, cells);
-            Ok(())
-        })
-        .await?;
-        tallies.push(tally);
+/// By a key that is `RESTRICT`, which no transaction puts off.
+fn not_deleted(table: &Landed, error: sqlx::Error) -> anyhow::Error {
+    let answer = error.as_database_error();
+    let is_restricted = answer.is_some_and(|answer| {
+        answer.is_foreign_key_violation() || answer.code().as_deref() == Some("23001")
+    });
+    let error = anyhow::Error::new(error);
+    if !is_restricted {
+        return error.context(format!("cannot delete the rows of table `{}`", table.title));
     }
-    Ok(tallies)
-}
-
-/// Row for row what the file says, and nothing else of what was there before.
-fn compare(landing: &Landing, earlier: &[Tally], given: &[Tally], found: &[Tally]) -> Result<()> {
-    ensure!(given.len() == found.len(), "a table was not filled");
-    for (i, table) in landing.wanted().enumerate() {
-        let before = earlier.get(i).cloned().unwrap_or_default();
-        table.require(&given[i], &found[i].since(&before))?;
-    }
-    Ok(())
+    error.context(
+        Failure::refused(format!(
+            "the rows of `{}` cannot be deleted: a foreign key `ON DELETE RESTRICT` holds them",
+            table.title
+        ))
+        .hint("nothing was changed; delete the rows yourself, then import without `--replace`"),
+    )
 }
 
 /// The truth is the server's, also when a signal came or the connection was lost while it committed.
+/// Returns what is to be said when it is done all the same.
 fn conclude(
     postgres: &Postgres,
     id: connect::SessionId,
     number: i64,
     error: anyhow::Error,
-) -> Result<Vec<String>> {
+) -> Result<String> {
     let asked = postgres.runtime.block_on_to_the_end(async {
         let mut other = connect::connect_patiently(&postgres.url, None).await?;
         connect::end_session(&mut other.session, id).await?;
         // A close that fails changes nothing.
         let _ = other.session.close().await;
-        in_place::require_committed(postgres, number).await
+        in_place::is_committed(postgres, number).await
     });
     match asked {
-        Ok(()) => Ok(vec![format!("it was committed, although: {error:#}")]),
-        Err(unknown) if is_after_change(&unknown) => Err(unknown),
-        Err(_) => Err(error),
+        Ok(true) => Ok(format!("it was committed, although: {error:#}")),
+        Ok(false) => Err(error),
+        Err(unknown) => Err(error.context(
+            Failure::after_change(format!(
+                "whether the import was committed cannot be asked: {}",
+                unknown.root_cause()
+            ))
+            .hint("look at the rows of the tables when the server answers; `cargo xtask db restore latest` brings back those of before"),
+        )),
     }
-}
-
-fn is_after_change(error: &anyhow::Error) -> bool {
-    let failure = error.downcast_ref::<Failure>();
-    failure.is_some_and(|failure| failure.outcome == Outcome::AfterChange)
 }

@@ -24,6 +24,7 @@ pub struct Loader<'a> {
     runtime: &'a Runtime,
     session: &'a mut PgConnection,
     landing: &'a Landing,
+    head: Option<Head>,
     at: Option<&'a Landed>,
     batch: Vec<u8>,
     /// Where each row of the batch stands in the file.
@@ -43,6 +44,7 @@ impl<'a> Loader<'a> {
             runtime,
             session,
             landing,
+            head: None,
             at: None,
             batch: Vec::new(),
             lines: Vec::new(),
@@ -86,9 +88,10 @@ impl<'a> Loader<'a> {
         let rows = self.lines.len() as u64;
         if copied != rows {
             return Err(Failure::refused(format!(
-                "the table `{}` took {copied} of {rows} rows: a trigger or a policy keeps some out",
+                "the table `{}` took {copied} of {rows} rows: something keeps the others out",
                 table.title
             ))
+            .hint("nothing was changed; import as the owner of the tables")
             .into());
         }
         self.batch.clear();
@@ -101,22 +104,45 @@ impl<'a> Loader<'a> {
             .downcast_ref::<sqlx::Error>()
             .and_then(sqlx::Error::as_database_error);
         let answer = answer.and_then(|answer| answer.try_downcast_ref::<PgDatabaseError>());
+        let title = &table.title;
+        let context = || format!("cannot write rows into the table `{title}`");
         let Some(answer) = answer else {
-            return error;
+            return error.context(context());
         };
+        match answer.code().get(..2) {
+            // Data, constraints, and what is too large.
+            Some("22" | "23" | "54") => {}
+            _ if answer.code() == "42501" => {
+                let refused = Failure::refused(context());
+                return error.context(
+                    refused.hint("import as the owner of the tables; nothing was changed"),
+                );
+            }
+            _ => return error.context(context()),
+        }
         let number = answer.r#where().and_then(line_of_copy);
         let line = number.and_then(|number| self.lines.get(number.checked_sub(1)?));
-        let title = &table.title;
         let place = match (line, self.lines.first(), self.lines.last()) {
-            (Some(line), _, _) => format!("line {line}: the table `{title}` does not take the row"),
+            (Some(line), _, _) => format!(
+                "{}: the table `{title}` does not take the row",
+                self.place(*line)
+            ),
             (None, Some(first), Some(last)) => {
-                format!("lines {first} to {last}: the table `{title}` does not take a row")
+                format!(
+                    "{} to {last}: the table `{title}` does not take a row",
+                    self.place(*first)
+                )
             }
             _ => format!("the table `{title}` does not take the rows"),
         };
         error.context(
             Failure::refused(place).hint("mend that line, or the table; nothing was changed"),
         )
+    }
+
+    fn place(&self, line: u64) -> String {
+        let table = (self.head.as_ref()).and_then(|head| head.tables.get(self.index));
+        table.map_or_else(|| format!("line {line}"), |table| table.place(line))
     }
 }
 
@@ -132,7 +158,8 @@ fn line_of_copy(words: &str) -> Option<usize> {
 }
 
 impl Sink for Loader<'_> {
-    fn head(&mut self, _: &Head) -> Result<()> {
+    fn head(&mut self, head: &Head) -> Result<()> {
+        self.head = Some(head.clone());
         Ok(())
     }
 
@@ -153,13 +180,15 @@ impl Sink for Loader<'_> {
             if i > 0 {
                 self.batch.push(b'\t');
             }
-            copy_text::append(cell, column.kind, &mut self.batch).map_err(|why| {
-                let name = on_one_line(&column.name);
-                Failure::refused(format!(
-                    "line {line}: column `{name}` of `{}`: {why}",
-                    table.title
+            if let Err(why) = copy_text::append(cell, column.kind, &mut self.batch) {
+                let (name, title) = (on_one_line(&column.name), &table.title);
+                return Err(Failure::refused(format!(
+                    "{}: column `{name}` of `{title}`: {why}",
+                    self.place(line)
                 ))
-            })?;
+                .hint("mend that line, or the table; nothing was changed")
+                .into());
+            }
         }
         self.batch.push(b'\n');
         self.lines.push(line);

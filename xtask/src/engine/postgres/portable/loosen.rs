@@ -7,31 +7,38 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::super::connect::quoted;
 use super::import::in_sql;
+use super::outline::KEYS;
+use crate::engine::portable::silent_triggers;
 use crate::values::failure::Failure;
 use crate::values::portable::fit::{Landed, Landing};
 
-/// The statements that put it back.
-pub type Tighten = Vec<String>;
+#[derive(Default)]
+pub struct Loosened {
+    /// The statements that put it back.
+    tighten: Vec<String>,
+    /// One line for each table whose triggers do not fire.
+    pub warnings: Vec<String>,
+}
 
-pub async fn loosen(session: &mut PgConnection, landing: &Landing) -> Result<Tighten> {
-    let mut tighten = Vec::new();
+pub async fn loosen(session: &mut PgConnection, landing: &Landing) -> Result<Loosened> {
+    let mut loosened = Loosened::default();
     for table in landing.wanted() {
-        loosen_triggers(session, table, &mut tighten).await?;
+        loosen_triggers(session, table, &mut loosened).await?;
     }
-    loosen_keys(session, landing, &mut tighten).await?;
+    loosen_keys(session, landing, &mut loosened).await?;
     run(session, "SET CONSTRAINTS ALL DEFERRED").await?;
-    Ok(tighten)
+    Ok(loosened)
 }
 
 /// Checks what was put off, then puts back what was loosened.
-pub async fn tighten(session: &mut PgConnection, tighten: &Tighten) -> Result<()> {
+pub async fn tighten(session: &mut PgConnection, loosened: &Loosened) -> Result<()> {
     let checked = session.execute("SET CONSTRAINTS ALL IMMEDIATE").await;
     checked.map_err(|error| {
         let failure = Failure::refused("the rows do not fit together");
         anyhow::Error::new(error)
             .context(failure.hint("mend the rows, or import the tables that they refer to as well"))
     })?;
-    for statement in tighten {
+    for statement in &loosened.tighten {
         run(session, statement).await?;
     }
     Ok(())
@@ -49,7 +56,7 @@ async fn run(session: &mut PgConnection, statement: &str) -> Result<()> {
 async fn loosen_triggers(
     session: &mut PgConnection,
     table: &Landed,
-    tighten: &mut Tighten,
+    loosened: &mut Loosened,
 ) -> Result<()> {
     let triggers: Vec<(String, String, String, String)> = sqlx::query_as(
         "SELECT n.nspname::text, c.relname::text, t.tgname::text, t.tgenabled::text \
@@ -67,6 +74,7 @@ async fn loosen_triggers(
     if triggers.iter().all(|(_, _, _, enabled)| enabled == "D") {
         return Ok(());
     }
+    loosened.warnings.push(silent_triggers(&table.title));
     for (schema, name, trigger, enabled) in triggers {
         let table = format!("ALTER TABLE {}.{}", quoted(&schema), quoted(&name));
         let trigger = quoted(&trigger);
@@ -77,7 +85,9 @@ async fn loosen_triggers(
             "A" => "ENABLE ALWAYS",
             _ => "ENABLE",
         };
-        tighten.push(format!("{table} {before} TRIGGER {trigger}"));
+        loosened
+            .tighten
+            .push(format!("{table} {before} TRIGGER {trigger}"));
     }
     Ok(())
 }
@@ -86,27 +96,20 @@ async fn loosen_triggers(
 async fn loosen_keys(
     session: &mut PgConnection,
     landing: &Landing,
-    tighten: &mut Tighten,
+    loosened: &mut Loosened,
 ) -> Result<()> {
-    let keys: Vec<(String, String, String, String, String, bool, bool)> = sqlx::query_as(
-        "SELECT n.nspname::text, c.relname::text, k.conname::text, pn.nspname::text, \
-           p.relname::text, k.condeferrable, k.condeferred \
-         FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         JOIN pg_catalog.pg_class p ON p.oid = k.confrelid \
-         JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace \
-         WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY 1, 2, 3",
-    )
-    .fetch_all(&mut *session)
-    .await
-    .context("cannot list the foreign keys")?;
+    type Row = (String, String, String, String, String, String, String, bool);
+    let keys: Vec<Row> = sqlx::query_as(AssertSqlSafe(format!("{KEYS} ORDER BY 1, 2, 3")))
+        .fetch_all(&mut *session)
+        .await
+        .context("cannot list the foreign keys")?;
     let tables: Vec<&Landed> = landing.wanted().collect();
     let place = |schema: &str, name: &str| {
         tables
             .iter()
             .position(|table| table.schema == schema && table.name == name)
     };
-    for (schema, name, key, parent_schema, parent, deferrable, deferred) in keys {
+    for (own_schema, own, key, schema, name, parent_schema, parent, deferrable) in keys {
         let (child, parent) = (place(&schema, &name), place(&parent_schema, &parent));
         let is_early = matches!((child, parent), (Some(child), Some(parent)) if parent >= child);
         if deferrable || !is_early {
@@ -114,13 +117,12 @@ async fn loosen_keys(
         }
         let alter = format!(
             "ALTER TABLE {}.{} ALTER CONSTRAINT {}",
-            quoted(&schema),
-            quoted(&name),
+            quoted(&own_schema),
+            quoted(&own),
             quoted(&key)
         );
         run(session, &format!("{alter} DEFERRABLE INITIALLY IMMEDIATE")).await?;
-        debug_assert!(!deferred, "what cannot be deferred is not");
-        tighten.push(format!("{alter} NOT DEFERRABLE"));
+        loosened.tighten.push(format!("{alter} NOT DEFERRABLE"));
     }
     Ok(())
 }

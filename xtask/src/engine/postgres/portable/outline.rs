@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::super::connect::quoted;
 use super::super::inspect;
+use super::numbers;
 use crate::values::database::EngineKind;
 use crate::values::portable::cell::Kind;
 use crate::values::portable::head::SequenceHead;
@@ -36,6 +37,7 @@ pub async fn read(session: &mut PgConnection, history: Option<&str>) -> Result<O
             parents: parents.remove(&name).unwrap_or_default(),
             sequences: sequences.remove(&name).unwrap_or_default(),
             is_history,
+            key_fault: None,
             schema: name.0,
             name: name.1,
         });
@@ -137,15 +139,28 @@ fn kind(oid: i64) -> Kind {
     }
 }
 
+/// Foreign keys: where each stands, and, of its two ends, the tables whose rows they are about. The
+/// rows of a partition are those of its table, whichever of the two declares the key.
+pub const KEYS: &str = "\
+SELECT n.nspname::text AS own_schema, o.relname::text AS own, k.conname::text AS key, \
+  cn.nspname::text AS child_schema, c.relname::text AS child, \
+  pn.nspname::text AS parent_schema, p.relname::text AS parent, k.condeferrable AS deferrable \
+FROM pg_catalog.pg_constraint k \
+JOIN pg_catalog.pg_class o ON o.oid = k.conrelid \
+JOIN pg_catalog.pg_namespace n ON n.oid = o.relnamespace \
+JOIN pg_catalog.pg_class c \
+  ON c.oid = COALESCE(pg_catalog.pg_partition_root(k.conrelid)::oid, k.conrelid) \
+JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace \
+JOIN pg_catalog.pg_class p \
+  ON p.oid = COALESCE(pg_catalog.pg_partition_root(k.confrelid)::oid, k.confrelid) \
+JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace \
+WHERE k.contype = 'f' AND k.conparentid = 0";
+
 async fn parents(session: &mut PgConnection) -> Result<BTreeMap<Name, Vec<Name>>> {
-    let rows: Vec<(String, String, String, String)> = sqlx::query_as(
-        "SELECT DISTINCT n.nspname::text, c.relname::text, pn.nspname::text, p.relname::text \
-         FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         JOIN pg_catalog.pg_class p ON p.oid = k.confrelid \
-         JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace \
-         WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY 1, 2, 3, 4",
-    )
+    let rows: Vec<(String, String, String, String)> = sqlx::query_as(AssertSqlSafe(format!(
+        "SELECT DISTINCT child_schema, child, parent_schema, parent FROM ({KEYS}) AS k \
+         ORDER BY 1, 2, 3, 4"
+    )))
     .fetch_all(session)
     .await
     .context("cannot list the foreign keys")?;
@@ -178,22 +193,14 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = used.col";
 
 async fn sequences(session: &mut PgConnection) -> Result<BTreeMap<Name, Vec<SequenceHead>>> {
-    let rows: Vec<(String, String, String, Option<i64>)> = sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT u.schema, u.name, u.column_name, v.last_value FROM ({SEQUENCES}) AS u \
-         JOIN pg_catalog.pg_class s ON s.oid = u.sequence \
-         JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
-         JOIN pg_catalog.pg_sequences v ON v.schemaname = n.nspname AND v.sequencename = s.relname \
-         ORDER BY 1, 2, 3"
-    )))
-    .fetch_all(session)
-    .await
-    .context("cannot ask for the sequences")?;
     let mut sequences = BTreeMap::<Name, Vec<SequenceHead>>::new();
-    for (schema, table, column, last) in rows {
-        // One that has not given out a number yet has nothing to say.
-        if let Some(last) = last {
-            let sequence = SequenceHead { column, last };
-            sequences.entry((schema, table)).or_default().push(sequence);
+    for sequence in numbers::read(session).await? {
+        for (schema, table, column) in &sequence.users {
+            let column = column.clone();
+            if let Some(last) = sequence.last() {
+                let of_table = sequences.entry((schema.clone(), table.clone()));
+                of_table.or_default().push(SequenceHead { column, last });
+            }
         }
     }
     Ok(sequences)
@@ -214,6 +221,12 @@ async fn left_out(session: &mut PgConnection) -> Result<Vec<String>> {
         format!("the foreign table `{title}`: its rows are on another server")
     };
     let mut lines: Vec<String> = foreign.iter().map(line).collect();
+    for (schema, name) in numbers::unreadable(session).await? {
+        let title = display_name(&schema, &name);
+        lines.push(format!(
+            "the position of the sequence `{title}`: this role may not read it"
+        ));
+    }
     let objects = inspect::large_objects(session).await?;
     if objects > 0 {
         lines.push(format!("{objects} large objects: only a backup holds them"));
