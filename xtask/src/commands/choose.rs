@@ -36,6 +36,33 @@ fn may_be_latest(backup: &Backup) -> bool {
     backup.manifest.is_full() && backup.manifest.reason != Reason::PreRestore
 }
 
+/// As [`ours`]; where the database has not answered, its name must do.
+pub fn ours_or_alike<'a>(
+    scene: &'a Scene,
+    listing: &'a Listing,
+    now: Option<&'a DatabaseFacts>,
+) -> Box<dyn Fn(&Backup) -> bool + 'a> {
+    match now {
+        Some(now) => Box::new(ours(listing, now)),
+        None => Box::new(|backup| scene.settings.url.may_be(&backup.manifest.database)),
+    }
+}
+
+/// `None` when the database cannot be asked who it is, because it is down:
+/// then its name and engine must do.
+pub fn who_is_it(scene: &Scene) -> Result<Option<DatabaseFacts>> {
+    match scene.engine().and_then(|mut engine| engine.facts()) {
+        Ok(now) => Ok(Some(now)),
+        Err(error) if error.is::<Interrupted>() => Err(error),
+        Err(error) => {
+            scene.ui.say(format!(
+                "going by the name alone, for the database does not answer: {error}"
+            ));
+            Ok(None)
+        }
+    }
+}
+
 /// Which backups are of this database. One of a SQLite file that is gone is
 /// taken for this file's only when there is none of this very path: two
 /// projects may share a vault and a file name.

@@ -1,5 +1,6 @@
 //! What a story leaves in the journal, and the mark of what was cut short.
 
+use std::fmt;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -18,7 +19,7 @@ use crate::values::id::BackupId;
 use crate::values::journal::{Deed, Ending, Entry};
 
 impl Scene<'_> {
-    pub(super) fn entry(&self, deed: Deed, ending: Ending, database: &DatabaseFacts) -> Entry {
+    pub(super) fn entry(&self, deed: Deed, ending: Ending, database: impl fmt::Display) -> Entry {
         Entry {
             number: 0,
             at: Utc::now(),

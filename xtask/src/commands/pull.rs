@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::offsite::{bring, places};
-use super::{Scene, refuse_url, verify};
+use super::{Scene, choose, refuse_url};
 use crate::cli::Pull;
 use crate::values::manifest::Manifest;
 
@@ -20,7 +20,7 @@ pub fn run(scene: &Scene, arguments: &Pull) -> Result<()> {
     places(scene)?;
     scene.prepare_vault()?;
     let _lock = scene.lock_beside_backups("pull")?;
-    let now = verify::who_is_it(scene)?;
+    let now = choose::who_is_it(scene)?;
     let backup = bring::bring(scene, &arguments.backup, now.as_ref(), "pull", &|_, _| {
         Ok(())
     })?;

@@ -4,9 +4,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::offsite::{send, usable};
-use super::{Scene, choose, verify};
+use super::{Scene, choose};
 use crate::cli::Push;
-use crate::vault::Backup;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -27,11 +26,8 @@ pub fn run(scene: &Scene, arguments: &Push) -> Result<()> {
             &send::Wanted::These(listing.backups.iter().collect()),
         )
     } else if let Some(wanted) = arguments.backup.as_deref() {
-        let now = verify::who_is_it(scene)?;
-        let is_ours: Box<dyn Fn(&Backup) -> bool> = match &now {
-            Some(now) => Box::new(choose::ours(&listing, now)),
-            None => Box::new(|backup| scene.settings.url.may_be(&backup.manifest.database)),
-        };
+        let now = choose::who_is_it(scene)?;
+        let is_ours = choose::ours_or_alike(scene, &listing, now.as_ref());
         let backup = choose::by_name(scene, &listing, wanted, &*is_ours)?;
         send::send(scene, &send::Wanted::These(vec![backup]))
     } else {

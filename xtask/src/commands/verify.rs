@@ -7,7 +7,6 @@ use super::{Scene, choose, kinds};
 use crate::cli::Verify;
 use crate::interrupt::Interrupted;
 use crate::ui;
-use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
 use crate::values::journal::{Deed, Ending};
 use crate::vault::{Backup, Listing};
@@ -37,11 +36,8 @@ pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
     if arguments.all {
         return verify_all(scene, &listing);
     }
-    let now = who_is_it(scene)?;
-    let is_ours: Box<dyn Fn(&Backup) -> bool> = match &now {
-        Some(now) => Box::new(choose::ours(&listing, now)),
-        None => Box::new(|backup| scene.settings.url.may_be(&backup.manifest.database)),
-    };
+    let now = choose::who_is_it(scene)?;
+    let is_ours = choose::ours_or_alike(scene, &listing, now.as_ref());
     let wanted = arguments.backup.as_deref().unwrap_or("latest");
     let backup = choose::by_name(scene, &listing, wanted, &*is_ours)?;
     let Some(verified) = verify(scene, backup)? else {
@@ -146,20 +142,5 @@ fn record(scene: &Scene, backup: &Backup, problem: Option<&str>) {
     entry.note = problem.map(str::to_owned);
     if scene.vault.is_writable() {
         scene.record(entry);
-    }
-}
-
-/// `None` when the database cannot be asked who it is, because it is down:
-/// then its name and engine must do.
-pub(super) fn who_is_it(scene: &Scene) -> Result<Option<DatabaseFacts>> {
-    match scene.engine().and_then(|mut engine| engine.facts()) {
-        Ok(now) => Ok(Some(now)),
-        Err(error) if error.is::<Interrupted>() => Err(error),
-        Err(error) => {
-            scene.ui.say(format!(
-                "going by the name alone, for the database does not answer: {error}"
-            ));
-            Ok(None)
-        }
     }
 }

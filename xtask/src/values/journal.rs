@@ -89,6 +89,9 @@ impl fmt::Display for Ending {
     }
 }
 
+/// The database of an entry, where nobody can tell which one it was about.
+pub const UNKNOWN: &str = "unknown database";
+
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {

@@ -3,7 +3,6 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::who_is_it;
 use crate::cli::Verify;
 use crate::commands::offsite::look::{Look, look, say_newer_orphans};
 use crate::commands::offsite::{distrust, is_another, matched, places};
@@ -34,7 +33,7 @@ pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
     let places = places(scene)?;
     let now = match arguments.all {
         true => None,
-        false => who_is_it(scene)?,
+        false => choose::who_is_it(scene)?,
     };
     let vault = scene.vault.list()?;
     for place in places {
