@@ -241,6 +241,12 @@ fn refuse_unreadable_newer(listing: &Listing, newest: Option<&Backup>) -> Result
     }
 }
 
+/// Between the listing and the lock a prune, or a person, may have been at work.
+pub fn gone(backup: &Backup) -> Failure {
+    Failure::untrusted(format!("`{}` was removed meanwhile", backup.id()))
+        .hint("cargo xtask db list")
+}
+
 /// By id or part of one; says which ones it could be, or what is wrong with it.
 fn find<'a>(listing: &'a Listing, wanted: &str) -> Result<&'a Backup, Failure> {
     refuse_url(wanted)?;
@@ -289,10 +295,7 @@ pub fn with_alternative(
         .filter(|backup| is_ours(backup) && backup.manifest.is_full())
         .filter(is_other)
     {
-        match scene
-            .vault
-            .verify(backup, &scene.ui.progress(), scene.interrupt)
-        {
+        match scene.verify(backup) {
             Ok(_) => {
                 let age = ui::old(backup.manifest.created_at, Utc::now());
                 let id = backup.id();

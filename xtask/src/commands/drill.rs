@@ -55,6 +55,7 @@ pub fn run(scene: &Scene, arguments: &Drill) -> Result<()> {
     kinds::refuse_alone(backup)?;
     match drill(scene, &mut *engine, &now, backup) {
         Ok(drilled) => report(scene, vec![drilled]),
+        Err(_) if !backup.is_there() => Err(choose::gone(backup).into()),
         Err(error) => Err(choose::with_alternative(
             scene,
             &listing,
@@ -85,6 +86,11 @@ fn drill_all<'a>(
         drilled.push(match drill(scene, engine, now, backup) {
             Ok(drilled) => drilled,
             Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(_) if !backup.is_there() => {
+                let id = backup.id();
+                scene.ui.say(format!("note: {id} was removed meanwhile"));
+                continue;
+            }
             Err(error) if is_untrusted(&error) => Drilled {
                 problem: Some(format!("{error:#}")),
                 restored: false,
@@ -139,7 +145,7 @@ fn drill(
 /// Verify, restore beside, compare, drop.
 fn restore_and_compare(scene: &Scene, engine: &mut dyn Engine, backup: &Backup) -> Result<Drilled> {
     let progress = scene.ui.progress();
-    let proof = scene.vault.verify(backup, &progress, scene.interrupt)?;
+    let proof = scene.verify(backup)?;
     let staging = scene.vault.staging("drill")?;
     let began = Instant::now();
     let order = ScratchOrder {

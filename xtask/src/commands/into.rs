@@ -47,7 +47,7 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
     scene.prepare_vault()?;
     let _lock = scene.vault.lock("restore", &scene.who)?;
     let progress = scene.ui.progress();
-    let dump = scene.vault.verify(chosen, &progress, scene.interrupt)?;
+    let dump = scene.verify(chosen)?;
 
     let exists = there.exists()?;
     if exists {

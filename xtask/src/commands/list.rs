@@ -36,11 +36,14 @@ struct Pinned {
 }
 
 #[derive(Serialize)]
-struct Entry {
-    manifest: Manifest,
+struct Entry<'a> {
+    manifest: &'a Manifest,
     path: String,
     ladder: Ladder,
 }
+
+/// In the place of the age of a rung that did not hold.
+const FAILED: &str = "FAILED";
 
 /// After so long it is said that no backup was restored.
 const WORTH_A_NOTE: TimeDelta = TimeDelta::days(7);
@@ -58,6 +61,11 @@ pub fn run(scene: &Scene, arguments: &List) -> Result<()> {
         let ladders = journal::ladders(&lines);
         let of_these = listing.backups.iter().filter_map(|b| ladders.get(b.id()));
         let restored_at = of_these.filter_map(Ladder::restored_at).max();
+        let manifests = listing
+            .backups
+            .iter_mut()
+            .map(|backup| &mut backup.manifest);
+        manifests.for_each(Manifest::hide);
         scene.ui.emit(&Document {
             vault: scene.vault.folder().display().to_string(),
             backups: Entries(&listing.backups, &ladders),
@@ -130,13 +138,13 @@ fn say_when_restored(scene: &Scene, restored_at: Option<DateTime<Utc>>) {
     ));
 }
 
-/// Copied only when they are written, and one by one: a vault may hold thousands.
+/// Never copied: a vault may hold thousands.
 struct Entries<'a>(&'a [Backup], &'a BTreeMap<BackupId, Ladder>);
 
 impl Serialize for Entries<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(|backup| Entry {
-            manifest: backup.manifest.for_show(),
+            manifest: &backup.manifest,
             path: backup.dump_path.display().to_string(),
             ladder: self.1.get(backup.id()).copied().unwrap_or_default(),
         }))
@@ -171,7 +179,9 @@ fn table(backups: &[Summary]) -> Table {
     for backup in backups {
         let ladder = &backup.ladder;
         let age = ui::age(backup.created_at, now);
-        let (hash, drill) = (since(ladder.verified_at), since(ladder.drilled_at));
+        let failed = |at: Option<DateTime<Utc>>| at.map(|_| FAILED.to_owned());
+        let hash = failed(ladder.verify_failed_at).or_else(|| since(ladder.verified_at));
+        let drill = failed(ladder.drill_failed_at).or_else(|| since(ladder.drilled_at));
         let rehearsal = since(ladder.rehearsed_at);
         let migration = backup.migration.map(|version| version.to_string());
         table.row(&[

@@ -106,9 +106,7 @@ fn carry_out(
         scene.end_left_exclusive(there)?;
     }
     let progress = scene.ui.progress();
-    let dump = scene
-        .vault
-        .verify(order.chosen, &progress, scene.interrupt)?;
+    let dump = scene.verify(order.chosen)?;
     let exists = there.exists()?;
     if exists {
         there.lock()?;

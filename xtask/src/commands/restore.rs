@@ -85,11 +85,9 @@ pub(super) fn restore(
     // Whatever shows that this backup cannot be trusted, the error names one that can.
     let or_another =
         |error| choose::with_alternative(scene, order.listing, &is_ours, Some(chosen), error);
-    let dump = match scene
-        .vault
-        .verify(chosen, &scene.ui.progress(), scene.interrupt)
-    {
+    let dump = match scene.verify(chosen) {
         Ok(dump) => dump,
+        Err(_) if !chosen.is_there() => return Err(choose::gone(chosen).into()),
         Err(error) => return Err(or_another(error)?),
     };
 

@@ -91,7 +91,7 @@ pub fn run(scene: &Scene, arguments: &Status) -> Result<()> {
     let newer = Newer::of(listing.backups.iter().find(|backup| is_ours(backup)));
     let left_beside = engine.left_beside()?;
     let kept = kept::of(&mut *engine, Utc::now())?;
-    let proofs = Proofs::read(scene, newest)?;
+    let proofs = Proofs::read(scene, newest, &is_ours)?;
     let unfinished = match scene.vault.is_locked() {
         true => None,
         false => scene.vault.unfinished(),
@@ -219,36 +219,59 @@ fn mend(scene: &Scene, engine: &mut dyn Engine) {
 
 /// What the journal says has been shown of the backups.
 struct Proofs {
+    /// The newest.
+    taken_at: Option<DateTime<Utc>>,
     of_newest: Ladder,
     drilled_at: Option<DateTime<Utc>>,
 }
 
 impl Proofs {
-    fn read(scene: &Scene, newest: Option<&Backup>) -> Result<Proofs> {
+    fn read(scene: &Scene, newest: Option<&Backup>, is_ours: choose::IsOurs) -> Result<Proofs> {
         let ladders = journal::ladders(&scene.vault.journal()?);
         let of_newest = newest.and_then(|backup| ladders.get(backup.id()).copied());
+        let restored = ladders.iter();
+        let restored = restored.filter_map(|(id, ladder)| Some((ladder.restored_at()?, id)));
+        let mut restored: Vec<_> = restored.collect();
+        restored.sort_unstable_by(|a, b| b.cmp(a));
+        // The vault may hold other databases' as well, and the journal remembers what is gone.
+        let is_there = |id: &BackupId| scene.vault.read(id.as_str()).is_ok_and(|b| is_ours(&b));
+        let last = restored.into_iter().find(|(_, id)| is_there(id));
         Ok(Proofs {
+            taken_at: newest.map(|backup| backup.manifest.created_at),
             of_newest: of_newest.unwrap_or_default(),
-            drilled_at: ladders.values().filter_map(Ladder::restored_at).max(),
+            drilled_at: last.map(|(at, _)| at),
         })
     }
 
     /// A backup is matched and read as a restore would before it exists.
     fn line(&self) -> String {
         let now = Utc::now();
-        let rung = |word: &str, at: Option<DateTime<Utc>>| match at {
-            Some(at) => format!("{word} {} ago", ui::age(at, now)),
-            None => format!("not {word}"),
+        let ago = |at| format!("{} ago", ui::age(at, now));
+        let rung = |word: &str, at: Option<DateTime<Utc>>, failed: Option<DateTime<Utc>>| match (
+            failed, at,
+        ) {
+            (Some(failed), _) => format!("{word} FAILED {}", ago(failed)),
+            (None, Some(at)) => format!("{word} {}", ago(at)),
+            (None, None) => format!("not {word}"),
         };
+        let Ladder {
+            verified_at,
+            verify_failed_at,
+            drilled_at,
+            drill_failed_at,
+            rehearsed_at,
+        } = self.of_newest;
         let last = match self.drilled_at {
             Some(_) if self.of_newest.restored_at().is_some() => String::new(),
             Some(at) => format!("; the last one that was restored: {} ago", ui::age(at, now)),
             None => "; none was ever restored: cargo xtask db drill".into(),
         };
         format!(
-            "proof       hash, check, {}, {}{last}\n",
-            rung("drilled", self.of_newest.drilled_at),
-            rung("rehearsed", self.of_newest.rehearsed_at)
+            "proof       {}, {}, {}, {}{last}\n",
+            rung("hash", verified_at.or(self.taken_at), verify_failed_at),
+            rung("check", self.taken_at, None),
+            rung("drilled", drilled_at, drill_failed_at),
+            rung("rehearsed", rehearsed_at, None)
         )
     }
 }

@@ -9,6 +9,7 @@ use crate::interrupt::Interrupted;
 use crate::ui;
 use crate::values::failure::Failure;
 use crate::values::journal::{Deed, Ending};
+use crate::values::verified_dump::VerifiedDump;
 use crate::vault::{Backup, Listing};
 
 mod offsite;
@@ -41,8 +42,7 @@ pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
     let wanted = arguments.backup.as_deref().unwrap_or("latest");
     let backup = choose::by_name(scene, &listing, wanted, &*is_ours)?;
     let Some(verified) = verify(scene, backup)? else {
-        let what = format!("`{}` was removed meanwhile", backup.id());
-        return Err(Failure::untrusted(what).hint("cargo xtask db list").into());
+        return Err(choose::gone(backup).into());
     };
     let problem = verified.problem.clone();
     report(scene, vec![verified])?;
@@ -116,22 +116,37 @@ fn report(scene: &Scene, verified: Vec<Verified>) -> Result<()> {
 /// What cannot be trusted is a result; only a signal stops the verifying.
 /// Nothing when somebody has removed it since it was listed, which begins with its manifest.
 fn verify(scene: &Scene, backup: &Backup) -> Result<Option<Verified>> {
-    let result = scene
-        .vault
-        .verify(backup, &scene.ui.progress(), scene.interrupt);
-    let problem = match result {
-        Ok(_) => None,
+    let problem = match scene.verify(backup) {
+        Ok(_) => {
+            record(scene, backup, None);
+            None
+        }
         Err(error) if error.is::<Interrupted>() => return Err(error),
-        Err(_) if !backup.manifest_path.exists() => return Ok(None),
+        Err(_) if !backup.is_there() => return Ok(None),
         Err(error) => Some(error.to_string()),
     };
-    record(scene, backup, problem.as_deref());
     Ok(Some(Verified {
         id: backup.id().to_string(),
         kind: kinds::name(&backup.manifest),
         trusted: problem.is_none(),
         problem,
     }))
+}
+
+impl Scene<'_> {
+    /// Reads and matches. What cannot be trusted is written down, whoever has found it.
+    pub(super) fn verify(&self, backup: &Backup) -> Result<VerifiedDump> {
+        let verified = self
+            .vault
+            .verify(backup, &self.ui.progress(), self.interrupt);
+        if let Err(error) = &verified
+            && !error.is::<Interrupted>()
+            && backup.is_there()
+        {
+            record(self, backup, Some(&error.to_string()));
+        }
+        verified
+    }
 }
 
 /// A vault that may only be read can be verified all the same.

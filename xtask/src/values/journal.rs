@@ -227,28 +227,49 @@ fn explain_torn(lines: &mut [Line], texts: &[&[u8]]) {
 pub struct Ladder {
     /// Its bytes were matched with its manifest.
     pub verified_at: Option<DateTime<Utc>>,
+    /// Since then they were found not to match, or could not be read.
+    pub verify_failed_at: Option<DateTime<Utc>>,
     /// It was restored into a scratch database and compared.
     pub drilled_at: Option<DateTime<Utc>>,
+    /// Since then that has failed.
+    pub drill_failed_at: Option<DateTime<Utc>>,
     /// That, and the migrations that were pending ran there.
     pub rehearsed_at: Option<DateTime<Utc>>,
 }
 
 impl Ladder {
-    /// What this deed, when it was done, has shown.
-    pub fn climb(&mut self, deed: Deed, at: DateTime<Utc>) {
-        match deed {
-            Deed::Verify => self.verified_at = Some(at),
-            Deed::Drill => self.drilled_at = Some(at),
-            Deed::Rehearse => self.rehearsed_at = Some(at),
-            _ => {}
-        }
+    /// What this deed, as it ended, has shown. A rehearsal fails because of the migrations as well.
+    pub fn climb(&mut self, deed: Deed, ending: Ending, at: DateTime<Utc>) {
+        let mut shown = Ladder::default();
+        let rung = match (deed, ending) {
+            (Deed::Verify, Ending::Done) => &mut shown.verified_at,
+            (Deed::Verify, Ending::Failed) => &mut shown.verify_failed_at,
+            (Deed::Drill, Ending::Done) => &mut shown.drilled_at,
+            (Deed::Drill, Ending::Failed) => &mut shown.drill_failed_at,
+            (Deed::Rehearse, Ending::Done) => &mut shown.rehearsed_at,
+            _ => return,
+        };
+        *rung = Some(at);
+        self.overtake(&shown);
     }
 
     /// What was shown later counts.
     pub fn overtake(&mut self, later: &Ladder) {
-        self.verified_at = later.verified_at.or(self.verified_at);
-        self.drilled_at = later.drilled_at.or(self.drilled_at);
-        self.rehearsed_at = later.rehearsed_at.or(self.rehearsed_at);
+        // Whatever is restored is matched before.
+        if later.verified_at.or(later.restored_at()).is_some() {
+            self.verify_failed_at = None;
+        }
+        if later.restored_at().is_some() {
+            self.drill_failed_at = None;
+        }
+        let newer = |now: &mut Option<DateTime<Utc>>, later: Option<DateTime<Utc>>| {
+            *now = later.or(*now);
+        };
+        newer(&mut self.verified_at, later.verified_at);
+        newer(&mut self.verify_failed_at, later.verify_failed_at);
+        newer(&mut self.drilled_at, later.drilled_at);
+        newer(&mut self.drill_failed_at, later.drill_failed_at);
+        newer(&mut self.rehearsed_at, later.rehearsed_at);
     }
 
     /// When it was last restored and compared, for whatever reason.
@@ -262,11 +283,10 @@ pub fn ladders(lines: &[Line]) -> BTreeMap<BackupId, Ladder> {
     let mut ladders = BTreeMap::<BackupId, Ladder>::new();
     let entries = lines.iter().filter_map(|line| line.entry.as_ref());
     // What was found of a copy says nothing of the backup in the vault.
-    let of_vault = |entry: &&Entry| entry.ending == Ending::Done && entry.place.is_none();
-    for entry in entries.filter(of_vault) {
+    for entry in entries.filter(|entry| entry.place.is_none()) {
         let Some(id) = &entry.backup else { continue };
         let ladder = ladders.entry(id.clone()).or_default();
-        ladder.climb(entry.deed, entry.at);
+        ladder.climb(entry.deed, entry.ending, entry.at);
     }
     ladders
 }

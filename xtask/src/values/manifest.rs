@@ -222,11 +222,16 @@ impl Manifest {
     /// keep secrets. The file has them, because a restore needs them.
     pub fn for_show(&self) -> Manifest {
         let mut shown = self.clone();
-        shown.database = shown.database.for_show();
-        if let Some(globals) = &mut shown.globals {
+        shown.hide();
+        shown
+    }
+
+    /// The same without a copy, where there are thousands.
+    pub fn hide(&mut self) {
+        self.database.properties = None;
+        if let Some(globals) = &mut self.globals {
             globals.sql = None;
         }
-        shown
     }
 
     /// The format of a manifest that is written now.

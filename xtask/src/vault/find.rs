@@ -28,6 +28,11 @@ impl Backup {
     pub fn id(&self) -> &BackupId {
         &self.manifest.id
     }
+
+    /// Whether nobody has removed it since it was listed, which begins with its manifest.
+    pub fn is_there(&self) -> bool {
+        self.manifest_path.symlink_metadata().is_ok()
+    }
 }
 
 /// Something in the vault that is no backup and looks as if it should be one.
@@ -222,7 +227,8 @@ impl Vault {
         listing
     }
 
-    pub(super) fn read(&self, stem: &str) -> Result<Backup, String> {
+    /// One backup, by its whole id.
+    pub fn read(&self, stem: &str) -> Result<Backup, String> {
         let id: BackupId = stem.parse().map_err(|error| format!("{error}"))?;
         let manifest = self
             .read_manifest(&id)

@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::Vault;
 use super::journal::FILE_NAME;
@@ -22,7 +23,7 @@ use crate::values::id::BackupId;
 use crate::values::journal::{Deed, Ending, Ladder};
 
 const FILE: &str = ".proofs";
-const HEADER: &[u8] = b"xtask-db proofs 1\n";
+const HEADER: &[u8] = b"xtask-db proofs 2\n";
 
 /// So much of the journal may be read anew each time.
 const WORTH_WRITING_BYTES: usize = 64 << 10;
@@ -40,6 +41,7 @@ struct Line {
     deed: Deed,
     ending: Ending,
     backup: Option<BackupId>,
+    place: Option<IgnoredAny>,
 }
 
 /// How far a journal was read, and which one that was.
@@ -76,8 +78,9 @@ impl Vault {
             let lines = share
                 .iter()
                 .filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+            // What was found of a copy says nothing of the backup in the vault.
             lines
-                .filter(|line| line.ending == Ending::Done)
+                .filter(|line| line.place.is_none())
                 .collect::<Vec<_>>()
         });
         add(&mut ladders, read.into_iter().flatten());
@@ -117,7 +120,13 @@ impl Vault {
         for (id, ladder) in ladders {
             body.push(u8::try_from(id.len()).ok()?);
             body.extend(id.as_bytes());
-            for at in [ladder.verified_at, ladder.drilled_at, ladder.rehearsed_at] {
+            for at in [
+                ladder.verified_at,
+                ladder.verify_failed_at,
+                ladder.drilled_at,
+                ladder.drill_failed_at,
+                ladder.rehearsed_at,
+            ] {
                 body.extend(
                     at.map_or(i64::MIN, |at| at.timestamp_millis())
                         .to_le_bytes(),
@@ -150,7 +159,7 @@ fn add(ladders: &mut Ladders, lines: impl Iterator<Item = Line>) {
     for line in lines {
         let Some(id) = line.backup else { continue };
         let mut ladder = Ladder::default();
-        ladder.climb(line.deed, line.at);
+        ladder.climb(line.deed, line.ending, line.at);
         if ladder != Ladder::default() {
             new.push((id.to_string(), ladder));
         }
@@ -183,7 +192,9 @@ fn ladders_in(mut bytes: &[u8]) -> Option<Ladders> {
         };
         let ladder = Ladder {
             verified_at: at()?,
+            verify_failed_at: at()?,
             drilled_at: at()?,
+            drill_failed_at: at()?,
             rehearsed_at: at()?,
         };
         ladders.push((std::str::from_utf8(id).ok()?.to_owned(), ladder));

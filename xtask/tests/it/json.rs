@@ -82,7 +82,10 @@ fn every_verb(project: &Project, dump_ending: &str) {
     assert_eq!(list["vault"].as_str(), project.vault().to_str());
     assert_eq!(list["problems"], json!([]));
     // Its checksum was matched when it was taken; nobody has looked at it since.
-    let ladder = json!({"verified_at": null, "drilled_at": null, "rehearsed_at": null});
+    let ladder = json!({
+        "verified_at": null, "verify_failed_at": null,
+        "drilled_at": null, "drill_failed_at": null, "rehearsed_at": null,
+    });
     assert_eq!(
         list["backups"][0],
         json!({"manifest": taken["backup"], "path": path, "ladder": ladder})

@@ -81,7 +81,7 @@ fn restored(scene: &Scene, engine: &mut dyn Engine, side: &Side) -> Result<Optio
     };
     kinds::refuse_alone(backup)?;
     let progress = scene.ui.progress();
-    let proof = scene.vault.verify(backup, &progress, scene.interrupt)?;
+    let proof = scene.verify(backup)?;
     let staging = scene.vault.staging("diff")?;
     let order = ScratchOrder {
         dump: &proof,

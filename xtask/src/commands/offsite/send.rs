@@ -154,14 +154,17 @@ impl Sending<'_> {
         let is_ours = choose::ours(&listing, now);
         let known = known_copies(&self.scene.vault.journal()?);
         for backup in listing.backups.iter().filter(|backup| is_ours(backup)) {
-            // Somebody may prune meanwhile.
-            if Some(backup.id()) == except || !backup.manifest_path.exists() {
+            if Some(backup.id()) == except {
                 continue;
             }
             let known = known
                 .get(backup.id())
                 .and_then(|places| places.get(&self.place.name));
-            let manifest_bytes = self.scene.vault.manifest_bytes(backup)?.len() as u64;
+            // Somebody may prune meanwhile.
+            let manifest_bytes = match self.scene.vault.manifest_bytes(backup) {
+                Err(_) if !backup.is_there() => continue,
+                bytes => bytes?.len() as u64,
+            };
             let is_there = names.has(&backup.manifest, manifest_bytes);
             match known {
                 Some(Known::Removed(_)) => continue,
@@ -270,13 +273,10 @@ impl Sending<'_> {
         let scene = self.scene;
         let verified = match proof {
             Some(_) => None,
-            None => {
-                let progress = scene.ui.progress();
-                match scene.vault.verify(backup, &progress, scene.interrupt) {
-                    Err(_) if !backup.manifest_path.exists() => return Ok(None),
-                    verified => Some(verified?),
-                }
-            }
+            None => match scene.verify(backup) {
+                Err(_) if !backup.is_there() => return Ok(None),
+                verified => Some(verified?),
+            },
         };
         let Some(dump) = proof.or(verified.as_ref()) else {
             return Ok(None);

@@ -13,7 +13,7 @@ use crate::ui;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
 use crate::values::id::{BackupId, Reason};
-use crate::values::journal::{Deed, Ending, Entry, Line};
+use crate::values::journal::{self, Deed, Ending, Entry, Line, UNKNOWN};
 use crate::values::manifest::Manifest;
 use crate::values::retention::{self, Candidate, Guard, Policy, Why};
 use crate::vault::{Backup, Listing};
@@ -163,8 +163,7 @@ fn matches(scene: &Scene, backup: &Backup, proven: Option<&BackupId>) -> Result<
     if proven == Some(backup.id()) {
         return Ok(None);
     }
-    let progress = scene.ui.progress();
-    match scene.vault.verify(backup, &progress, scene.interrupt) {
+    match scene.verify(backup) {
         Ok(_) => Ok(None),
         Err(error) if error.is::<Interrupted>() => Err(error),
         Err(error) => Ok(Some(error.to_string())),
@@ -307,19 +306,9 @@ fn part(manifest: &Manifest) -> Option<String> {
 
 /// What the last verification of each found not to match.
 pub fn distrusted(journal: &[Line]) -> HashSet<BackupId> {
-    let mut distrusted = HashSet::new();
-    for entry in entries(journal).filter(|entry| entry.deed == Deed::Verify) {
-        match (&entry.backup, entry.ending) {
-            (Some(id), Ending::Failed) => {
-                distrusted.insert(id.clone());
-            }
-            (Some(id), Ending::Done) => {
-                distrusted.remove(id);
-            }
-            _ => {}
-        }
-    }
-    distrusted
+    let ladders = journal::ladders(journal).into_iter();
+    let bad = ladders.filter(|(_, ladder)| ladder.verify_failed_at.is_some());
+    bad.map(|(id, _)| id).collect()
 }
 
 fn named(entry: &Entry) -> impl Iterator<Item = &BackupId> {

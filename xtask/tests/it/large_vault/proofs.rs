@@ -42,15 +42,29 @@ impl Journal {
     }
 
     fn add(&mut self, deed: &str, ending: &str, backup: usize, at: DateTime<Utc>) {
+        self.add_at(None, deed, ending, backup, at);
+    }
+
+    fn add_at(
+        &mut self,
+        place: Option<&str>,
+        deed: &str,
+        ending: &str,
+        backup: usize,
+        at: DateTime<Utc>,
+    ) {
         let previous = self
             .lines
             .last()
             .map_or(sha256(b""), |line| sha256(line.as_bytes()));
-        let entry = json!({
+        let mut entry = json!({
             "number": self.lines.len() + 1, "at": at, "deed": deed, "ending": ending,
             "database": "SQLite database `app.db`", "backup": self.ids[backup],
             "ran_on": {"host": "here", "user": "me", "tool": "xtask-db"}, "previous": previous,
         });
+        if let Some(place) = place {
+            entry["place"] = json!(place);
+        }
         self.lines.push(entry.to_string());
     }
 
@@ -81,7 +95,25 @@ impl Journal {
                     format!("{} d", (Utc::now() - at).num_days())
                 }
             };
-            let words: Vec<String> = ["drilled_at", "rehearsed_at"].map(days).to_vec();
+            let failed = |rung: &str| !backup["ladder"][rung].is_null();
+            let or_failed = |rung: &str, days: String| match failed(rung) {
+                true => "FAILED".to_owned(),
+                false => days,
+            };
+            let taken: DateTime<Utc> = text(backup, "/manifest/created_at")
+                .parse()
+                .expect("a time");
+            let taken = format!("{} d", (Utc::now() - taken).num_days());
+            let hash = match days("verified_at").as_str() {
+                "-" => taken.clone(),
+                days => days.to_owned(),
+            };
+            let words = [
+                or_failed("verify_failed_at", hash),
+                taken,
+                or_failed("drill_failed_at", days("drilled_at")),
+                days("rehearsed_at"),
+            ];
             let line: Vec<&str> = line.expect("a line").split_whitespace().collect();
             let wanted = words.join(" ");
             assert!(line.join(" ").ends_with(&wanted), "{line:?}, {wanted}");
@@ -101,6 +133,17 @@ fn every_rung_of_every_backup_is_shown_however_the_journal_grows() {
     journal.add("drill", "done", 7, days(12));
     journal.add("rehearse", "done", 7, days(11));
     journal.add("drill", "failed", 8, days(3));
+    journal.add("drill", "done", 9, days(14));
+    journal.add("drill", "failed", 9, days(8));
+    journal.add("verify", "done", 10, days(13));
+    // Of a copy off-site, which says nothing of the backup here.
+    for ending in ["failed", "done"] {
+        journal.add_at(Some("nas"), "verify", ending, 10, days(3));
+        journal.add_at(Some("nas"), "verify", ending, 11, days(3));
+    }
+    journal.add("verify", "failed", 12, days(3));
+    journal.add("verify", "failed", 13, days(3));
+    journal.add("drill", "done", 13, days(12));
     journal.add("rehearse", "done", 0, days(10));
     journal.write("");
     let said = journal.lists_the_truth();

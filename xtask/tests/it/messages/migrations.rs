@@ -22,7 +22,7 @@ fn changed_or_missing_or_dirty_or_twice() {
     applied     1 migration, the last is 1
     problem     migration 1 was applied before, and its file was changed since
     latest      backup_[TIME]_pre-migrate, [AGE] old
-    proof       hash, check, not drilled, rehearsed [AGE] ago
+    proof       hash [AGE] ago, check [AGE] ago, not drilled, rehearsed [AGE] ago
     vault  [DIR]/project/database/backups, 1 backup
 
      table             rows

@@ -61,7 +61,7 @@ fn a_day_goes_on(project: &Project, database: &Database) {
     applied     2 migrations, the last is 2
     pending     none
     latest      backup_[TIME]_pre-migrate, [AGE] old
-    proof       hash, check, not drilled, rehearsed [AGE] ago
+    proof       hash [AGE] ago, check [AGE] ago, not drilled, rehearsed [AGE] ago
     vault  [DIR]/project/database/backups, 1 backup
 
      table             rows

@@ -77,7 +77,7 @@ fn status() {
     applied     1 migration, the last is 1
     pending     2 second
     latest      backup_[TIME]_pre-migrate, [AGE] old
-    proof       hash, check, not drilled, rehearsed [AGE] ago
+    proof       hash [AGE] ago, check [AGE] ago, not drilled, rehearsed [AGE] ago
     vault  [DIR]/project/database/backups, 1 backup
 
      table             rows

@@ -49,7 +49,13 @@ fn a_good_backup_comes_back() {
             "{status:#}"
         );
         let screen = case.project.run(["db", "status"]).expect_code(0);
-        assert!(screen.stdout.contains("hash, check, drilled "), "{screen}");
+        let line = screen
+            .stdout
+            .lines()
+            .find(|line| line.starts_with("proof "));
+        let rungs: Vec<&str> = line.expect("a line").split(", ").collect();
+        let is_dated = |rung: &&&str| rung.ends_with(" ago");
+        assert_eq!(rungs.iter().filter(is_dated).count(), 3, "{screen}");
     }
 }
 
@@ -65,6 +71,66 @@ fn a_backup_that_never_came_back_is_said_so() {
             .contains("none was ever restored: cargo xtask db drill"),
         "{screen}"
     );
+}
+
+/// Of this database, and of what is there: another one's drill, or one of a backup that is gone,
+/// shows nothing.
+#[test]
+fn only_a_backup_that_is_there_and_ours_was_restored() {
+    let case = Case::sqlite();
+    case.query("CREATE TABLE t (id INTEGER);");
+    let id = case.backup();
+    let other = [
+        "db",
+        "--database-url",
+        "sqlite://database/other.db?mode=rwc",
+    ];
+    for verb in ["backup", "drill"] {
+        case.project
+            .run([&other[..], &[verb]].concat())
+            .expect_code(0);
+    }
+    let drilled_at = || case.project.json(["db", "status"])["drilled_at"].clone();
+    assert_eq!(drilled_at(), Value::Null);
+    case.project.run(["db", "drill"]).expect_code(0);
+    assert!(drilled_at().is_string());
+    case.backup();
+    for file in [case.manifest(&id), case.dump(&id)] {
+        fs::remove_file(file).expect("lose it");
+    }
+    assert_eq!(drilled_at(), Value::Null);
+}
+
+/// What was once shown and does not hold any more is no proof.
+#[test]
+fn a_rung_that_failed_later_is_shown_as_failed() {
+    let case = Case::sqlite();
+    case.query("CREATE TABLE t (id INTEGER);");
+    let id = case.backup();
+    case.project.run(["db", "verify"]).expect_code(0);
+    case.project.run(["db", "drill"]).expect_code(0);
+    let good = fs::read(case.dump(&id)).expect("read it");
+    let mut bad = good.clone();
+    bad[20] ^= 1;
+    fs::write(case.dump(&id), bad).expect("damage it");
+    case.project.run(["db", "drill", &id]).expect_code(4);
+    let shown = || {
+        let status = case.project.run(["db", "status"]).expect_code(0).stdout;
+        let list = case.project.run(["db", "list"]).expect_code(0).stdout;
+        [
+            status.matches("FAILED").count(),
+            list.matches("FAILED").count(),
+        ]
+    };
+    assert_eq!(shown(), [2, 2], "hash and drill");
+    let status = case.project.json(["db", "status"]);
+    let ladder = &status["latest"]["ladder"];
+    assert!(ladder["verified_at"].is_string() && ladder["verify_failed_at"].is_string());
+    fs::write(case.dump(&id), good).expect("put it back");
+    case.project.run(["db", "verify"]).expect_code(0);
+    assert_eq!(shown(), [1, 1], "the drill");
+    case.project.run(["db", "drill"]).expect_code(0);
+    assert_eq!(shown(), [0, 0]);
 }
 
 #[test]
