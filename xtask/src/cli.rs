@@ -49,7 +49,7 @@ pub struct Db {
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 unexpected, database untouched; 2 wrong usage; 3 refused, database untouched;
 4 a backup cannot be trusted, database untouched; 5 failed after the first change, follow the hint;
-6 done, but a copy or an alert is missing; 130 interrupted, the last line says what holds";
+6 done, but a copy is missing, or something could not be removed; 130 interrupted: see its last line";
 
 /// Each of them is a session of the server and a process here.
 pub const JOBS: std::ops::RangeInclusive<i64> = 1..=64;

@@ -78,6 +78,8 @@ pub fn settings(options: &Options, mut given: Flags) -> Result<Settings> {
     let resolved = Resolved::new(&file, &environment, &given, variable, &project)?;
     let resolved = resolved.with_sqlx_toml(sqlx.migrate.migrations_dir());
 
+    let (offsite, said) = offsite::places(options, &resolved, &environment)?;
+    let resolved = resolved.with_places(said, &offsite);
     let (url, url_folder) = database_url(&resolved, &project)?;
     // As they were given: they need not be UTF-8.
     let source = options.source.as_ref().map(|source| here.join(source));
@@ -94,7 +96,7 @@ pub fn settings(options: &Options, mut given: Flags) -> Result<Settings> {
         },
         vault: vault.unwrap_or_else(|| project.join(DEFAULT_VAULT)),
         scratch_url: scratch_url(&resolved)?,
-        offsite: offsite::places(options, &resolved)?,
+        offsite,
         bookkeeping: Bookkeeping {
             table: sqlx.migrate.table_name().to_owned(),
             create_schemas: sqlx

@@ -126,7 +126,7 @@ keys! {
         KEEP_PRE_MIGRATE: HowLong = "retention.keep_pre_migrate".or("90d").flag("--keep-pre-migrate"), "Keep all that were taken before a migration, so long";
         KEEP_PRE_RESTORE: HowLong = "retention.keep_pre_restore".or("90d").flag("--keep-pre-restore"), "Keep all that a restore took first, so long; nothing else keeps those";
         PRUNE_AFTER_BACKUP: bool = "retention.prune_after_backup".or("false"), "Prune after each backup and migrate-safe that has ended well";
-        KEPT_DAYS: u32 = "retention.kept_days".or("7").flag("--older-than"), "`db status` names databases that restores kept when they are older";
+        KEPT_DAYS: u32 = "retention.kept_days".or("7").flag("--older-than"), "Databases that restores kept are named by `db status` when they are older; said, pruned after backups, too";
 
         THROUGH_POOLER: bool = "postgres.through_pooler".or("false"), "Work through a pooler, which may lend a session to others";
     }
@@ -151,7 +151,7 @@ keys! {
     }
 }
 
-/// Sections that may stand in the file, also those that have no keys yet.
+/// Sections that may stand in the file.
 pub fn sections() -> Vec<&'static str> {
     let mut sections: Vec<&str> = ALL.iter().chain(PLACE).map(Row::section).collect();
     sections.dedup();

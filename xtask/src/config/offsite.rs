@@ -1,19 +1,19 @@
 //! Places off-site, from flags, the environment or `database/db.toml`.
 
 use std::collections::BTreeMap;
-use std::env;
 
 use anyhow::Result;
 
 use super::keys;
 use super::kinds::{Given, Kind, Shape};
-use super::resolved::{Resolved, Setting};
+use super::resolved::{Environment, Origin, Resolved, Setting};
 use crate::cli::Options;
 use crate::values::failure::Failure;
 use crate::values::offsite::{BadPlace, Place, PlaceUrl, check_option};
 use crate::values::retention::{HowLong, Policy};
 
 const VARIABLE: &str = "OFFSITE_URL";
+const FLAG: &str = "--offsite-url";
 
 /// The URL of a place.
 pub struct PlaceText(PlaceUrl);
@@ -48,20 +48,28 @@ impl Kind for OptionsText {
 }
 
 /// Flags, then the environment, then the file. Each may name several places; one that the file
-/// knows has its name and its options.
-pub fn places(options: &Options, resolved: &Resolved) -> Result<Vec<Place>> {
+/// knows has its name and its options. What is nearer than the file is a setting to be shown.
+pub fn places(
+    options: &Options,
+    resolved: &Resolved,
+    environment: &Environment,
+) -> Result<(Vec<Place>, Option<Setting>)> {
     let of_file = resolved.places.iter().map(|place| named(place));
     let mut of_file: Vec<Place> = of_file.collect::<Result<_>>()?;
     tell_apart(&mut of_file)?;
-    let (urls, whence) = match options.offsite_url.as_slice() {
-        [] => (in_environment()?, VARIABLE),
-        given => (given.to_vec(), "--offsite-url"),
+    let said = match options.offsite_url.as_slice() {
+        [] => in_environment(environment)?,
+        given => Some((given.to_vec(), Origin::Flag { flag: FLAG })),
     };
-    if urls.is_empty() {
-        return Ok(of_file);
-    }
+    let Some((urls, origin)) = said else {
+        return Ok((of_file, None));
+    };
+    let whence = match origin {
+        Origin::Flag { flag } => flag,
+        _ => VARIABLE,
+    };
     let mut places: Vec<Place> = Vec::new();
-    for url in urls {
+    for url in &urls {
         let url: PlaceUrl = url.parse().map_err(|error| refused(whence, &error))?;
         let known = of_file.iter().find(|place| place.url == url).cloned();
         let place = known.unwrap_or_else(|| Place::unnamed(url));
@@ -75,7 +83,14 @@ pub fn places(options: &Options, resolved: &Resolved) -> Result<Vec<Place>> {
             }
         }
     }
-    Ok(places)
+    let said = Setting {
+        path: keys::OFFSITE_URL.path,
+        value: Some(Given::List(urls)),
+        origin,
+        variable: VARIABLE.to_owned(),
+        about: "The places off-site, instead of those of the file",
+    };
+    Ok((places, Some(said)))
 }
 
 /// By their names, by their variables, and by where they are: what is known of one must not be
@@ -109,18 +124,10 @@ fn tell_apart(places: &mut [Place]) -> Result<(), Failure> {
 
 /// A variable that is set and empty is a secret that is missing in CI: then no copy would be made,
 /// and nobody would know.
-fn in_environment() -> Result<Vec<String>, Failure> {
-    match env::var(VARIABLE) {
-        Ok(urls) if !urls.trim().is_empty() => {
-            Ok(urls.split_whitespace().map(str::to_owned).collect())
-        }
-        Err(env::VarError::NotPresent) => Ok(Vec::new()),
-        _ => Err(
-            Failure::usage(format!("`{VARIABLE}` is set, and empty or not UTF-8")).hint(format!(
-                "set it to the URL of a place, or `unset {VARIABLE}`"
-            )),
-        ),
-    }
+fn in_environment(environment: &Environment) -> Result<Option<(Vec<String>, Origin)>, Failure> {
+    let said = environment.variable(VARIABLE, "")?;
+    let urls = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+    Ok(said.map(|(text, origin)| (urls(&text), origin)))
 }
 
 fn named(settings: &[Setting]) -> Result<Place> {

@@ -68,8 +68,11 @@ impl PolicyFile {
         if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Err(cannot(&"it is not a regular file"));
         }
-        let read = file.take(MAX_BYTES).read_to_string(&mut text);
-        read.map_err(|error| cannot(&error))?;
+        let read = file.take(MAX_BYTES + 1).read_to_string(&mut text);
+        let bytes = read.map_err(|error| cannot(&error))?;
+        if bytes as u64 > MAX_BYTES {
+            return Err(cannot(&format!("it is larger than {MAX_BYTES} bytes")));
+        }
         let reader = Reader {
             shown: path.display().to_string(),
             text: &text,

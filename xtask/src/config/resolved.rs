@@ -12,6 +12,7 @@ use super::keys::{self, Key, Row};
 use super::kinds::{Given, Kind, Place, for_show};
 use super::policy_file::{FileValue, PolicyFile, nearest};
 use crate::values::failure::Failure;
+use crate::values::offsite;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -102,7 +103,11 @@ impl Environment {
     /// A variable that is set and empty is a mistake that must be seen: a secret
     /// that is missing in CI arrives like that, and what counts without it may
     /// be another database.
-    fn variable(&self, name: &str, instead: &str) -> Result<Option<(String, Origin)>, Failure> {
+    pub(super) fn variable(
+        &self,
+        name: &str,
+        instead: &str,
+    ) -> Result<Option<(String, Origin)>, Failure> {
         let variable = name.to_owned();
         match env::var(name) {
             Ok(value) if !value.trim().is_empty() => {
@@ -169,6 +174,13 @@ impl Resolved {
         url_variable: &str,
         project: &Path,
     ) -> Result<Resolved, Failure> {
+        // A flag that reaches no setting would be passed over in silence.
+        let is_known = |path: &str| keys::ALL.iter().any(|row| row.path == path);
+        if let Some((path, _)) = flags.iter().find(|(path, _)| !is_known(path)) {
+            return Err(Failure::unexpected(format!(
+                "a flag leads to `{path}`, and there is no such setting"
+            )));
+        }
         let mut known = HashSet::new();
         let mut settings = Vec::new();
         for row in keys::ALL {
@@ -214,6 +226,23 @@ impl Resolved {
             source.value = Some(Given::Text(migrations_dir.to_owned()));
             source.origin = Origin::SqlxToml;
         }
+        self
+    }
+
+    /// What a flag or a variable says of the places off-site counts instead of the file; of that,
+    /// only the places that are named again are left.
+    pub fn with_places(mut self, said: Option<Setting>, places: &[offsite::Place]) -> Resolved {
+        let Some(said) = said else {
+            return self;
+        };
+        self.settings.push(said);
+        let is_name = |setting: &Setting| match (setting.path, &setting.value) {
+            (path, Some(Given::Text(name))) if path == keys::OFFSITE_NAME.path => {
+                places.iter().any(|place| place.name == *name)
+            }
+            _ => false,
+        };
+        self.places.retain(|place| place.iter().any(is_name));
         self
     }
 

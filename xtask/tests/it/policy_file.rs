@@ -1,5 +1,7 @@
 //! `database/db.toml`: what it may say, what comes before it, and that nothing in it is passed over.
 
+mod places;
+
 use std::fs;
 
 use serde_json::Value;
@@ -225,6 +227,19 @@ fn every_way_to_write_toml_is_read_and_what_is_no_file_is_refused() {
         let refused = project.run(["db", "list"]).expect_code(2);
         says(&refused, &["database/db.toml` cannot be read"]);
     }
+}
+
+#[test]
+fn what_is_larger_than_any_policy_is_refused() {
+    let padding = format!("# {}\n", "x".repeat(1 << 20));
+    let large = project(&format!(
+        "[retention]\nkeep_last = 9\n{padding}keep_daily = 9\n"
+    ));
+    let refused = large.run(["db", "config"]).expect_code(2);
+    says(
+        &refused,
+        &["database/db.toml` cannot be read", "larger than"],
+    );
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn of_db() {
 
     Exit codes: 0 done; 1 unexpected, database untouched; 2 wrong usage; 3 refused, database untouched;
     4 a backup cannot be trusted, database untouched; 5 failed after the first change, follow the hint;
-    6 done, but a copy or an alert is missing; 130 interrupted, the last line says what holds
+    6 done, but a copy is missing, or something could not be removed; 130 interrupted: see its last line
     ");
 }
 
@@ -383,7 +383,7 @@ fn of_no_verb_at_all() {
 
     Exit codes: 0 done; 1 unexpected, database untouched; 2 wrong usage; 3 refused, database untouched;
     4 a backup cannot be trusted, database untouched; 5 failed after the first change, follow the hint;
-    6 done, but a copy or an alert is missing; 130 interrupted, the last line says what holds
+    6 done, but a copy is missing, or something could not be removed; 130 interrupted: see its last line
     ");
     insta::assert_snapshot!(said(&Project::new(), ["db", "backup", "--quiet", "--verbose"]), @"
     exit code 2
