@@ -212,10 +212,7 @@ impl Manifest {
     }
 
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut bytes = serde_json::to_vec_pretty(self)?;
-        bytes.truncate(bytes.len() - b"\n}".len());
-        bytes.extend(b",\n");
-        Ok(sealed(bytes))
+        to_sealed_json(self)
     }
 
     /// As it is printed: without the settings of the database, in which people
@@ -270,6 +267,14 @@ impl Manifest {
             relations: self.relations.clone(),
         }
     }
+}
+
+/// Fields on lines of their own, and the digest of these lines as the last one.
+pub fn to_sealed_json(fields: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    let mut bytes = serde_json::to_vec_pretty(fields)?;
+    bytes.truncate(bytes.len() - b"\n}".len());
+    bytes.extend(b",\n");
+    Ok(sealed(bytes))
 }
 
 /// The lines of a manifest but the last ones, and these.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::id::BackupId;
-use super::manifest::{RanOn, is_sealed, sealed};
+use super::manifest::{RanOn, is_sealed, to_sealed_json};
 
 /// How the name of a pin ends after the backup's id.
 pub const ENDING: &str = ".pin";
@@ -21,10 +21,7 @@ pub struct Pin {
 impl Pin {
     /// With the SHA-256 of its lines at its end, as a manifest.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut bytes = serde_json::to_vec_pretty(self)?;
-        bytes.truncate(bytes.len() - b"\n}".len());
-        bytes.extend(b",\n");
-        Ok(sealed(bytes))
+        to_sealed_json(self)
     }
 
     /// Nothing when it is not as it was written.

@@ -3,12 +3,11 @@
 //! A file of its own, so that the sealed manifest stays as it is. Whatever is in it, and also when
 //! a power cut has torn it, its name pins: what it says is for people.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 
 use anyhow::{Context, Result};
 
 use super::{Backup, Vault};
-use crate::durable;
 use crate::values::id::BackupId;
 use crate::values::pin::{ENDING, Pin};
 
@@ -28,27 +27,15 @@ impl Vault {
     /// On disk when this returns. Takes the place of an older one.
     pub fn pin(&self, backup: &Backup, pin: &Pin) -> Result<()> {
         let id = backup.id();
-        let write = || -> Result<()> {
-            let staging = self.staging("pin")?;
-            let path = staging.file("pin");
-            let mut staged = durable::create_private_file(&path)?;
-            staged.write_all(&pin.to_json()?)?;
-            staged.sync_all()?;
-            std::fs::rename(&path, self.folder.join(file_name(id)))?;
-            Ok(durable::flush_folder(&self.folder)?)
-        };
-        write().with_context(|| format!("`{id}` cannot be pinned"))
+        let bytes = pin.to_json()?;
+        self.put(&file_name(id), &bytes)
+            .with_context(|| format!("`{id}` cannot be pinned"))
     }
 
     /// Whether there was a pin.
     pub fn unpin(&self, id: &BackupId) -> Result<bool> {
-        let context = || format!("`{id}` cannot be unpinned");
-        match std::fs::remove_file(self.folder.join(file_name(id))) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            removed => removed.with_context(context)?,
-        }
-        durable::flush_folder(&self.folder).with_context(context)?;
-        Ok(true)
+        self.take_off(&file_name(id))
+            .with_context(|| format!("`{id}` cannot be unpinned"))
     }
 
     /// What somebody has written on it; nothing when it cannot be read, or was changed.

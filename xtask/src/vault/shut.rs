@@ -1,12 +1,11 @@
 //! `.exclusive`: there while a run shuts others out of a database by a setting
 //! that outlives it.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 
 use anyhow::{Context, Result};
 
 use super::Vault;
-use crate::durable;
 use crate::values::exclusive::ShutMark;
 
 const FILE_NAME: &str = ".exclusive";
@@ -15,21 +14,14 @@ const MAX_BYTES: u64 = 64 << 10;
 impl Vault {
     /// On disk before the setting is changed.
     pub fn mark_shut(&self, mark: &ShutMark) -> Result<()> {
-        let write = || -> io::Result<()> {
-            let mut staged = tempfile::NamedTempFile::new_in(&self.folder)?;
-            staged.write_all(&serde_json::to_vec(mark)?)?;
-            staged.as_file().sync_all()?;
-            staged.persist(self.folder.join(FILE_NAME))?;
-            durable::flush_folder(&self.folder)
-        };
-        write().with_context(|| format!("cannot write into the vault `{}`", self.folder.display()))
+        let bytes = serde_json::to_vec(mark)?;
+        self.put(FILE_NAME, &bytes)
+            .with_context(|| format!("cannot write into the vault `{}`", self.folder.display()))
     }
 
     pub fn unmark_shut(&self) -> Result<()> {
-        match std::fs::remove_file(self.folder.join(FILE_NAME)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            done => done.with_context(|| self.cannot("remove")),
-        }
+        let removed = self.take_off(FILE_NAME).map(drop);
+        removed.with_context(|| self.cannot("remove"))
     }
 
     /// One that cannot be read is an error: somebody may be shut out.

@@ -1,13 +1,15 @@
 //! Where a dump is written while nobody looks.
 
 use std::fs::{DirBuilder, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::Vault;
+use super::{Vault, remove};
+use crate::durable;
+use crate::values::id::BackupId;
 
 const SUFFIX: &str = ".partial";
 
@@ -17,6 +19,7 @@ const SUFFIX: &str = ".partial";
 /// was left by a crash, and whoever sees it next may remove it.
 pub struct Staging {
     path: PathBuf,
+    is_left: bool,
     // Held, not read: closing it frees the lock.
     _lock: File,
 }
@@ -29,10 +32,18 @@ impl Staging {
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+
+    /// As a crash would, for the next run to look into.
+    pub(super) fn leave(mut self) {
+        self.is_left = true;
+    }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
+        if self.is_left {
+            return;
+        }
         // What cannot be removed now is recognised and removed by the next run.
         let _ = std::fs::remove_dir_all(&self.path);
     }
@@ -74,7 +85,31 @@ impl Vault {
         if !is_still(&lock, &path) {
             return Ok(None);
         }
-        Ok(Some(Staging { path, _lock: lock }))
+        Ok(Some(Staging {
+            path,
+            is_left: false,
+            _lock: lock,
+        }))
+    }
+
+    /// A small file, on disk when this returns; takes the place of an older one.
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let staging = self.staging("mark")?;
+        let path = staging.file("whole");
+        let mut staged = durable::create_private_file(&path)?;
+        staged.write_all(bytes)?;
+        staged.sync_all()?;
+        std::fs::rename(&path, self.folder.join(name))?;
+        Ok(durable::flush_folder(&self.folder)?)
+    }
+
+    /// For good when this returns. Whether it was there.
+    pub(super) fn take_off(&self, name: &str) -> io::Result<bool> {
+        match std::fs::remove_file(self.folder.join(name)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            removed => removed?,
+        }
+        durable::flush_folder(&self.folder).map(|()| true)
     }
 
     /// A private folder for a restore.
