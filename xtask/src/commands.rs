@@ -10,7 +10,7 @@ use crate::ui::Ui;
 use crate::values::database_url::DatabaseUrl;
 use crate::values::failure::Failure;
 use crate::values::manifest::RanOn;
-use crate::vault::Vault;
+use crate::vault::{LeftOver, Vault};
 
 mod backup;
 mod choose;
@@ -114,7 +114,20 @@ impl Scene<'_> {
     /// what crashed runs left in it.
     fn prepare_vault(&self) -> Result<()> {
         self.vault.prepare()?;
-        for name in self.vault.remove_left_overs()? {
+        for found in self.vault.remove_left_overs()? {
+            let name = match found {
+                LeftOver::PutBack(id) => {
+                    self.ui.say(format!(
+                        "put {id} back, which a run that was cut short had begun to remove"
+                    ));
+                    continue;
+                }
+                LeftOver::Backup(id, name) => {
+                    self.record_cut_short(id);
+                    name
+                }
+                LeftOver::Other(name) => name,
+            };
             self.ui
                 .say(format!("removed what a crashed run left behind: {name}"));
         }

@@ -91,9 +91,10 @@
 //! backup (`Manifest::is_full`) is `latest`, and only such a one gets into [`Engine::restore`](engine) of the live database; a
 //! manifest of any other has format 2, so that a program that knows no kinds leaves it alone.
 //!
-//! **Prune**: lock → what is there → guards (`commands/prune/plan.rs`) and rules (`values/retention.rs`, pure) → the newest of those that stay
-//! is read and matched; when it does not match it counts for nothing, and the plan is made anew → show → ask → the oldest first: manifest
-//! into a staging folder → flush → dump → flush. When the dump cannot be removed the manifest goes back to its name.
+//! **Prune**: what is there → guards (`commands/prune/plan.rs`) and rules (`values/retention.rs`, pure) → the newest of those that stay
+//! is read and matched; when it does not match it counts for nothing, and the plan is made anew → show → ask → lock, and all of that
+//! again: another plan is refused → the oldest first: manifest into a staging folder → flush → dump → flush. When the dump cannot be
+//! removed the manifest goes back to its name, at once or by the next run that writes.
 //!
 //! **Prune off-site**: the same plan for each place that has a policy (`prune/plan.rs`, `decide`), of whole copies of this very database;
 //! also guarded is what neither the vault nor another place is known to have, one place after the other, so that none counts on what

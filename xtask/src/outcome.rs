@@ -51,12 +51,13 @@ pub fn report(ui: &Ui, story: impl FnOnce(&Interrupt) -> Result<()>) -> u8 {
             .filter(|l| *l != "interrupted")
             .cloned()
             .collect();
-        let changed = failure.is_some_and(|failure| failure.outcome == Outcome::AfterChange);
         ui.error(&others, hint.as_deref());
-        ui.insist(if changed {
-            "interrupted: the database may have been changed, see above"
-        } else {
-            "interrupted: the database is as it was"
+        ui.insist(match failure.map(|failure| failure.outcome) {
+            Some(Outcome::AfterChange) => {
+                "interrupted: the database may have been changed, see above"
+            }
+            Some(Outcome::Incomplete) => "interrupted: what was done stands, see above",
+            _ => "interrupted: the database is as it was",
         });
     } else {
         ui.error(&lines, hint.as_deref());

@@ -36,7 +36,8 @@ mod verify;
 pub use find::{Backup, Listing, NotFound, Problem};
 pub use lock::VaultLock;
 pub use publish::Staged;
-pub use staging::Staging;
+pub use remove::HalfRemoved;
+pub use staging::{LeftOver, Staging};
 
 pub struct Vault {
     folder: PathBuf,

@@ -6,16 +6,18 @@ use anyhow::{Context, Result};
 use chrono::Utc;
 use serde::Serialize;
 
+use super::journal::ending_of;
 use super::offsite::send::{self, Wanted};
 use super::{Scene, choose, prune, refuse_url, surroundings};
 use crate::cli;
 use crate::engine::{DumpEstimate, Dumped, Engine};
 use crate::migrations;
 use crate::ui;
+use crate::values::cause;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
 use crate::values::id::{BadLabel, Label, Reason};
-use crate::values::journal::Deed;
+use crate::values::journal::{Deed, UNKNOWN};
 use crate::values::kind::Selection;
 use crate::values::manifest::{Manifest, MigrationsThen, PendingMigration, Tool};
 use crate::values::verified_dump::VerifiedDump;
@@ -41,15 +43,18 @@ pub fn run(scene: &Scene, arguments: &cli::Backup) -> Result<()> {
     scene.prepare_vault()?;
     prune::refuse_empty_policy(scene)?;
     let lock = scene.lock_beside_backups("backup")?;
-    let mut engine = scene.direct_engine()?;
-    scene.end_left_exclusive(&mut *engine)?;
+    let (mut engine, facts) = reach(scene).inspect_err(|error| {
+        let mut entry = scene.entry(Deed::Backup, ending_of(error), likely(scene));
+        entry.note = Some(cause::lines(error).join(": "));
+        scene.record(entry);
+    })?;
     engine.select(&selection);
     let order = Order {
         reason: Reason::Manual,
         label,
         selection,
     };
-    let (backup, proof) = take_as(scene, &mut *engine, order)?;
+    let (backup, proof) = take_as(scene, &mut *engine, &facts, order)?;
     let now = backup.manifest.database.clone();
     // A long upload is in nobody's way.
     drop((engine, lock));
@@ -63,7 +68,21 @@ pub fn run(scene: &Scene, arguments: &cli::Backup) -> Result<()> {
     scene.ui.emit(&document)?;
     let stands = format!("the backup `{}` stands", backup.id());
     send::refuse_missing(&document.copies, &stands)?;
-    prune::after(scene, &mut *scene.engine()?, &backup, false)
+    prune::after(scene, &backup)
+}
+
+fn reach(scene: &Scene) -> Result<(Box<dyn Engine>, DatabaseFacts)> {
+    let mut engine = scene.direct_engine()?;
+    scene.end_left_exclusive(&mut *engine)?;
+    let facts = engine.facts()?;
+    Ok((engine, facts))
+}
+
+/// Which database it would have been, as the journal calls it; by the URL alone, for the server
+/// was not reached.
+fn likely(scene: &Scene) -> String {
+    let facts = scene.settings.url.likely_facts();
+    facts.map_or_else(|| UNKNOWN.to_owned(), |facts| facts.to_string())
 }
 
 impl Scene<'_> {
@@ -111,17 +130,22 @@ pub fn take(
         label,
         selection,
     };
-    take_as(scene, engine, order)
+    let facts = engine.facts()?;
+    take_as(scene, engine, &facts, order)
 }
 
 /// Stage, dump, flush, read back, match, publish.
-fn take_as(scene: &Scene, engine: &mut dyn Engine, order: Order) -> Result<(Backup, VerifiedDump)> {
-    let facts = engine.facts()?;
+fn take_as(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    facts: &DatabaseFacts,
+    order: Order,
+) -> Result<(Backup, VerifiedDump)> {
     let taken = scene.recorded(
         Deed::Backup,
-        &facts,
+        facts,
         || {
-            take_of(scene, engine, &facts, order)
+            take_of(scene, engine, facts, order)
                 .with_context(|| format!("no backup was taken of the {facts}"))
         },
         |taken| taken.map(|(backup, _)| backup.id().clone()),

@@ -1,5 +1,6 @@
 //! Which backup is meant, and what else there is when it cannot be trusted.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -11,6 +12,8 @@ use crate::ui;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::{Failure, Outcome};
 use crate::values::id::{BackupId, Reason};
+use crate::values::journal::{Deed, Ending, Line};
+use crate::values::manifest::{Manifest, RanOn};
 use crate::vault::{Backup, Listing, NotFound, Problem};
 
 /// How far the clocks of machines that share a vault may be apart.
@@ -72,11 +75,40 @@ pub fn ours<'a>(listing: &'a Listing, now: &'a DatabaseFacts) -> impl Fn(&Backup
     move |backup| is_of(backup, now) && (!by_path || backup.manifest.database.path == now.path)
 }
 
-/// The backups of this very database, newest first. To remove one of a SQLite file that was moved
-/// would be to take it for what its name says: those are left alone.
-pub fn of_very<'a>(listing: &'a Listing, now: &DatabaseFacts) -> Vec<&'a Backup> {
-    let is_this = |b: &&Backup| is_of(b, now) && b.manifest.database.path == now.path;
+/// The backups of this very database, newest first: what is not known to be of it is not removed.
+///
+/// A cluster's identifier says which one it is, whoever asks. A path, and `localhost`, are names
+/// that every machine has for something of its own: two that share a vault would prune each
+/// other. So there the machine that took it counts as well; and a SQLite file that was moved is
+/// another one here.
+pub fn of_very<'a>(listing: &'a Listing, now: &DatabaseFacts, here: &RanOn) -> Vec<&'a Backup> {
+    let is_this = |backup: &&Backup| {
+        let Manifest {
+            database, ran_on, ..
+        } = &backup.manifest;
+        let is_known = now.system_identifier.is_some() && database.system_identifier.is_some();
+        is_of(backup, now)
+            && database.path == now.path
+            && (is_known || !now.is_named_by_this_machine() || ran_on.host == here.host)
+    };
     listing.backups.iter().filter(is_this).collect()
+}
+
+/// The newest one that a restore took first, unless that is known to have come to nothing: what
+/// an undo goes back to. They come newest first.
+pub fn newest_safety<'a>(
+    mut ours: impl Iterator<Item = &'a Backup>,
+    journal: &[Line],
+) -> Option<&'a Backup> {
+    let entries = journal.iter().filter_map(|line| line.entry.as_ref());
+    let came_to_nothing = entries
+        .filter(|entry| matches!(entry.deed, Deed::Restore | Deed::Undo))
+        .filter(|entry| entry.ending != Ending::Done)
+        .filter_map(|entry| entry.safety.as_ref())
+        .collect::<HashSet<&BackupId>>();
+    ours.find(|backup| {
+        backup.manifest.reason == Reason::PreRestore && !came_to_nothing.contains(backup.id())
+    })
 }
 
 /// `latest`, an id, or a part that only one id has.

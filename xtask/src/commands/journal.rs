@@ -16,7 +16,7 @@ use crate::values::database::DatabaseFacts;
 use crate::values::digest::Sha256;
 use crate::values::failure::{Failure, Outcome};
 use crate::values::id::BackupId;
-use crate::values::journal::{Deed, Ending, Entry};
+use crate::values::journal::{Deed, Ending, Entry, UNKNOWN};
 
 impl Scene<'_> {
     pub(super) fn entry(&self, deed: Deed, ending: Ending, database: impl fmt::Display) -> Entry {
@@ -46,6 +46,15 @@ impl Scene<'_> {
         if let Err(error) = self.vault.record(entry) {
             self.ui.insist(format!("warning: {error:#}"));
         }
+    }
+
+    /// Who cannot take a backup any more must be able to know: of a run that was killed, this is all
+    /// that is left.
+    pub(super) fn record_cut_short(&self, id: BackupId) {
+        let mut entry = self.entry(Deed::Backup, Ending::Failed, UNKNOWN);
+        entry.backup = Some(id);
+        entry.note = Some("it was cut short".into());
+        self.record(entry);
     }
 
     /// Does it, and writes down how it ended; `id` is the backup that it was about.

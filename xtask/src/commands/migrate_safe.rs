@@ -269,7 +269,7 @@ impl Report<'_> {
         let copies = send::send(scene, &Wanted::MissingOf(self.facts, fresh));
         self.emit("migrated", ran, Some(proven), &copies)?;
         send::refuse_missing(&copies, "the database is migrated")?;
-        prune::after(scene, &mut *scene.engine()?, &proven.backup, false)
+        prune::after(scene, &proven.backup)
     }
 
     fn emit(

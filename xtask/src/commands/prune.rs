@@ -4,6 +4,7 @@ use anyhow::Result;
 use chrono::Utc;
 use serde::Serialize;
 
+use super::journal::ending_of;
 use super::{Scene, restore};
 use crate::cli::Prune;
 use crate::config::keys;
@@ -12,10 +13,10 @@ use crate::interrupt::Interrupted;
 use crate::ui::{self, Table};
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
-use crate::values::id::BackupId;
-use crate::values::journal::Deed;
+use crate::values::id::{BackupId, Reason};
+use crate::values::journal::{Deed, Ending};
 use crate::values::words::shell_quoted;
-use crate::vault::Backup;
+use crate::vault::{Backup, HalfRemoved};
 use plan::{Plan, Planned, plan};
 
 mod beside;
@@ -76,78 +77,109 @@ pub fn run(scene: &Scene, arguments: &Prune) -> Result<()> {
     if changes {
         scene.prepare_vault()?;
     }
+    let agreed = match changes && !arguments.yes {
+        true => Some(ask(scene, &mut *engine, &now, arguments)?),
+        false => None,
+    };
     // Neither a backup nor a pin meanwhile: what is shown is what is removed.
     let lock = changes.then(|| scene.vault.lock("prune", &scene.who));
     let _lock = lock.transpose()?;
     let listing = scene.vault.list()?;
     let plan = plan(scene, &mut *engine, &now, &listing, None)?;
-    let asks = changes && !arguments.yes;
-    show(scene, &now, &plan, asks);
+    match &agreed {
+        Some(agreed) => refuse_another(agreed, &plan, &command(arguments))?,
+        None => show(scene, &now, &plan, false),
+    }
     if arguments.dry_run || plan.removed().next().is_none() {
         return emit(scene, &now, &plan, Vec::new());
     }
-    if asks {
+    let remove = |backup: &Backup| remove(scene, &now, backup);
+    let (removed, done) = carry_out(scene, &plan, COMMAND, &remove);
+    emit(scene, &now, &plan, removed)?;
+    done
+}
+
+/// Without the lock, for a question that is left open must be in no backup's way. What was agreed
+/// to is removed.
+fn ask(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    now: &DatabaseFacts,
+    arguments: &Prune,
+) -> Result<Vec<BackupId>> {
+    let listing = scene.vault.list()?;
+    let plan = plan(scene, engine, now, &listing, None)?;
+    show(scene, now, &plan, true);
+    let agreed = ids(&plan);
+    if !agreed.is_empty() {
         let lost = "what is removed cannot be brought back";
         restore::confirm(scene, lost, &command(arguments))?;
     }
-    let removed = carry_out(scene, &plan, COMMAND, &|backup| remove(scene, &now, backup))?;
-    emit(scene, &now, &plan, removed)
+    Ok(agreed)
+}
+
+fn ids(plan: &Plan) -> Vec<BackupId> {
+    let removed = plan.removed();
+    removed.map(|planned| planned.backup.id().clone()).collect()
+}
+
+fn refuse_another(agreed: &[BackupId], plan: &Plan, command: &str) -> Result<(), Failure> {
+    if ids(plan) == agreed {
+        return Ok(());
+    }
+    let what = "the vault has changed since this was shown, and something else would be removed \
+                now; nothing was removed";
+    Err(Failure::refused(what).hint(command))
 }
 
 /// When the policy says so: after a backup or a migration that has ended well. Whatever comes of
-/// it, the backup stands.
-pub fn after(
-    scene: &Scene,
-    engine: &mut dyn Engine,
-    taken: &Backup,
-    is_locked: bool,
-) -> Result<()> {
-    if !scene
-        .settings
-        .get(keys::PRUNE_AFTER_BACKUP)
-        .unwrap_or(false)
-    {
+/// it, these stand.
+pub fn after(scene: &Scene, taken: &Backup) -> Result<()> {
+    if !is_after_backup(scene) {
         return Ok(());
     }
-    let lock = (!is_locked).then(|| scene.vault.lock("prune", &scene.who));
-    let _lock = match lock.transpose() {
+    let _lock = match scene.vault.lock("prune", &scene.who) {
         Ok(lock) => lock,
         Err(busy) => {
             scene.ui.insist(format!("note: nothing was pruned: {busy}"));
             return Ok(());
         }
     };
-    let mut pruned = || {
-        let now = engine.facts()?;
-        let listing = scene.vault.list()?;
-        let plan = plan(scene, engine, &now, &listing, Some(taken.id()))?;
-        if plan.removed().next().is_some() {
-            scene.ui.say(sizes(&plan));
-            carry_out(scene, &plan, COMMAND, &|backup| remove(scene, &now, backup))?;
-        }
-        Ok(())
-    };
-    pruned().map_err(|error: anyhow::Error| {
-        if error.chain().any(|cause| cause.is::<Interrupted>()) {
-            return error;
-        }
-        let id = taken.id();
-        error.context(
-            Failure::incomplete(format!(
-                "the backup `{id}` is taken, and pruning has failed"
-            ))
-            .hint(COMMAND),
-        )
+    prune(scene, taken).map_err(|error| {
+        let what = match taken.manifest.reason {
+            Reason::PreMigrate => "the database is migrated, its backup",
+            _ => "the backup",
+        };
+        let how = match ending_of(&error) {
+            Ending::Interrupted => "was interrupted",
+            _ => "has failed",
+        };
+        let what = format!("{what} `{}` is taken, and pruning {how}", taken.id());
+        error.context(Failure::incomplete(what).hint(COMMAND))
     })
+}
+
+fn prune(scene: &Scene, taken: &Backup) -> Result<()> {
+    let mut engine = scene.engine()?;
+    let now = engine.facts()?;
+    let listing = scene.vault.list()?;
+    let plan = plan(scene, &mut *engine, &now, &listing, Some(taken.id()))?;
+    if plan.removed().next().is_some() {
+        scene.ui.say(sizes(&plan));
+        let remove = |backup: &Backup| remove(scene, &now, backup);
+        carry_out(scene, &plan, COMMAND, &remove).1?;
+    }
+    beside::after(scene, &mut *engine, &now)
+}
+
+fn is_after_backup(scene: &Scene) -> bool {
+    let said = scene.settings.get(keys::PRUNE_AFTER_BACKUP);
+    said.unwrap_or(false)
 }
 
 /// Refused before anything is done, not after.
 pub fn refuse_empty_policy(scene: &Scene) -> Result<()> {
-    if scene
-        .settings
-        .get(keys::PRUNE_AFTER_BACKUP)
-        .unwrap_or(false)
-    {
+    if is_after_backup(scene) {
         plan::policy(&scene.settings)?;
     }
     Ok(())
@@ -227,42 +259,76 @@ fn remove(scene: &Scene, now: &DatabaseFacts, backup: &Backup) -> Result<()> {
     )
 }
 
-/// The oldest first, so that one that is cut short has left the newest alone. `command` is for what
-/// could not be removed.
+/// The oldest first, so that one that is cut short has left the newest alone. What is gone, and
+/// how it ended; `command` is for what could not be removed.
 fn carry_out(
     scene: &Scene,
     plan: &Plan,
     command: &str,
     remove: &dyn Fn(&Backup) -> Result<()>,
-) -> Result<Vec<BackupId>> {
+) -> (Vec<BackupId>, Result<()>) {
     let (mut removed, mut failed) = (Vec::new(), Vec::new());
+    let mut going_on = Ok(());
     for Planned { backup, .. } in plan.removed().rev() {
-        scene.interrupt.check()?;
-        let id = backup.id();
-        let done = remove(backup);
-        match done {
-            Ok(()) => {
-                scene.ui.detail(format!("removed {id}"));
-                removed.push(id.clone());
-            }
-            Err(error) => failed.push(error),
-        }
-        if failed.len() >= MOST_FAILURES {
+        going_on = scene.interrupt.check();
+        if going_on.is_err() || failed.len() >= MOST_FAILURES {
             break;
         }
-    }
-    let count = ui::count(removed.len() as u64, "backup");
-    let Some(first) = failed.pop() else {
-        scene.ui.say(format!("removed {count}"));
-        return Ok(removed);
-    };
-    for error in &failed {
-        scene.ui.insist(format!("not removed: {error:#}"));
+        let id = backup.id();
+        let done = remove(backup);
+        if done.as_ref().err().is_none_or(is_gone) {
+            scene.ui.detail(format!("removed {id}"));
+            removed.push(id.clone());
+        }
+        failed.extend(done.err());
     }
     let left = plan.removed().count() - removed.len();
-    let left = ui::count(left as u64, "backup");
-    let what = format!("{left} could not be removed and stay as they were; removed {count}");
-    Err(first.context(Failure::incomplete(what).hint(command)))
+    let done = outcome(scene, removed.len(), left, failed, going_on);
+    let done = done.map_err(|(error, what)| error.context(what.hint(command)));
+    (removed, done)
+}
+
+fn is_gone(error: &anyhow::Error) -> bool {
+    error.downcast_ref() == Some(&HalfRemoved::Unflushed)
+}
+
+/// `left` could not be removed, or were not tried any more.
+fn outcome(
+    scene: &Scene,
+    removed: usize,
+    left: usize,
+    failed: Vec<anyhow::Error>,
+    going_on: Result<(), Interrupted>,
+) -> Result<(), (anyhow::Error, Failure)> {
+    let count = |number: usize| ui::count(number as u64, "backup");
+    let done = format!("removed {}", count(removed));
+    let half = failed
+        .iter()
+        .filter(|error| error.is::<HalfRemoved>())
+        .count();
+    let gone = failed.iter().filter(|error| is_gone(error)).count();
+    let as_they_were = failed.len() - half;
+    let untried = left - (failed.len() - gone);
+    let interrupted = going_on.err().map(anyhow::Error::from);
+    let mut errors = interrupted.into_iter().chain(failed);
+    let Some(first) = errors.next() else {
+        scene.ui.say(done);
+        return Ok(());
+    };
+    for error in errors {
+        scene.ui.insist(format!("not removed: {error:#}"));
+    }
+    let parts = [
+        (as_they_were, "could not be removed and stay as they were"),
+        (half, "did not go as they should"),
+        (untried, "were not tried"),
+    ];
+    let parts = parts.into_iter().filter(|(number, _)| *number > 0);
+    let mut what: Vec<String> = parts
+        .map(|(number, words)| format!("{} {words}", count(number)))
+        .collect();
+    what.push(done);
+    Err((first, Failure::incomplete(what.join("; "))))
 }
 
 fn emit(scene: &Scene, now: &DatabaseFacts, plan: &Plan, removed: Vec<BackupId>) -> Result<()> {

@@ -11,7 +11,6 @@ use crate::engine::{Engine, KeptDatabase, Restored, SwapBack};
 use crate::ui;
 use crate::values::database::{Contents, DatabaseFacts};
 use crate::values::failure::Failure;
-use crate::values::id::Reason;
 use crate::values::journal::{Deed, Ending, Entry, Line};
 use crate::values::words::on_one_line;
 use crate::vault::{Backup, Listing};
@@ -99,17 +98,9 @@ fn way_back<'a>(
     };
     let entries = journal.iter().filter_map(|line| line.entry.as_ref());
     let entries: Vec<&Entry> = entries.filter(is_about).collect();
-    let came_to_nothing = |backup: &Backup| {
-        let is_of = |entry: &&Entry| entry.safety.as_ref() == Some(backup.id());
-        entries
-            .iter()
-            .copied()
-            .any(|entry| is_of(&entry) && entry.ending != Ending::Done)
-    };
     let is_ours = choose::ours(listing, now);
-    let safety = listing.backups.iter().find(|backup| {
-        is_ours(backup) && backup.manifest.reason == Reason::PreRestore && !came_to_nothing(backup)
-    });
+    let ours = listing.backups.iter().filter(|backup| is_ours(backup));
+    let safety = choose::newest_safety(ours, journal);
     let way = match (kept, safety) {
         // The name of a kept database says no more than the second.
         (Some(kept), Some(safety))

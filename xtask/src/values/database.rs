@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -57,6 +58,18 @@ impl DatabaseFacts {
             properties: None,
             ..self.clone()
         }
+    }
+
+    /// Whether all that says which one it is means something else on another machine: a path, a
+    /// socket, `localhost`.
+    pub fn is_named_by_this_machine(&self) -> bool {
+        let is_local = |host: &str| {
+            let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+            host.starts_with(['/', '@'])
+                || host.eq_ignore_ascii_case("localhost")
+                || address.is_ok_and(|address| address.is_loopback())
+        };
+        self.host.as_deref().is_none_or(is_local)
     }
 
     /// Whether `then`, the facts of a backup, are of this database.

@@ -110,6 +110,27 @@ impl DatabaseUrl {
         matches!(self, DatabaseUrl::Postgres(url) if url.password.is_some())
     }
 
+    /// Who that probably is, without having asked: nothing where the name comes from elsewhere, or
+    /// where links of the file system decide.
+    pub fn likely_facts(&self) -> Option<DatabaseFacts> {
+        let DatabaseUrl::Postgres(url) = self else {
+            return None;
+        };
+        let host = url.hosts.first();
+        Some(DatabaseFacts {
+            engine: EngineKind::Postgresql,
+            name: url.database.clone()?,
+            host: Some(host.and_then(|host| host.host.clone()).unwrap_or_default()),
+            port: host.and_then(|host| host.port),
+            user: url.user.clone(),
+            path: None,
+            server_version: String::new(),
+            system_identifier: None,
+            properties: None,
+            other: Default::default(),
+        })
+    }
+
     /// Whether a backup with these facts may be of this URL's database, as far
     /// as names can tell.
     pub fn may_be(&self, then: &DatabaseFacts) -> bool {

@@ -32,9 +32,9 @@ impl Vault {
     ) -> Result<(Backup, VerifiedDump)> {
         let id = manifest.id.clone();
         let context = || format!("cannot take `{id}` into the vault");
-        let claimed = self.claim_staging(id.as_str()).with_context(context)?;
-        let staging = claimed.ok_or_else(|| {
-            Failure::refused(format!("another run is making `{id}`"))
+        let claimed = self.claim_staging(&format!("pull-{id}"));
+        let staging = claimed.with_context(context)?.ok_or_else(|| {
+            Failure::refused(format!("another run is fetching `{id}`"))
                 .hint("wait until it has ended, then run the command again")
         })?;
         if self.is_taken(&id).with_context(context)? {

@@ -49,6 +49,27 @@ impl Drop for Staging {
     }
 }
 
+/// What a crashed run left behind.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LeftOver {
+    /// A backup whose removal was cut short before its dump was gone: it is whole again.
+    PutBack(BackupId),
+    /// A backup that was being made.
+    Backup(BackupId, String),
+    /// The name of a staging folder.
+    Other(String),
+}
+
+impl LeftOver {
+    fn of(name: String, is_empty: bool) -> LeftOver {
+        let stem = name.strip_prefix('.').and_then(|n| n.strip_suffix(SUFFIX));
+        match stem.and_then(|stem| stem.parse().ok()) {
+            Some(id) if !is_empty => LeftOver::Backup(id, name),
+            _ => LeftOver::Other(name),
+        }
+    }
+}
+
 /// Whether the name still leads to the file or folder that is open.
 pub(super) fn is_still(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.symlink_metadata()) {
@@ -132,10 +153,10 @@ impl Vault {
         )
     }
 
-    /// Removes what crashed runs left in staging; returns the names.
-    pub fn remove_left_overs(&self) -> Result<Vec<String>> {
+    /// Removes what crashed runs left in staging, and puts back what one had begun to remove.
+    pub fn remove_left_overs(&self) -> Result<Vec<LeftOver>> {
         let context = || format!("cannot clean up the vault `{}`", self.folder.display());
-        let mut removed = Vec::new();
+        let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.folder).with_context(context)? {
             let entry = entry.with_context(context)?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -148,15 +169,24 @@ impl Vault {
             };
             // Its owner may have ended meanwhile, and another have taken the name.
             if folder.try_lock().is_ok() && is_still(&folder, &entry.path()) {
+                if name.starts_with(&format!(".{}-", remove::PURPOSE)) {
+                    let back = self.put_back(&entry.path()).with_context(context)?;
+                    found.extend(back.map(LeftOver::PutBack));
+                }
+                // Just claimed by one that has not got the lock yet, and will claim another one.
+                let is_empty = entry
+                    .path()
+                    .read_dir()
+                    .is_ok_and(|mut all| all.next().is_none());
                 match std::fs::remove_dir_all(set_aside(&entry.path())) {
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     done => {
                         done.with_context(context)?;
-                        removed.push(name);
+                        found.push(LeftOver::of(name, is_empty));
                     }
                 }
             }
         }
-        Ok(removed)
+        Ok(found)
     }
 }

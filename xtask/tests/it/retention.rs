@@ -1,11 +1,14 @@
 //! Retention: what each rule keeps, what no rule takes away, and the verb that removes the rest.
 
 mod cut;
+mod doubt;
+mod flags;
 mod golden;
 mod guards;
 pub mod history;
 mod properties;
 mod stories;
+mod ways_back;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use xtask_db::parsers::Reason;
@@ -31,8 +34,11 @@ fn candidates(times: &[&str]) -> Vec<Candidate> {
 
 /// Why each of these backups, taken by a person, stays; `-` for none.
 fn whys(policy: &Policy, times: &[&str], now: &str) -> Vec<String> {
-    let backups = candidates(times);
-    let whys = policy.apply(&backups, at(now)).into_iter();
+    words(policy, &candidates(times), now)
+}
+
+fn words(policy: &Policy, backups: &[Candidate], now: &str) -> Vec<String> {
+    let whys = policy.apply(backups, at(now)).into_iter();
     whys.map(|why| match why.as_slice() {
         [] => "-".into(),
         why => why

@@ -4,16 +4,16 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use super::super::journal::ending_of;
 use super::super::kept::{self, KeptThere};
 use super::super::{Scene, restore};
 use crate::cli::Prune;
 use crate::config::keys;
 use crate::engine::{Engine, KeptDatabase};
-use crate::interrupt::Interrupted;
 use crate::ui;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
-use crate::values::journal::Deed;
+use crate::values::journal::{Deed, Ending};
 use crate::values::words::on_one_line;
 
 #[derive(Serialize)]
@@ -47,18 +47,41 @@ pub fn run(scene: &Scene, arguments: &Prune) -> Result<()> {
     scene.prepare_vault()?;
     // No undo meanwhile, for which one of them may be what it wants.
     let _lock = scene.vault.lock("prune", &scene.who)?;
+    let (removed, done) = remove_all(scene, &mut *engine, &now, &all);
+    report(scene, shown, removed)?;
+    done
+}
+
+/// With the pruning after a backup, when the policy says how long they are kept. Who calls it
+/// holds the lock.
+pub fn after(scene: &Scene, engine: &mut dyn Engine, now: &DatabaseFacts) -> Result<()> {
+    let Some(days) = scene.settings.get_said(keys::KEPT_DAYS) else {
+        return Ok(());
+    };
+    let all = old_ones(engine, Some(days), Utc::now())?;
+    remove_all(scene, engine, now, &all).1
+}
+
+/// What is gone, and how it ended.
+fn remove_all(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    now: &DatabaseFacts,
+    all: &[KeptDatabase],
+) -> (Vec<String>, Result<()>) {
     let (mut removed, mut failed) = (Vec::new(), Vec::new());
-    for kept in &all {
-        match remove(scene, &mut *engine, &now, kept) {
+    for kept in all {
+        match remove(scene, engine, now, kept) {
             Ok(()) => removed.push(kept.name.clone()),
-            Err(error) if error.chain().any(|cause| cause.is::<Interrupted>()) => {
-                return Err(error);
+            Err(error) if ending_of(&error) == Ending::Interrupted => {
+                let what = ui::count(removed.len() as u64, "kept database");
+                let what = Failure::incomplete(format!("removed {what}"));
+                return (removed, Err(error.context(what)));
             }
             Err(error) => failed.push(error),
         }
     }
-    refuse_failed(scene, failed)?;
-    report(scene, shown, removed)
+    (removed, refuse_failed(scene, failed))
 }
 
 fn old_ones(
@@ -115,19 +138,21 @@ fn remove(
 }
 
 /// The others are gone all the same, and were said to be.
-fn refuse_failed(scene: &Scene, mut failed: Vec<anyhow::Error>) -> Result<()> {
-    let Some(first) = failed.pop() else {
+fn refuse_failed(scene: &Scene, failed: Vec<anyhow::Error>) -> Result<()> {
+    let count = ui::count(failed.len() as u64, "kept database");
+    let what = Failure::incomplete(format!("{count} could not be removed"));
+    let what = match failed.len() {
+        1 => what,
+        _ => what.hint("cargo xtask db status"),
+    };
+    let mut failed = failed.into_iter();
+    let Some(first) = failed.next() else {
         return Ok(());
     };
-    for error in &failed {
+    for error in failed {
         scene.ui.insist(format!("not removed: {error:#}"));
     }
-    let count = ui::count(failed.len() as u64 + 1, "kept database");
-    let what = Failure::refused(format!("{count} could not be removed"));
-    Err(first.context(match failed.len() {
-        0 => what,
-        _ => what.hint("cargo xtask db status"),
-    }))
+    Err(first.context(what))
 }
 
 fn report(scene: &Scene, kept: Vec<KeptThere>, removed: Vec<String>) -> Result<()> {

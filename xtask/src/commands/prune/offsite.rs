@@ -13,7 +13,6 @@ use crate::commands::offsite::look::{Look, look_everywhere};
 use crate::commands::offsite::{matched, usable};
 use crate::commands::{Scene, choose, restore};
 use crate::engine::Engine;
-use crate::interrupt::Interrupted;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::is_untrusted;
 use crate::values::id::BackupId;
@@ -79,19 +78,19 @@ pub fn run(scene: &Scene, arguments: &Prune) -> Result<()> {
             restore::confirm(scene, lost, COMMAND)?;
         }
         for at in &all {
-            match carry_out(scene, &at.plan, COMMAND, &|backup| {
-                remove(scene, &now, at.look, backup)
-            }) {
-                Ok(ids) => removed.push(ids),
-                Err(error) if error.is::<Interrupted>() => return Err(error),
-                Err(error) => failed.insert(0, error),
+            let remove = |backup: &Backup| remove(scene, &now, at.look, backup);
+            let (ids, done) = carry_out(scene, &at.plan, COMMAND, &remove);
+            removed.push(ids);
+            if let Err(error) = done {
+                failed.insert(0, error);
+                if scene.interrupt.is_raised() {
+                    break;
+                }
             }
         }
     }
-    match failed.into_iter().next() {
-        Some(error) => Err(error),
-        None => emit(scene, &now, &all, removed),
-    }
+    emit(scene, &now, &all, removed)?;
+    failed.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Made anew when a copy was found bad on the way: another place may have counted on it.
@@ -103,7 +102,12 @@ fn plans<'a>(
     looks: &'a [Look<'a>],
 ) -> Result<Vec<At<'a>>> {
     let journal = scene.vault.journal()?;
-    plan::refuse_in_doubt(scene, &journal, now, &choose::of_very(vault, now))?;
+    plan::refuse_in_doubt(
+        scene,
+        &journal,
+        now,
+        &choose::of_very(vault, now, &scene.who),
+    )?;
     let mut copies = Copies {
         scene,
         vault,
@@ -121,7 +125,7 @@ fn plans<'a>(
             let Some(policy) = &look.place.keep else {
                 continue;
             };
-            let mine = choose::of_very(&look.listing, now);
+            let mine = choose::of_very(&look.listing, now, &scene.who);
             let state = |backup: &Backup| copies.state(look.place, backup);
             let candidates = plan::candidates(scene, engine, now, &mine, &journal, &state)?;
             let read = |backup: &Backup| copies.read(look, backup);

@@ -16,6 +16,7 @@ use crate::values::id::{BackupId, Reason};
 use crate::values::journal::{self, Deed, Ending, Entry, Line, UNKNOWN};
 use crate::values::manifest::Manifest;
 use crate::values::retention::{self, Candidate, Guard, Policy, Why};
+use crate::values::words::shell_quoted;
 use crate::vault::{Backup, Listing};
 
 /// Shown, confirmed and carried out are the same value.
@@ -93,7 +94,7 @@ pub fn plan<'a>(
 ) -> Result<Plan<'a>> {
     let policy = policy(&scene.settings)?;
     let journal = scene.vault.journal()?;
-    let mine = choose::of_very(listing, now);
+    let mine = choose::of_very(listing, now, &scene.who);
     refuse_in_doubt(scene, &journal, now, &mine)?;
     let distrusted = distrusted(&journal);
     let state = |backup: &Backup| State {
@@ -186,31 +187,39 @@ pub fn refuse_in_doubt(
     now: &DatabaseFacts,
     mine: &[&Backup],
 ) -> Result<(), Failure> {
-    let next = "cargo xtask db backup";
+    let next = next(scene, mine);
     let is_backup = |entry: &Entry| entry.deed == Deed::Backup && may_be_about(entry, now);
     let is_here = |id: &BackupId| mine.iter().any(|backup| backup.id() == id);
     // One of a database that only has the same name is no success of this one.
     let is_ours =
         |entry: &Entry| is_about(entry, now) || entry.backup.as_ref().is_some_and(is_here);
-    let since = journal.iter().rev().map(|line| line.entry.as_ref());
-    for entry in since {
-        match entry {
+    for line in journal.iter().rev() {
+        match &line.entry {
             None => {
                 let what = "a line of the journal after the last backup cannot be read: whether a \
                             backup has failed since is not known, and nothing is removed";
                 return Err(Failure::refused(what).hint(next));
             }
             Some(last) if is_backup(last) && last.ending != Ending::Done => {
+                let (database, ending, at) = (&last.database, last.ending, ui::time(last.at));
                 return Err(Failure::refused(format!(
-                    "the last backup of the {} {}, at {}; nothing is removed before one has succeeded",
-                    last.database,
-                    last.ending,
-                    ui::time(last.at)
+                    "the last backup of the {database} {ending}, at {at}; nothing is removed \
+                     before one has succeeded"
                 ))
                 .hint(next));
             }
             Some(last) if is_backup(last) && is_ours(last) => break,
-            Some(_) => {}
+            Some(_) => {
+                let Some(problem) = &line.problem else {
+                    continue;
+                };
+                let at = line.at;
+                return Err(Failure::refused(format!(
+                    "line {at} of the journal, after the last backup: {problem}. Whether a backup \
+                     has failed since is not known, and nothing is removed"
+                ))
+                .hint(next));
+            }
         }
     }
     if scene.vault.has_unreadable_mark() {
@@ -220,6 +229,23 @@ pub fn refuse_in_doubt(
             .hint("look at what is applied, then remove it: cargo xtask db status"));
     }
     Ok(())
+}
+
+/// A disk that is full lets no backup succeed, and no prune make room for one.
+fn next(scene: &Scene, mine: &[&Backup]) -> String {
+    let backup = "cargo xtask db backup";
+    let is_pinned = |backup: &&&Backup| scene.vault.is_pinned(backup.id());
+    match mine.iter().rev().find(|backup| !is_pinned(backup)) {
+        Some(oldest) if mine.len() > 1 => {
+            let path = scene.vault.folder().join(oldest.id().as_str());
+            let path = shell_quoted(&path.display().to_string());
+            format!(
+                "{backup}\nwhere the disk is too full for that, move the oldest to another one \
+                 first: mv {path}.* /another/disk/"
+            )
+        }
+        _ => backup.to_owned(),
+    }
 }
 
 fn entries(journal: &[Line]) -> impl DoubleEndedIterator<Item = &Entry> {
@@ -240,6 +266,7 @@ fn may_be_about(entry: &Entry, now: &DatabaseFacts) -> bool {
         ..now.clone()
     };
     is_about(entry, now)
+        || entry.database == UNKNOWN
         || (now.path.is_none() && entry.database.starts_with(&format!("{anywhere} on `")))
 }
 
@@ -304,7 +331,7 @@ fn part(manifest: &Manifest) -> Option<String> {
     (!manifest.is_full()).then(|| format!("{:?} {} {chosen:?}", kind.only, kind.plain))
 }
 
-/// What the last verification of each found not to match.
+/// What was found not to match, and not to match since.
 pub fn distrusted(journal: &[Line]) -> HashSet<BackupId> {
     let ladders = journal::ladders(journal).into_iter();
     let bad = ladders.filter(|(_, ladder)| ladder.verify_failed_at.is_some());
@@ -315,7 +342,7 @@ fn named(entry: &Entry) -> impl Iterator<Item = &BackupId> {
     entry.backup.iter().chain(&entry.safety)
 }
 
-/// The newest safety copy, and what the last restore or undo was about.
+/// The safety copy that an undo would take, and what the last restore or undo was about.
 fn for_undo(journal: &[Line], now: &DatabaseFacts, mine: &[&Backup]) -> HashSet<BackupId> {
     let is_change = |entry: &&Entry| {
         matches!(entry.deed, Deed::Restore | Deed::Undo) && entry.ending == Ending::Done
@@ -326,9 +353,7 @@ fn for_undo(journal: &[Line], now: &DatabaseFacts, mine: &[&Backup]) -> HashSet<
     });
     let last = last.into_iter().flatten();
     let mut all: HashSet<BackupId> = last.flat_map(named).cloned().collect();
-    let safety = mine
-        .iter()
-        .find(|b| b.manifest.reason == Reason::PreRestore);
+    let safety = choose::newest_safety(mine.iter().copied(), journal);
     all.extend(safety.map(|backup| backup.id().clone()));
     all
 }

@@ -24,8 +24,11 @@ const PRUNE: [&str; 11] = [
 
 /// The prune under `strace` with this fault in it; nothing, after a visible line, without it.
 fn with_fault(history: &History, fault: &str) -> Option<Output> {
-    let running = start_with(history, &["-e", fault], &PRUNE)?;
-    let output = running.finish();
+    traced(history, &["-e", fault], &PRUNE)
+}
+
+fn traced(history: &History, flags: &[&str], arguments: &[&str]) -> Option<Output> {
+    let output = start_with(history, flags, arguments)?.finish();
     if output.stderr.contains("ptrace") {
         exec::say(&format!(
             "SKIPPED: nobody may trace here: {}",
@@ -57,7 +60,13 @@ fn start_with(history: &History, flags: &[&str], arguments: &[&str]) -> Option<R
 
 /// The dump of the newest is opened late; meanwhile the others are pruned.
 #[test]
-fn a_verification_that_runs_meanwhile_calls_nothing_damaged_that_was_removed() {
+fn who_reads_meanwhile_calls_nothing_damaged_that_was_removed() {
+    for verb in ["verify", "drill"] {
+        reads_while_others_go(verb);
+    }
+}
+
+fn reads_while_others_go(verb: &str) {
     let history = History::sqlite();
     let old = ["one", "two"].map(|label| history.add(1000, label, |_| {}));
     let newest = history.case.dump(&history.newest).display().to_string();
@@ -67,7 +76,7 @@ fn a_verification_that_runs_meanwhile_calls_nothing_damaged_that_was_removed() {
         "-e",
         "inject=open,openat:delay_enter=8000000",
     ];
-    let Some(verifying) = start_with(&history, &late, &["db", "verify", "--all"]) else {
+    let Some(verifying) = start_with(&history, &late, &["db", verb, "--all"]) else {
         return;
     };
     std::thread::sleep(std::time::Duration::from_secs(4));
@@ -82,7 +91,37 @@ fn a_verification_that_runs_meanwhile_calls_nothing_damaged_that_was_removed() {
         says(&verified, &[&format!("note: {id} was removed meanwhile")]);
     }
     let log = history.project().run(["db", "log"]).expect_code(0);
-    assert!(!log.stdout.contains("failed"), "{log}");
+    let is_bad = |line: &str| line.contains("verify") && line.contains("failed");
+    assert!(!log.stdout.lines().any(is_bad), "{log}");
+}
+
+/// A restore lists before it has the lock, which is opened late here.
+#[test]
+fn a_restore_says_what_was_removed_before_it_had_the_lock() {
+    let history = History::sqlite();
+    let old = history.add(1000, "old", |_| {});
+    let lock = history
+        .project()
+        .vault()
+        .join(".lock")
+        .display()
+        .to_string();
+    let late = ["-P", &lock, "-e", "inject=open,openat:delay_enter=4000000"];
+    let restore = ["db", "restore", &old, "--yes"];
+    let Some(restoring) = start_with(&history, &late, &restore) else {
+        return;
+    };
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    for file in [history.case.manifest(&old), history.case.dump(&old)] {
+        fs::remove_file(file).expect("remove it");
+    }
+    let restored = restoring.finish();
+    if restored.stderr.contains("ptrace") {
+        exec::say("SKIPPED: nobody may trace here");
+        return;
+    }
+    assert_eq!(restored.code, 4, "{restored}");
+    says(&restored, &[&format!("`{old}` was removed meanwhile")]);
 }
 
 #[test]
@@ -148,10 +187,15 @@ fn one_that_is_killed_at_any_step_leaves_backups_orphans_or_nothing() {
                 .filter(|id| history.files(id) == [false, true])
                 .count();
             assert!(orphans <= 1, "{call} {step}");
-            history.project().run(PRUNE).expect_code(0);
+            // What was half gone is put back, and goes as a whole.
+            let done = history.project().run(PRUNE).expect_code(0);
+            assert_eq!(
+                done.stderr.matches("put backup_").count(),
+                orphans,
+                "{done}"
+            );
             for id in &old {
-                assert!(!history.files(id)[0], "{call} {step}");
-                let _ = fs::remove_file(history.case.dump(id));
+                assert_eq!(history.files(id), [false; 2], "{call} {step}");
             }
             let names = history.project().vault_files();
             assert!(
@@ -200,4 +244,140 @@ fn a_dump_that_cannot_be_removed_keeps_its_manifest() {
         history.project().run(PRUNE).expect_code(0);
         assert!(old.iter().all(|id| history.files(id) == [false; 2]));
     }
+}
+
+/// Neither can the dump be removed nor its manifest be put back at once: the next run does it.
+#[test]
+fn a_manifest_that_cannot_be_put_back_is_not_lost() {
+    let history = History::sqlite();
+    let old = history.add(1000, "old", |_| {});
+    let files = [history.case.dump(&old), history.case.manifest(&old)];
+    let [dump, manifest] = files.map(|path| path.display().to_string());
+    let faults = [
+        "-P",
+        &dump,
+        "-P",
+        &manifest,
+        "-e",
+        "inject=unlink:error=EIO:when=1",
+        "-e",
+        "inject=renameat2:error=EIO:when=2",
+    ];
+    let Some(output) = traced(&history, &faults, &PRUNE) else {
+        return;
+    };
+    assert_eq!(output.code, 6, "{output}");
+    says(
+        &output,
+        &["1 backup did not go as they should", "removed 0"],
+    );
+    assert!(!output.stderr.contains("as they were"), "{output}");
+    assert_eq!(history.files(&old), [false, true]);
+    let next = history.project().run(["db", "pin", "_old"]).expect_code(0);
+    says(&next, &[&format!("put {old} back")]);
+    assert_eq!(history.files(&old), [true; 2]);
+    history.project().run(["db", "verify", &old]).expect_code(0);
+}
+
+/// The last flush fails: the backup is gone.
+#[test]
+fn what_is_gone_is_not_said_to_be_as_it_was() {
+    let history = History::sqlite();
+    let old = history.add(1000, "old", |_| {});
+    let vault = history.project().vault().display().to_string();
+    let fault = ["-P", &vault, "-e", "inject=fsync:error=EIO:when=2"];
+    let arguments = [&PRUNE[..], &["--json"]].concat();
+    let Some(output) = traced(&history, &fault, &arguments) else {
+        return;
+    };
+    assert_eq!(output.code, 6, "{output}");
+    says(&output, &["it is gone", "removed 1 backup"]);
+    assert!(!output.stderr.contains("as they were"), "{output}");
+    assert_eq!(output.json()["removed"], serde_json::json!([old]));
+    assert_eq!(history.files(&old), [false; 2]);
+}
+
+/// What went before the signal is said, on both ways; nothing else goes.
+#[test]
+fn one_that_is_interrupted_says_what_is_gone() {
+    let history = History::sqlite();
+    let old = ["a", "b", "c", "d", "e"].map(|label| history.add(1000, label, |_| {}));
+    let dump = history.case.dump(&old[0]).display().to_string();
+    let fault = ["-P", &dump, "-e", "inject=unlink:signal=INT:when=1"];
+    let arguments = [&PRUNE[..], &["--json"]].concat();
+    let Some(output) = traced(&history, &fault, &arguments) else {
+        return;
+    };
+    let gone = |ids: &[String]| {
+        let gone = ids.iter().filter(|id| history.files(id) == [false; 2]);
+        gone.count()
+    };
+    let left = old.iter().filter(|id| history.files(id) == [true; 2]);
+    assert_eq!(left.count() + gone(&old), 5, "{output}");
+    assert!((1..5).contains(&gone(&old)), "{output}");
+    assert_eq!(output.code, 130, "{output}");
+    says(
+        &output,
+        &[&format!("removed {} backup", gone(&old)), "not tried"],
+    );
+    assert!(
+        output
+            .stderr
+            .ends_with("interrupted: what was done stands, see above\n"),
+        "{output}"
+    );
+    let document = output.json();
+    assert_eq!(
+        document["removed"].as_array().map(Vec::len),
+        Some(gone(&old))
+    );
+
+    // After a migration, which is done.
+    let policy = "[retention]\nkeep_last = 1\nkeep_daily = 0\nkeep_weekly = 0\nkeep_monthly = 0\n\
+                  prune_after_backup = true\n";
+    history.project().write("database/db.toml", policy);
+    let migration = "CREATE TABLE m (id INTEGER);";
+    history.project().write("migrations/1_m.sql", migration);
+    let old = ["f", "g", "h"].map(|label| history.add(2000, label, |_| {}));
+    let dump = history.case.dump(&old[0]).display().to_string();
+    let fault = ["-P", &dump, "-e", "inject=unlink:signal=INT:when=1"];
+    let migrate = ["db", "migrate-safe", "--yes", "--no-rehearse"];
+    let output = traced(&history, &fault, &migrate).expect("it was traced before");
+    assert_eq!(output.code, 130, "{output}");
+    says(
+        &output,
+        &[
+            "the database is migrated, its backup",
+            "pruning was interrupted",
+        ],
+    );
+    assert!(
+        output
+            .stderr
+            .ends_with("interrupted: what was done stands, see above\n"),
+        "{output}"
+    );
+    assert_eq!(history.case.query("SELECT count(*) FROM m;"), ["0"]);
+}
+
+/// A disk that lets go of nothing is not asked for ever.
+#[test]
+fn what_was_not_tried_is_not_said_to_have_failed() {
+    let history = History::sqlite();
+    for number in 0..8 {
+        history.add(1000 + number, "old", |_| {});
+    }
+    let arguments = [&PRUNE[..], &["--json"]].concat();
+    let fault = ["-e", "inject=unlink:error=EPERM"];
+    let Some(output) = traced(&history, &fault, &arguments) else {
+        return;
+    };
+    assert_eq!(output.code, 6, "{output}");
+    says(
+        &output,
+        &["5 backups could not be removed and stay as they were; 3 backups were not tried"],
+    );
+    let document = output.json();
+    assert_eq!(document["removed"], serde_json::json!([]));
+    assert_eq!(document["remove"].as_array().map(Vec::len), Some(8));
 }

@@ -2,9 +2,10 @@
 //!
 //! Days of 23 and 25 hours are the machine's: the tests run with `TZ=JST-9`, and what counts is UTC.
 
+use xtask_db::parsers::Reason;
 use xtask_db::parsers::retention::{HowLong, Policy};
 
-use super::{at, candidates, whys};
+use super::{at, candidates, whys, words};
 
 /// Applies a policy to backups that were taken by a person at these times, newest first, and
 /// compares each line: the time, and why it stays, or `-`.
@@ -166,11 +167,74 @@ fn each_kind_of_dump_is_counted_by_itself() {
     for noon in [0, 2, 4] {
         backups[noon].part = Some("schema-only".into());
     }
-    let whys = policy.apply(&backups, at("2026-03-10 13:00:00"));
-    let words = whys.iter().map(|why| why.iter().map(ToString::to_string));
-    let words: Vec<String> = words.map(Iterator::collect).collect();
-    let expected = ["day 1 of 2", "day 1 of 2", "day 2 of 2", "day 2 of 2", ""];
-    assert_eq!(words, expected);
+    let expected = ["day 1 of 2", "day 1 of 2", "day 2 of 2", "day 2 of 2", "-"];
+    assert_eq!(words(&policy, &backups, "2026-03-10 13:00:00"), expected);
+}
+
+/// What is known not to match, and what a restore took first, take no place of any rule.
+#[test]
+fn a_bad_one_and_a_safety_copy_take_nobodys_day() {
+    let policy = Policy {
+        last: 2,
+        daily: 2,
+        ..Policy::default()
+    };
+    let times = [
+        "2026-03-10 12:00:00",
+        "2026-03-10 11:00:00",
+        "2026-03-10 10:00:00",
+        "2026-03-09 12:00:00",
+        "2026-03-08 12:00:00",
+    ];
+    let mut backups = candidates(&times);
+    backups[0].is_bad = true;
+    backups[1].reason = Reason::PreRestore;
+    let expected = [
+        "-",
+        "-",
+        "last 1 of 2, day 1 of 2",
+        "last 2 of 2, day 2 of 2",
+        "-",
+    ];
+    assert_eq!(words(&policy, &backups, "2026-03-10 13:00:00"), expected);
+}
+
+#[test]
+fn by_reason_each_for_its_time() {
+    let policy = Policy {
+        manual: long("2d"),
+        pre_migrate: long("4d"),
+        pre_restore: long("1d"),
+        ..Policy::default()
+    };
+    let times = [
+        "2026-03-10 00:00:00",
+        "2026-03-08 12:00:00",
+        "2026-03-07 00:00:00",
+    ];
+    for (reason, expected) in [
+        (Reason::Manual, ["manual for 2d", "-", "-"]),
+        (Reason::PreMigrate, ["pre-migrate for 4d"; 3]),
+        // The way back from an import is kept as long as that from a migration.
+        (Reason::PreImport, ["pre-import for 4d"; 3]),
+        (Reason::PreRestore, ["pre-restore for 1d", "-", "-"]),
+    ] {
+        let mut backups = candidates(&times);
+        for backup in &mut backups {
+            backup.reason = reason;
+        }
+        let found = words(&policy, &backups, "2026-03-10 13:00:00");
+        assert_eq!(found, expected, "{reason}");
+    }
+    // All of an age, but for safety copies.
+    let within = Policy {
+        within: long("forever"),
+        ..Policy::default()
+    };
+    let mut backups = candidates(&times);
+    backups[1].reason = Reason::PreRestore;
+    let found = words(&within, &backups, "2026-03-10 13:00:00");
+    assert_eq!(found, ["all for forever", "-", "all for forever"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::history::{History, applied};
 use crate::setup::{Case, says};
 
 /// Keeps next to nothing.
-const LEAST: [&str; 12] = [
+pub const LEAST: [&str; 12] = [
     "--keep-last",
     "1",
     "--keep-daily",
@@ -26,7 +26,7 @@ const LEAST: [&str; 12] = [
 
 /// Prunes by the least policy, and says which of these are left.
 #[track_caller]
-fn left<'a>(history: &History, ids: &[&'a str]) -> Vec<&'a str> {
+pub fn left<'a>(history: &History, ids: &[&'a str]) -> Vec<&'a str> {
     history
         .prune(&[&LEAST[..], &["--yes"]].concat())
         .expect_code(0);
@@ -127,7 +127,7 @@ fn what_an_undo_or_an_unfinished_run_names_stays() {
     );
 
     let history = History::sqlite();
-    let old = history.add(1000, "old", |_| {});
+    let [old, safety] = ["old", "safety"].map(|label| history.add(1000, label, |_| {}));
     let journal =
         fs::read_to_string(history.project().vault().join("journal.jsonl")).expect("a journal");
     let line = journal.lines().last().expect("a line");
@@ -135,10 +135,11 @@ fn what_an_undo_or_an_unfinished_run_names_stays() {
     entry["deed"] = json!("migrate");
     entry["ending"] = json!("begun");
     entry["backup"] = json!(old);
+    entry["safety"] = json!(safety);
     history
         .project()
         .write("database/backups/.unfinished", entry.to_string());
-    assert_eq!(left(&history, &[&old]), [&old]);
+    assert_eq!(left(&history, &[&old, &safety]), [&old, &safety]);
 }
 
 #[test]
@@ -150,9 +151,16 @@ fn another_databases_backups_and_what_is_no_backup_stay() {
                 manifest["database"]["path"] = json!("/srv/another.db");
             }
         });
-        // The same database, taken from another machine.
-        let mine = history.add(1000, "mine", |manifest| {
+        // A server says who it is; a path and a socket are what they are on one machine.
+        let elsewhere = history.add(1000, "elsewhere", |manifest| {
             manifest["ran_on"]["host"] = json!("another-runner");
+        });
+        let unknown = history.add(1000, "unknown", |manifest| {
+            manifest["ran_on"]["host"] = json!("another-runner");
+            manifest["database"]["system_identifier"] = json!(null);
+        });
+        let mine = history.add(1000, "mine", |manifest| {
+            manifest["database"]["system_identifier"] = json!(null);
         });
         let damaged = history.add(1000, "damaged", |_| {});
         let manifest = history.case.manifest(&damaged);
@@ -163,10 +171,12 @@ fn another_databases_backups_and_what_is_no_backup_stay() {
         history
             .project()
             .write("database/backups/notes.txt", "mine");
-        assert_eq!(
-            left(&history, &[&other, &mine, &damaged]),
-            [&other, &damaged]
-        );
+        let all = [&other, &elsewhere, &unknown, &mine, &damaged].map(String::as_str);
+        let expected = match history.case.server {
+            Some(_) => vec![&other, &unknown, &damaged],
+            None => vec![&other, &elsewhere, &unknown, &damaged],
+        };
+        assert_eq!(left(&history, &all), expected);
         assert_eq!(history.files(&orphan), [false, true]);
         assert!(history.project().vault().join("notes.txt").is_file());
     }

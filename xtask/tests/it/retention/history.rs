@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::exec::Output;
 use crate::project::Project;
-use crate::setup::{Case, sealed, text};
+use crate::setup::{Case, sealed, sha256, text};
 
 pub struct History {
     pub case: Case,
@@ -67,6 +67,19 @@ impl History {
         fs::write(self.case.manifest(&id), sealed(manifest)).expect("write a manifest");
         fs::write(dump, &self.dump).expect("write a dump");
         id
+    }
+
+    /// A line of the journal like the last one; `change` makes it another one.
+    pub fn record(&self, change: impl FnOnce(&mut Value)) {
+        let path = self.project().vault().join("journal.jsonl");
+        let mut journal = fs::read_to_string(&path).expect("read the journal");
+        let last = journal.lines().last().expect("a line");
+        let mut entry: Value = serde_json::from_str(last).expect("an entry");
+        entry["previous"] = json!(sha256(last.as_bytes()));
+        entry["number"] = json!(entry["number"].as_u64().expect("a number") + 1);
+        change(&mut entry);
+        journal.push_str(&format!("{entry}\n"));
+        fs::write(path, journal).expect("write the journal");
     }
 
     pub fn prune(&self, arguments: &[&str]) -> Output {

@@ -74,6 +74,73 @@ fn it_shows_asks_and_removes_what_nothing_keeps() {
     }
 }
 
+/// A question that is left open is in nobody's way, and what was agreed to is what goes.
+#[test]
+fn an_open_question_holds_no_lock_and_another_plan_is_refused() {
+    let history = History::sqlite();
+    let [younger, older] = [2, 9000].map(|hours| history.add(hours, "old", |_| {}));
+    let mut terminal = on_terminal(&history);
+    terminal.wait_for("anything else stops");
+    history.project().run(["db", "backup"]).expect_code(0);
+    terminal.send("yes").send(ENTER);
+    assert_eq!(terminal.exit_code(), 3, "{}", terminal.screen());
+    let screen = terminal.screen();
+    assert!(screen.contains("the vault has changed since"), "{screen}");
+    assert!(screen.contains("db prune --keep-last 2"), "{screen}");
+    assert_eq!(history.files(&younger), [true; 2]);
+    assert_eq!(history.files(&older), [true; 2]);
+    let mut terminal = on_terminal(&history);
+    terminal.wait_for("anything else stops").send("yes");
+    terminal.send(ENTER).wait_for("removed 2 backups");
+    assert_eq!(terminal.exit_code(), 0, "{}", terminal.screen());
+}
+
+/// What a pin waits for may have removed the backup; what is pinned may be gone by hand.
+#[test]
+fn a_backup_that_is_gone_is_not_pinned_and_can_be_unpinned() {
+    let history = History::sqlite();
+    let old = history.add(1000, "old", |_| {});
+    let lock = history.project().vault().join(".lock");
+    let held = fs::File::options().read(true).write(true).open(&lock);
+    let held = held.expect("open the lock");
+    held.lock().expect("as a prune holds it");
+    let mut pin = history.project().command(["db", "pin", &old]);
+    let pinning = exec::start(&mut pin, None);
+    pinning.wait_for_line("waiting for ");
+    let remove = |id: &str| {
+        for file in [history.case.manifest(id), history.case.dump(id)] {
+            fs::remove_file(file).expect("remove it");
+        }
+    };
+    remove(&old);
+    drop(held);
+    says(&pinning.finish().expect_code(4), &["no backup has"]);
+    let pin = history.project().vault().join(format!("{old}.pin"));
+    assert!(!pin.exists());
+
+    let old = history.add(1001, "old", |_| {});
+    let pin = history.project().vault().join(format!("{old}.pin"));
+    history.project().run(["db", "pin", &old]).expect_code(0);
+    remove(&old);
+    // Only by its whole id.
+    history
+        .project()
+        .run(["db", "unpin", "_old"])
+        .expect_code(4);
+    assert!(pin.exists());
+    let off = history.project().json(["db", "unpin", &old]);
+    assert_eq!(off["id"], json!(old));
+    assert!(!pin.exists());
+    let log = history.project().json(["db", "log", "--last", "1"]);
+    assert_eq!(text(&log, "/entries/0/deed"), "unpin");
+    assert!(
+        text(&log, "/entries/0/database").contains("app.db"),
+        "{log}"
+    );
+    let listed = history.project().json(["db", "list"]);
+    assert_eq!(listed["pins"], json!([]));
+}
+
 #[test]
 fn the_default_policy_is_what_the_readme_says() {
     let history = History::sqlite();

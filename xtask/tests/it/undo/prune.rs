@@ -143,8 +143,16 @@ fn one_that_somebody_is_in_stays() {
     let entered = database.cluster().database(&used);
     let mut session = runtime.block_on(crate::compat::connect(&entered));
     case.restore("latest");
-    let refused = case.project.run(PRUNE).expect_code(3);
-    says(&refused, &["is used: pid", "removed `"]);
+    let before = names(&database);
+    let arguments = [&PRUNE[..], &["--json"]].concat();
+    let refused = case.project.run(arguments).expect_code(6);
+    says(
+        &refused,
+        &["1 kept database could not be removed", "is used: pid"],
+    );
+    // What went all the same.
+    let gone: Vec<_> = before.iter().filter(|name| **name != used).collect();
+    assert_eq!(refused.json()["removed"], serde_json::json!(gone));
     assert_eq!(names(&database), [used]);
     let asked = sqlx::query("SELECT 1").execute(&mut session);
     runtime.block_on(asked).expect("nobody has ended it");
@@ -172,4 +180,26 @@ fn wrong_usage_and_engines_that_keep_nothing() {
         says(&nothing, &["nothing is kept"]);
         assert!(!case.project.vault().exists(), "nothing was written");
     }
+}
+
+/// After a backup, when the policy says both that it is pruned and how long they are kept.
+#[test]
+fn after_a_backup_they_go_when_the_policy_says_how_long_they_are_kept() {
+    let Some((case, database)) = started("prune_kept_after") else {
+        return;
+    };
+    let old = age(&database, &names(&database)[0], "20250101000000");
+    case.query("INSERT INTO \"a \"\"t\" VALUES (3, 'three');");
+    case.restore("latest");
+    let both = names(&database);
+    let after = |policy: &str| {
+        case.project.write("database/db.toml", policy);
+        case.backup();
+        names(&database)
+    };
+    assert_eq!(after("[retention]\nkept_days = 7\n"), both);
+    assert_eq!(after("[retention]\nprune_after_backup = true\n"), both);
+    let left = after("[retention]\nprune_after_backup = true\nkept_days = 7\n");
+    assert_eq!((left.len(), left.contains(&old)), (1, false), "{left:?}");
+    undo(&case);
 }
