@@ -2,7 +2,6 @@
 //! one or far from it. The live database is asked who it is, and no more.
 
 use anyhow::{Context, Result};
-use chrono::Utc;
 use serde::Serialize;
 
 use super::offsite::bring;
@@ -58,7 +57,7 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
     let way = there.prepare_restore(&dump)?;
     let asks = !(arguments.yes || arguments.force);
     show(scene, chosen, &facts, &way, exists, asks);
-    refuse_obstacles(&way, arguments, &command)?;
+    restore::refuse_obstacles(&way, arguments, &command)?;
     if asks {
         restore::confirm(scene, "the live database is not touched", &command)?;
     }
@@ -173,19 +172,6 @@ fn refuse_data(
     .into())
 }
 
-fn refuse_obstacles(way: &RestoreWay, arguments: &Restore, command: &str) -> Result<(), Failure> {
-    if way.obstacles.is_empty() || arguments.force {
-        return Ok(());
-    }
-    let obstacles = way.obstacles.join("; ");
-    Err(Failure::refused(format!(
-        "the restore would not bring back all of the backup: {obstacles}"
-    ))
-    .hint(format!(
-        "restore as an administrator; or leave them as they are: {command} --force"
-    )))
-}
-
 fn show(
     scene: &Scene,
     chosen: &Backup,
@@ -195,27 +181,15 @@ fn show(
     asks: bool,
 ) {
     let manifest = &chosen.manifest;
-    let age = ui::old(manifest.created_at, Utc::now());
     let there = if exists {
         ""
     } else {
         ", which does not exist yet"
     };
-    let mut lines = vec![
-        format!(
-            "backup    {}, {age} ({})",
-            manifest.id,
-            ui::time(manifest.created_at)
-        ),
-        format!("taken of  {}", manifest.database),
-        format!("goes into {facts}{there}"),
-        format!("how       {}", way.description),
-    ];
+    let mut lines = restore::heading(manifest, format!("{facts}{there}"));
+    lines.push(format!("how       {}", way.description));
     lines.extend(kinds::lines(manifest));
-    let cut = way.sessions.iter();
-    lines.extend(cut.map(|session| format!("will be cut: {session}")));
-    let warnings = way.warnings.iter();
-    lines.extend(warnings.map(|warning| format!("warning: {warning}")));
+    lines.extend(restore::cut_and_warned(&way.sessions, &way.warnings));
     restore::say_all(scene, lines, asks);
 }
 

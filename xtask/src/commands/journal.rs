@@ -14,7 +14,7 @@ use crate::ui;
 use crate::values::cause;
 use crate::values::database::DatabaseFacts;
 use crate::values::digest::Sha256;
-use crate::values::failure::{Failure, Outcome};
+use crate::values::failure::{Failure, Outcome, is_after_change};
 use crate::values::id::BackupId;
 use crate::values::journal::{Deed, Ending, Entry, UNKNOWN};
 
@@ -143,11 +143,6 @@ impl Scene<'_> {
                 .insist(format!("the way back is `cargo xtask db restore {id}`"));
         }
     }
-}
-
-fn is_after_change(error: &anyhow::Error) -> bool {
-    let failure = error.downcast_ref::<Failure>();
-    failure.is_some_and(|failure| failure.outcome == Outcome::AfterChange)
 }
 
 pub fn ending_of(error: &anyhow::Error) -> Ending {

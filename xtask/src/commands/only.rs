@@ -2,7 +2,6 @@
 //! to fetch what somebody deleted. Nothing that is there is merged with.
 
 use anyhow::{Context, Result};
-use chrono::Utc;
 use serde::Serialize;
 
 use super::{Scene, choose, into, kinds, restore};
@@ -219,14 +218,7 @@ fn refuse_schema(
     only: &str,
     tables: &[TableRows],
 ) -> Result<(), Failure> {
-    let then = &chosen.manifest.database;
-    if then.engine != now.engine {
-        let id = chosen.id();
-        return Err(Failure::refused(format!(
-            "the backup `{id}` is of a {then}, and this is a {now}"
-        ))
-        .hint("set `DATABASE_URL` to a database of the same engine"));
-    }
+    restore::refuse_engine(chosen, now)?;
     if now.engine == EngineKind::Sqlite {
         // A name that is one in SQL, in a URL and in a shell.
         let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -281,21 +273,12 @@ fn refuse_taken(there: &mut dyn Engine, arguments: &Restore, order: &Order) -> R
 
 fn show(scene: &Scene, order: &Order, exists: bool, taken: &[String], asks: bool) {
     let manifest = &order.chosen.manifest;
-    let age = ui::old(manifest.created_at, Utc::now());
     let there = if exists {
         ""
     } else {
         ", which does not exist yet"
     };
-    let mut lines = vec![
-        format!(
-            "backup    {}, {age} ({})",
-            manifest.id,
-            ui::time(manifest.created_at)
-        ),
-        format!("taken of  {}", manifest.database),
-        format!("goes into {}{there}", order.facts),
-    ];
+    let mut lines = restore::heading(manifest, format!("{}{there}", order.facts));
     let destinations = order.tables.iter().zip(&order.destinations);
     for (i, (table, (schema, name))) in destinations.enumerate() {
         let word = if i == 0 { "table" } else { "" };

@@ -1,7 +1,6 @@
 //! `db restore`: a backup takes the place of the database, or nothing changes.
 
 use anyhow::{Context, Result};
-use chrono::Utc;
 use serde::Serialize;
 
 use super::choose::{self, IsOurs};
@@ -10,16 +9,18 @@ use super::{Scene, backup, into, kinds, only, undo};
 use crate::cli::Restore;
 use crate::engine::{Engine, RestoreWay, Restored};
 use crate::interrupt::Interrupted;
-use crate::migrations;
-use crate::ui::{self, Answer, Table};
-use crate::values::database::{Contents, DatabaseFacts, EngineKind};
+use crate::ui::Answer;
+use crate::values::database::{DatabaseFacts, EngineKind};
 use crate::values::failure::{Failure, hint_of};
 use crate::values::id::Reason;
 use crate::values::journal::Deed;
-use crate::values::plan::Migration;
 use crate::values::verified_dump::VerifiedDump;
 use crate::values::words::on_one_line;
 use crate::vault::{Backup, Listing};
+
+mod shown;
+
+pub(super) use shown::{cut_and_warned, heading, loss, say_all};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -98,15 +99,12 @@ pub(super) fn restore(
     let way = engine.prepare_restore(&dump)?;
     let contents = exists.then(|| engine.contents());
     let asks = !(arguments.yes || arguments.force);
-    show(scene, &dump, now, &way, contents.as_ref(), asks);
-    refuse_obstacles(&way, arguments, chosen)?;
+    shown::show(scene, &dump, now, &way, contents.as_ref(), asks);
+    let command = format!("cargo xtask db restore {}", chosen.id());
+    refuse_obstacles(&way, arguments, &command)?;
     if asks {
         let lost = "everything written since the backup will be replaced by the backup";
-        confirm(
-            scene,
-            lost,
-            &format!("cargo xtask db restore {}", chosen.id()),
-        )?;
+        confirm(scene, lost, &command)?;
     }
 
     let safety = match exists {
@@ -170,21 +168,26 @@ pub(super) fn choose_backup<'a>(
     }
 }
 
+pub(super) fn refuse_engine(chosen: &Backup, now: &DatabaseFacts) -> Result<(), Failure> {
+    let then = &chosen.manifest.database;
+    if then.engine == now.engine {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "the backup `{}` is of a {then}, and this is a {now}",
+        chosen.id()
+    ))
+    .hint("set `DATABASE_URL` to a database of the same engine"))
+}
+
 pub(super) fn refuse_another_database(
     chosen: &Backup,
     now: &DatabaseFacts,
     is_ours: IsOurs,
     arguments: &Restore,
 ) -> Result<()> {
+    refuse_engine(chosen, now)?;
     let then = &chosen.manifest.database;
-    if then.engine != now.engine {
-        return Err(Failure::refused(format!(
-            "the backup `{}` is of a {then}, and this is a {now}",
-            chosen.id()
-        ))
-        .hint("set `DATABASE_URL` to a database of the same engine")
-        .into());
-    }
     if arguments.force || is_ours(chosen) {
         return Ok(());
     }
@@ -199,7 +202,12 @@ pub(super) fn refuse_another_database(
     .into())
 }
 
-fn refuse_obstacles(way: &RestoreWay, arguments: &Restore, chosen: &Backup) -> Result<()> {
+/// `command` is what would do it all the same.
+pub(super) fn refuse_obstacles(
+    way: &RestoreWay,
+    arguments: &Restore,
+    command: &str,
+) -> Result<(), Failure> {
     if way.obstacles.is_empty() || arguments.force {
         return Ok(());
     }
@@ -208,116 +216,8 @@ fn refuse_obstacles(way: &RestoreWay, arguments: &Restore, chosen: &Backup) -> R
         way.obstacles.join("; ")
     ))
     .hint(format!(
-        "restore as an administrator; or leave them as they are: cargo xtask db restore {} --force",
-        chosen.id()
-    ))
-    .into())
-}
-
-/// What will happen, for the one who is asked; a log gets it as well.
-fn show(
-    scene: &Scene,
-    dump: &VerifiedDump,
-    now: &DatabaseFacts,
-    way: &RestoreWay,
-    contents: Option<&Result<Contents>>,
-    asks: bool,
-) {
-    let manifest = dump.manifest();
-    let age = ui::old(manifest.created_at, Utc::now());
-    let taken = ui::time(manifest.created_at);
-    let mut lines = vec![
-        format!("backup    {}, {age} ({taken})", manifest.id),
-        format!("taken of  {}", manifest.database),
-        format!("goes into {now}"),
-        format!("how       {}", way.description),
-    ];
-    if let Some(git) = &manifest.git {
-        let dirty = if git.dirty {
-            ", with uncommitted changes"
-        } else {
-            ""
-        };
-        lines.push(format!("taken at  commit {}{dirty}", git.commit));
-    }
-    lines.push(migrations_then(scene, dump));
-    lines.push(match contents {
-        None => "now       the database does not exist".into(),
-        Some(Ok(found)) => loss("backup", &manifest.contents(), found),
-        Some(Err(error)) => format!("now       the database cannot be read: {error:#}"),
-    });
-    lines.extend(
-        way.sessions
-            .iter()
-            .map(|session| format!("will be cut: {session}")),
-    );
-    lines.extend(
-        way.warnings
-            .iter()
-            .map(|warning| format!("warning: {warning}")),
-    );
-    say_all(scene, lines, asks);
-}
-
-/// Before a question also when quiet.
-pub(super) fn say_all(scene: &Scene, lines: Vec<String>, asks: bool) {
-    for line in lines {
-        if asks {
-            scene.ui.insist(line)
-        } else {
-            scene.ui.say(line)
-        }
-    }
-}
-
-fn migrations_then(scene: &Scene, dump: &VerifiedDump) -> String {
-    let then = &dump.manifest().migrations.applied;
-    let last = match then.last() {
-        Some(last) => format!("migration {} was the last one applied", last.version),
-        None => "no migration was applied".into(),
-    };
-    let Ok(available) = migrations::read_if_any(&scene.settings.source) else {
-        return format!("then      {last}");
-    };
-    let is_newer = |m: &&Migration| then.iter().all(|applied| applied.version != m.version);
-    let up = available
-        .iter()
-        .filter(|m| !m.migration_type.is_down_migration());
-    let newer = ui::count(up.filter(is_newer).count() as u64, "migration");
-    format!("then      {last}; {newer} of this checkout will be pending again")
-}
-
-/// Tables whose rows differ; what came after the backup is what will be lost.
-pub(super) fn loss(there: &str, then: &Contents, now: &Contents) -> String {
-    let rows_in = |contents: &Contents, table: &crate::values::database::TableRows| {
-        let found = contents
-            .tables
-            .iter()
-            .find(|t| t.schema == table.schema && t.name == table.name);
-        found.map_or_else(|| "none".to_owned(), |found| found.rows.to_string())
-    };
-    let both = then.tables.iter().chain(&now.tables);
-    let mut all: Vec<_> = both.filter(|table| table.kind.is_table()).collect();
-    all.sort();
-    all.dedup_by(|a, b| a.schema == b.schema && a.name == b.name);
-    let header = format!("rows in the {there}");
-    let mut table = Table::new(&["table", &header, "rows now"])
-        .right(1)
-        .right(2);
-    let mut differ = 0;
-    for rows in all {
-        let (in_backup, in_database) = (rows_in(then, rows), rows_in(now, rows));
-        if in_backup != in_database {
-            differ += 1;
-            table.row(&[rows, &in_backup, &in_database]);
-        }
-    }
-    if differ == 0 {
-        let tables = now.tables.iter().filter(|table| table.kind.is_table());
-        let tables = ui::count(tables.count() as u64, "table");
-        return format!("now       {tables}, with as many rows as in the {there}");
-    }
-    table.to_string().trim_end().to_owned()
+        "restore as an administrator; or leave them as they are: {command} --force"
+    )))
 }
 
 pub(super) fn confirm(scene: &Scene, lost: &str, command: &str) -> Result<()> {

@@ -193,10 +193,7 @@ fn show(
             Some(Err(error)) => format!("now       the database cannot be read: {error:#}"),
         },
     ];
-    let cut = way.sessions.iter();
-    lines.extend(cut.map(|session| format!("will be cut: {session}")));
-    let warnings = way.warnings.iter();
-    lines.extend(warnings.map(|warning| format!("warning: {warning}")));
+    lines.extend(restore::cut_and_warned(&way.sessions, &way.warnings));
     restore::say_all(scene, lines, asks);
 }
 

@@ -80,8 +80,17 @@ impl Failure {
 
 /// Whether it says that bytes were read and are not what they should be.
 pub fn is_untrusted(error: &anyhow::Error) -> bool {
+    is(error, Outcome::Untrusted)
+}
+
+/// Whether the database may have been changed.
+pub fn is_after_change(error: &anyhow::Error) -> bool {
+    is(error, Outcome::AfterChange)
+}
+
+fn is(error: &anyhow::Error, outcome: Outcome) -> bool {
     let failure = error.downcast_ref::<Failure>();
-    failure.is_some_and(|failure| failure.outcome == Outcome::Untrusted)
+    failure.is_some_and(|failure| failure.outcome == outcome)
 }
 
 /// In an error: what had begun on the database was rolled back, all of it.

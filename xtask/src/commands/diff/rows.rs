@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Scene, Side, kinds};
 use crate::cli;
+use crate::commands::refuse_url;
 use crate::engine::{Engine, Readable, Scratch, ScratchOrder};
 use crate::ui;
 use crate::values::diff::{Diff, TableDiff};
@@ -14,6 +15,7 @@ use crate::values::rows::{Change, Matching};
 use crate::vault::Staging;
 
 const LIMIT: usize = 100;
+const SHOWS_TABLES: &str = "`cargo xtask db diff latest` shows the tables";
 
 #[derive(Serialize)]
 pub struct Found {
@@ -32,21 +34,18 @@ pub fn table<'a>(diff: &'a Diff, name: &str) -> Result<&'a TableDiff, Failure> {
     let is_meant = |table: &&TableDiff| {
         table.title() == name || format!("{}.{}", table.schema, table.name) == name
     };
-    let found = diff.tables.iter().find(is_meant);
-    let found = found.ok_or_else(|| {
-        let failure = match name.contains("://") {
-            true => Failure::usage("a database URL stands where a table was expected"),
-            false => Failure::usage(format!("neither A nor B has a table `{name}`")),
-        };
-        failure.hint("`cargo xtask db diff latest` shows the tables")
-    })?;
+    let fail = |what: String| Failure::usage(what).hint(SHOWS_TABLES);
+    let Some(found) = diff.tables.iter().find(is_meant) else {
+        refuse_url(name)?;
+        return Err(fail(format!("neither A nor B has a table `{name}`")));
+    };
     let missing = match (found.rows_a, found.rows_b) {
         (Some(_), Some(_)) => return Ok(found),
-        (None, None) => return Err(Failure::usage(format!("`{name}` has no rows of its own"))),
+        (None, None) => return Err(fail(format!("`{name}` has no rows of its own"))),
         (None, _) => "A",
         (_, None) => "B",
     };
-    Err(Failure::usage(format!(
+    Err(fail(format!(
         "{missing} has no table `{name}`: all rows of the other differ"
     )))
 }
@@ -116,6 +115,7 @@ fn compare(
         Failure::refused(format!(
             "the rows of `{title}` cannot be matched: A and B have no common primary key and not the same columns"
         ))
+        .hint("what differs in its definition: the same command without `--rows`")
     })?;
     let columns: Vec<String> = [&matching.key[..], &matching.columns].concat();
     let keys = matching.key.len();

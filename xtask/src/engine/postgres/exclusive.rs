@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::connect::{self, literal, quoted};
+use super::target::MAY_END;
 use crate::values::database::DatabaseFacts;
 use crate::values::database_url::PostgresUrl;
 use crate::values::exclusive::Before;
@@ -20,12 +21,6 @@ pub const SETTING: &str = "default_transaction_read_only";
 /// How long sessions may take to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
-
-/// Whether this role may end session `a`.
-const MAY_END: &str = "(pg_has_role(current_user, a.usesysid, 'USAGE') \
-    OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) \
-    OR (pg_has_role(current_user, 'pg_signal_backend', 'USAGE') \
-      AND NOT (SELECT rolsuper FROM pg_roles r WHERE r.oid = a.usesysid)))";
 
 /// Of a session of another role many a role sees no more than that it is there.
 const OTHERS: &str = "FROM pg_stat_activity a WHERE a.datname = current_database() \

@@ -18,7 +18,7 @@ use super::{Postgres, fill, inspect, lock, programs, script};
 use crate::engine::Restored;
 use crate::engine::pump::refuse_unreadable;
 use crate::tool::Program;
-use crate::values::failure::{Failure, Outcome};
+use crate::values::failure::{Failure, is_after_change};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
@@ -153,10 +153,7 @@ fn conclude(postgres: &Postgres, done: Result<i64>, said: Result<()>) -> Result<
         }
         Err(error) => error.context("the restore was rolled back; the database is as it was"),
     };
-    if error
-        .downcast_ref::<Failure>()
-        .is_some_and(|f| f.outcome == Outcome::AfterChange)
-    {
+    if is_after_change(&error) {
         return Err(error);
     }
     postgres.interrupt().check()?;

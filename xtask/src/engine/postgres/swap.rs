@@ -7,7 +7,7 @@ use futures_util::future::{Either, select};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::connect::{self, SessionId, quoted};
-use super::target::{self, Target};
+use super::target::{self, MAY_END, Target};
 use super::{kept, properties};
 use crate::engine::Kept;
 use crate::values::database_url::PostgresUrl;
@@ -203,14 +203,10 @@ async fn rename(
 async fn end_sessions(killer: &mut PgConnection, databases: &[String]) -> sqlx::Error {
     loop {
         // A session that we may not end is left to the rename, which then says so.
-        let ended = sqlx::query(
-            "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a \
-             WHERE a.datname = ANY($1) AND a.pid <> pg_backend_pid() AND a.usesysid IS NOT NULL \
-               AND (pg_has_role(current_user, a.usesysid, 'USAGE') \
-                 OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) \
-                 OR (pg_has_role(current_user, 'pg_signal_backend', 'USAGE') \
-                   AND NOT (SELECT rolsuper FROM pg_roles r WHERE r.oid = a.usesysid)))",
-        )
+        let ended = sqlx::query(AssertSqlSafe(format!(
+            "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a WHERE a.datname = ANY($1) \
+             AND a.pid <> pg_backend_pid() AND a.usesysid IS NOT NULL AND {MAY_END}"
+        )))
         .bind(databases)
         .execute(&mut *killer)
         .await;

@@ -11,6 +11,12 @@ use crate::values::database_url::PostgresUrl;
 /// Databases that exist everywhere and are not the one to be replaced.
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 
+/// Whether this role may end session `a`.
+pub const MAY_END: &str = "(pg_has_role(current_user, a.usesysid, 'USAGE') \
+    OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) \
+    OR (pg_has_role(current_user, 'pg_signal_backend', 'USAGE') \
+      AND NOT (SELECT rolsuper FROM pg_roles r WHERE r.oid = a.usesysid)))";
+
 /// What a restore goes into.
 pub struct Target {
     pub maintenance: Connected,
