@@ -164,8 +164,9 @@ pub struct TablesOrder<'a> {
     pub tables: &'a [TableRows],
     /// The schema that they come into; nothing: each into its own.
     pub schema: Option<&'a str>,
-    /// Tables of their names are dropped first, and nothing that needs those.
-    pub replace: bool,
+    /// Tables that are dropped first, if they are still as they are here: as they were just backed
+    /// up. Nothing else is.
+    pub replace: &'a [TableRows],
 }
 
 impl TablesOrder<'_> {

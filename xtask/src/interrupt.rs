@@ -19,6 +19,11 @@ pub const EXIT_CODE: u8 = 130;
 #[error("interrupted")]
 pub struct Interrupted;
 
+/// Whether a signal is why it came to this.
+pub fn is_interrupted(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Interrupted>())
+}
+
 #[derive(Clone)]
 pub struct Interrupt(Arc<Inner>);
 

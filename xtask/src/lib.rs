@@ -171,14 +171,17 @@
 //! kept database is put before its own comment in the transaction of the swap, and taken off in that of the undo.
 //!
 //! **Restore into another database**: is it the live one by another name (server and database, device and inode)? → verify →
-//! does it hold anything? → show → ask → look once more → the same restore as above, with a safety backup of what is
-//! replaced by force. The live database is asked who it is, and `.unfinished` is not about it.
+//! does it hold anything? → show → ask → is it there by now? → others are held off → look once more → the same restore as
+//! above, with a safety backup of what is replaced by force. The live database is asked who it is, and `.unfinished` is not about it.
 //!
-//! **Single tables**: verify → is anything of their names there? → show → ask → look once more → the backup restored into a scratch
+//! **Single tables**: verify → is anything of their names there? → show → ask → look once more → a safety backup with fingerprints,
+//! where tables are to be replaced → the backup restored into a scratch
 //! database and compared, as a drill does → there, the tables are taken off what does not come along (which is named) and
-//! gathered in a schema of their own, with the types and functions that the database lacks → one transaction: what `pg_dump`
-//! says of that schema, rows as text from session to session, sequences, the rest that `pg_dump` says, rows and values against the
-//! manifest, `SET SCHEMA` to where they belong, which fails when something of that name has come meanwhile → commit. The
+//! gathered in a schema of their own, with the types and functions that the database lacks → a missing database is created; when
+//! it fails from here on that is dropped again, if nobody has moved in → one transaction: what `pg_dump`
+//! says of that schema, rows as text from session to session, sequences, the rest that `pg_dump` says, what is replaced is locked,
+//! compared with the safety backup and dropped, `SET SCHEMA` to where they belong, which fails when something of that name has
+//! come meanwhile, rows and values against the manifest → commit. The
 //! gathering schema is dropped in it, and could not be if something were forgotten. SQLite: the unpacked backup is attached.
 //!
 //! **Removing what is kept**: only what has both name and mark, and nobody in it: `DROP DATABASE` without the force that

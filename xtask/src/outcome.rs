@@ -6,7 +6,7 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::interrupt::{self, Interrupt, Interrupted};
+use crate::interrupt::{self, Interrupt, is_interrupted};
 use crate::ui::{self, Ui};
 use crate::values::cause;
 use crate::values::failure::{Failure, Outcome, hint_of};
@@ -112,9 +112,4 @@ pub fn report_usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
     } else {
         0
     }
-}
-
-fn is_interrupted(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Interrupted>().is_some()
-        || error.chain().any(|cause| cause.is::<Interrupted>())
 }

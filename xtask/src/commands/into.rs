@@ -5,9 +5,11 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::offsite::bring;
-use super::{Scene, choose, kinds, restore};
+use super::restore::Force;
+use super::{Scene, choose, journal, kinds, restore};
 use crate::cli::Restore;
 use crate::engine::{self, Engine, RestoreWay, Restored};
+use crate::interrupt::is_interrupted;
 use crate::ui;
 use crate::values::database::DatabaseFacts;
 use crate::values::database_url::DatabaseUrl;
@@ -61,13 +63,16 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
     if asks {
         restore::confirm(scene, "the live database is not touched", &command)?;
     }
-    // Somebody may have been there while the question was.
-    let safety = match refuse_data(&mut *there, exists, asked, &facts, &command)? {
-        true => {
-            there.hold_writers()?;
-            restore::take_safety_backup(scene, &mut *there, arguments.force)?
-        }
-        false => None,
+    // Somebody may have been there while the question was, and others still can be.
+    let exists = restore::exists_by_now(&mut *there, exists)?;
+    if exists {
+        there.hold_writers()?;
+    }
+    let found = refuse_data(&mut *there, exists, asked, &facts, &command)?;
+    let safety = match found {
+        Found::Nothing => None,
+        Found::Something => restore::take_safety_backup(scene, &mut *there, Force::Nothing)?,
+        Found::Unreadable => restore::take_safety_backup(scene, &mut *there, Force::Given)?,
     };
     let staging = scene.vault.staging("restore")?;
     let restored = scene.recorded_with(
@@ -76,7 +81,7 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
         || there.restore(&dump, staging.path(), &progress),
         |done, entry| {
             entry.backup = Some(chosen.id().clone());
-            entry.safety = safety.as_ref().map(|safety| safety.id().clone());
+            entry.safety = journal::safety_of(done, safety.as_ref());
             let kept = done.as_ref().ok().and_then(|done| done.kept.as_ref());
             entry.kept = kept.map(|kept| kept.name.clone());
         },
@@ -132,28 +137,33 @@ pub(super) fn refuse_live(
     Err(Failure::refused(what).hint(hint).into())
 }
 
-/// Whether there is something that will be replaced, which somebody must have asked for.
+/// What the database holds that will be replaced.
+enum Found {
+    Nothing,
+    Something,
+    /// What cannot be read is something, too, and cannot be backed up.
+    Unreadable,
+}
+
+/// What is replaced is what somebody has asked for.
 fn refuse_data(
     there: &mut dyn Engine,
     exists: bool,
     (chosen, arguments): (&Backup, &Restore),
     facts: &DatabaseFacts,
     command: &str,
-) -> Result<bool> {
+) -> Result<Found> {
     if !exists {
-        return Ok(false);
+        return Ok(Found::Nothing);
     }
+    let is_forced = arguments.force && chosen.manifest.is_full();
     let found = match there.holds() {
-        // One that cannot be read holds something.
-        Err(_) if arguments.force && chosen.manifest.is_full() => return Ok(true),
-        found => found?,
+        Err(error) if !is_forced || is_interrupted(&error) => return Err(error),
+        Err(_) => return Ok(Found::Unreadable),
+        Ok(None) => return Ok(Found::Nothing),
+        Ok(Some(_)) if is_forced => return Ok(Found::Something),
+        Ok(Some(found)) => found,
     };
-    let Some(found) = found else {
-        return Ok(false);
-    };
-    if arguments.force && chosen.manifest.is_full() {
-        return Ok(true);
-    }
     let holds = format!(
         "the {facts} is not empty: it holds `{}`",
         on_one_line(&found)

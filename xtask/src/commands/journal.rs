@@ -9,7 +9,7 @@ use chrono::Utc;
 use super::Scene;
 use super::rehearse::elapsed_ms;
 use crate::engine::Restored;
-use crate::interrupt::Interrupted;
+use crate::interrupt::is_interrupted;
 use crate::ui;
 use crate::values::cause;
 use crate::values::database::DatabaseFacts;
@@ -17,6 +17,7 @@ use crate::values::digest::Sha256;
 use crate::values::failure::{Failure, Outcome, is_after_change};
 use crate::values::id::BackupId;
 use crate::values::journal::{Deed, Ending, Entry, UNKNOWN};
+use crate::vault::Backup;
 
 impl Scene<'_> {
     pub(super) fn entry(&self, deed: Deed, ending: Ending, database: impl fmt::Display) -> Entry {
@@ -145,8 +146,17 @@ impl Scene<'_> {
     }
 }
 
+/// Of a restore: the backup of what it replaced. Where nobody knows whether it came to something,
+/// that may be what an undo is for.
+pub fn safety_of<T>(done: &Result<T>, safety: Option<&Backup>) -> Option<BackupId> {
+    let is_unclear = done.as_ref().is_err_and(is_after_change);
+    safety
+        .filter(|_| !is_unclear)
+        .map(|safety| safety.id().clone())
+}
+
 pub fn ending_of(error: &anyhow::Error) -> Ending {
-    if error.chain().any(|cause| cause.is::<Interrupted>()) {
+    if is_interrupted(error) {
         return Ending::Interrupted;
     }
     match error

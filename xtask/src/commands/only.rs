@@ -4,7 +4,9 @@
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{Scene, choose, into, kinds, restore};
+use super::offsite::bring;
+use super::restore::Force;
+use super::{Scene, choose, into, journal, kinds, restore};
 use crate::cli::Restore;
 use crate::engine::{Brought, Engine, ScratchOrder, TablesOrder};
 use crate::ui;
@@ -12,6 +14,7 @@ use crate::values::chosen::{self, NotChosen};
 use crate::values::database::{DatabaseFacts, EngineKind, TableRows};
 use crate::values::failure::Failure;
 use crate::values::journal::Deed;
+use crate::values::schema::RelationKind;
 use crate::values::words::{on_one_line, shell_quoted};
 use crate::vault::Backup;
 
@@ -48,9 +51,18 @@ struct Order<'a> {
 
 pub fn run(scene: &Scene, arguments: &Restore, names: &str) -> Result<()> {
     super::refuse_url(names)?;
+    if let Some(schema) = &arguments.into_schema {
+        super::refuse_url(schema)?;
+        if schema.is_empty() {
+            return Err(where_to(arguments, names).into());
+        }
+    }
     let mut live = scene.direct_engine()?;
     let now = live.facts()?;
-    let listing = scene.vault.list()?;
+    let mut listing = scene.vault.list()?;
+    if bring::missing(scene, arguments, &listing, &now)? {
+        listing = scene.vault.list()?;
+    }
     let is_ours = choose::ours(&listing, &now);
     let (mut there, place) = match (&arguments.into, &arguments.into_schema) {
         (Some(url), _) => {
@@ -118,11 +130,17 @@ fn carry_out(
         restore::confirm(scene, what, &order.command)?;
     }
     // Somebody may have been there while the question was.
-    let replaces = !refuse_taken(there, arguments, order)?.is_empty();
-    let safety = match replaces {
-        true => restore::take_safety_backup(scene, there, true)?,
-        false => None,
+    restore::exists_by_now(there, exists)?;
+    let taken = refuse_taken(there, arguments, order)?;
+    let safety = match taken.is_empty() {
+        true => None,
+        false => {
+            // Also another value in as many rows is seen before they are dropped.
+            there.take_fingerprints();
+            restore::take_safety_backup(scene, there, Force::Nothing)?
+        }
     };
+    let replace = order.replaced(&taken, safety.as_ref())?;
     let staging = scene.vault.staging("restore")?;
     let tables = TablesOrder {
         scratch: ScratchOrder {
@@ -134,14 +152,15 @@ fn carry_out(
         },
         tables: &order.tables,
         schema: order.schema,
-        replace: replaces,
+        replace: &replace,
     };
     let brought = scene.recorded_with(
         Deed::Bring,
         order.facts,
         || there.bring(&tables, &progress),
-        |_, entry| {
+        |done, entry| {
             entry.backup = Some(order.chosen.id().clone());
+            entry.safety = journal::safety_of(done, safety.as_ref());
             entry.note = Some(format!("only {}", order.names()));
         },
     );
@@ -149,6 +168,35 @@ fn carry_out(
 }
 
 impl Order<'_> {
+    /// What is dropped for them: tables that were just backed up, and nothing else.
+    fn replaced(
+        &self,
+        taken: &[String],
+        safety: Option<&Backup>,
+    ) -> Result<Vec<TableRows>, Failure> {
+        let is_postgres = self.facts.engine == EngineKind::Postgresql;
+        let is_meant = |table: &&TableRows| {
+            let mut names = self.destinations.iter();
+            matches!(table.kind, RelationKind::Table | RelationKind::Partition)
+                && names.any(|(schema, name)| match is_postgres {
+                    true => (schema.as_str(), name.as_str()) == table.key(),
+                    false => name.eq_ignore_ascii_case(&table.name),
+                })
+        };
+        let tables = safety.iter().flat_map(|safety| &safety.manifest.tables);
+        let tables: Vec<TableRows> = tables.filter(is_meant).cloned().collect();
+        if tables.len() >= taken.len() {
+            return Ok(tables);
+        }
+        let names = taken.iter().map(|name| format!("`{}`", on_one_line(name)));
+        let names = names.collect::<Vec<_>>().join(", ");
+        Err(Failure::refused(format!(
+            "what the {} has as {names} is not only tables, and nothing else is replaced",
+            self.facts
+        ))
+        .hint("name another database; or take it out of the way by hand"))
+    }
+
     /// As they stand in the backup, and where they go.
     fn names(&self) -> String {
         let names = self.tables.iter().map(|table| format!("`{table}`"));

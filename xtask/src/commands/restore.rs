@@ -8,7 +8,7 @@ use super::offsite::bring;
 use super::{Scene, backup, into, kinds, only, undo};
 use crate::cli::Restore;
 use crate::engine::{Engine, RestoreWay, Restored};
-use crate::interrupt::Interrupted;
+use crate::interrupt::is_interrupted;
 use crate::ui::Answer;
 use crate::values::database::{DatabaseFacts, EngineKind};
 use crate::values::failure::{Failure, hint_of};
@@ -107,10 +107,14 @@ pub(super) fn restore(
         confirm(scene, lost, &command)?;
     }
 
-    let safety = match exists {
+    let force = match arguments.force {
+        true => Force::Given,
+        false => Force::Missing,
+    };
+    let safety = match exists_by_now(engine, exists)? {
         true => {
             engine.hold_writers()?;
-            take_safety_backup(scene, engine, arguments.force)?
+            take_safety_backup(scene, engine, force)?
         }
         false => None,
     };
@@ -237,29 +241,47 @@ pub(super) fn confirm(scene: &Scene, lost: &str, command: &str) -> Result<()> {
     }
 }
 
+/// Somebody may have made it while the question was.
+pub(super) fn exists_by_now(engine: &mut dyn Engine, existed: bool) -> Result<bool> {
+    let exists = engine.exists()?;
+    if exists && !existed {
+        engine.lock()?;
+    }
+    Ok(exists)
+}
+
+/// What `--force` does for one who wants no safety backup.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Force {
+    Nothing,
+    Missing,
+    Given,
+}
+
 /// What is there now, kept before it is replaced.
 pub(super) fn take_safety_backup(
     scene: &Scene,
     engine: &mut dyn Engine,
-    is_forced: bool,
+    force: Force,
 ) -> Result<Option<Backup>> {
     match backup::take(scene, engine, Reason::PreRestore, None) {
         Ok((backup, _)) => Ok(Some(backup)),
-        Err(error) if error.chain().any(|cause| cause.is::<Interrupted>()) => Err(error),
-        Err(error) if is_forced => {
+        Err(error) if is_interrupted(&error) => Err(error),
+        Err(error) if force == Force::Given => {
             scene
                 .ui
                 .insist(format!("warning: no safety backup: {error:#}"));
             Ok(None)
         }
         Err(error) => {
-            let mend = hint_of(&error).unwrap_or_else(|| "mend that".into());
+            let mut hint = hint_of(&error).unwrap_or_else(|| "mend that".into());
+            if force == Force::Missing {
+                hint += "; or do without a safety backup: add `--force`";
+            }
             let failure = Failure::refused(
                 "the database as it is now cannot be backed up; nothing was changed",
             );
-            Err(error.context(failure.hint(format!(
-                "{mend}; or do without a safety backup: add `--force`"
-            ))))
+            Err(error.context(failure.hint(hint)))
         }
     }
 }

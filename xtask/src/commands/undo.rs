@@ -93,8 +93,11 @@ fn way_back<'a>(
     kept: Option<KeptDatabase>,
 ) -> Result<WayBack<'a>, Failure> {
     let database = now.to_string();
+    // Tables that came beside what is there replaced something if a backup of it was taken.
     let is_about = |entry: &&Entry| {
-        entry.database == database && matches!(entry.deed, Deed::Restore | Deed::Undo)
+        entry.database == database
+            && (matches!(entry.deed, Deed::Restore | Deed::Undo)
+                || (entry.deed == Deed::Bring && entry.safety.is_some()))
     };
     let entries = journal.iter().filter_map(|line| line.entry.as_ref());
     let entries: Vec<&Entry> = entries.filter(is_about).collect();

@@ -336,7 +336,7 @@ impl Engine for Postgres {
             Some(DatabaseUrl::Sqlite(_)) => return Err(scratch::no_postgres().into()),
             None => None,
         };
-        let built = scratch::build(self, elsewhere, order, progress);
+        let built = scratch::build(self, elsewhere, order, true, progress);
         let context = "cannot build a scratch database from the backup";
         Ok(Box::new(built.context(context)?))
     }

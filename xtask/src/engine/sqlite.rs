@@ -88,6 +88,10 @@ impl Sqlite {
     /// What a missing file holds is nothing, when it may be missing.
     fn read<T: Default>(&self, work: impl Fn(&rusqlite::Connection) -> Result<T>) -> Result<T> {
         inspect::patiently(self.interrupt(), || {
+            // Nobody else can read beside this one.
+            if let Some(hold::Hold::Exclusive(holder)) = &self.held {
+                return inspect::interruptibly(holder, self.interrupt(), &work);
+            }
             match inspect::open_to_read(&self.path, self.require_file())? {
                 Some(connection) => inspect::interruptibly(&connection, self.interrupt(), &work),
                 None => Ok(T::default()),

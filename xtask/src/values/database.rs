@@ -249,7 +249,8 @@ impl Contents {
 }
 
 impl TableRows {
-    fn difference(&self, found: &TableRows) -> Option<String> {
+    /// In words, from the manifest to what was found.
+    pub fn difference(&self, found: &TableRows) -> Option<String> {
         if self.rows != found.rows {
             return Some(format!(
                 "table `{self}` has {} rows, the manifest says {}",

@@ -22,7 +22,7 @@ pub enum Deed {
     Rehearse,
     Migrate,
     Restore,
-    /// Tables came beside what was there; nothing was replaced that an undo could bring back.
+    /// Tables came beside what was there; those that they replaced are in its safety backup.
     Bring,
     Undo,
     Remove,

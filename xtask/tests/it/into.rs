@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use crate::cluster::{Cluster, Database, PASSWORD};
 use crate::exec::{self, Output};
 use crate::pg_bin::PgBin;
+use crate::pty::Terminal;
 use crate::setup::{Case, says, text};
 
 const CREATE: &str = "CREATE TABLE \"a \"\"t\" (id BIGINT NOT NULL PRIMARY KEY, name TEXT);
@@ -210,6 +211,94 @@ fn an_empty_database_is_filled_in_place_and_a_function_makes_it_full() {
     other.psql("DROP FUNCTION theirs();");
     into(&case, &url, &["--yes"]).expect_code(0);
     assert_eq!(other.psql(ASK), "2");
+}
+
+/// As an application makes it that comes back while a person still thinks.
+fn make(case: &Case, database: Option<&Database>) {
+    if let (Some(database), Some(live)) = (database, &case.server) {
+        let name = database.name().replace('"', "\"\"");
+        let postgres = live.cluster().database("postgres");
+        postgres.psql(&format!("CREATE DATABASE \"{name}\";"));
+    }
+}
+
+const THEIRS: &str = "CREATE TABLE theirs (id BIGINT); INSERT INTO theirs VALUES (7);";
+
+#[test]
+fn a_database_that_comes_during_the_question_is_not_overwritten() {
+    for case in Case::each("into_late") {
+        filled(&case);
+        let other = Other::of(&case, "other");
+        let arguments = ["db", "restore", "latest", "--into", &other.url];
+        let mut terminal = Terminal::start(case.project.command(arguments));
+        terminal.wait_for("type `yes`");
+        make(&case, other.database.as_ref());
+        other.query(THEIRS);
+        terminal.send("yes\r");
+        assert_eq!(terminal.exit_code(), 3, "{}", terminal.screen());
+        let screen = terminal.screen();
+        assert!(screen.contains("is not empty"), "{screen}");
+        assert_eq!(other.query("SELECT id FROM theirs;"), ["7"]);
+    }
+}
+
+/// The same of the live one, which a restore replaces: then it is backed up first.
+#[test]
+fn a_live_database_that_comes_during_the_question_is_backed_up_first() {
+    for case in Case::each("live_late") {
+        filled(&case);
+        match &case.server {
+            None => std::fs::remove_file(case.project.sqlite_path()).expect("lose it"),
+            Some(live) => {
+                let postgres = live.cluster().database("postgres");
+                postgres.psql(&format!("DROP DATABASE {};", live.name()));
+            }
+        }
+        let arguments = ["db", "restore", "latest"];
+        let mut terminal = Terminal::start(case.project.command(arguments));
+        terminal.wait_for("type `yes`");
+        make(&case, case.server.as_ref());
+        case.query(THEIRS);
+        terminal.send("yes\r");
+        assert_eq!(terminal.exit_code(), 0, "{}", terminal.screen());
+        assert_eq!(case.query(ASK), ["2"]);
+        case.project
+            .run(["db", "restore", "--undo", "--yes"])
+            .expect_code(0);
+        assert_eq!(case.query("SELECT id FROM theirs;"), ["7"]);
+        let backups = case.project.json(["db", "list"])["backups"].clone();
+        let safety =
+            |backup: &&serde_json::Value| text(backup, "/manifest/reason") == "pre-restore";
+        let backups = backups.as_array().expect("a list");
+        assert!(backups.iter().any(|backup| safety(&backup)), "{backups:#?}");
+    }
+}
+
+/// And while the backup is unpacked.
+#[test]
+fn a_file_that_comes_during_the_restore_is_not_overwritten() {
+    let case = Case::sqlite();
+    case.query(
+        "CREATE TABLE big (b BLOB); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+         WHERE i < 60) INSERT INTO big SELECT randomblob(1000000) FROM n;",
+    );
+    case.backup();
+    std::fs::remove_file(case.project.sqlite_path()).expect("lose it");
+    let mut command = case.project.command(["db", "restore", "latest", "--yes"]);
+    let running = exec::start(&mut command, None);
+    let deadline = std::time::Instant::now() + exec::LIMIT;
+    let is_unpacking = || {
+        let mut files = case.project.vault_files().into_iter();
+        files.any(|name| case.project.vault().join(name).join("restored.db").exists())
+    };
+    while !is_unpacking() {
+        assert!(std::time::Instant::now() < deadline, "it unpacks nothing");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    case.query(THEIRS);
+    let refused = running.finish().expect_code(3);
+    says(&refused, &["somebody has made it meanwhile", "hint: "]);
+    assert_eq!(case.query("SELECT id FROM theirs;"), ["7"]);
 }
 
 #[test]

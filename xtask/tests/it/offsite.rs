@@ -235,3 +235,19 @@ fn the_key_is_in_no_file() {
         assert!(!journal.contains(secret), "{journal}");
     }
 }
+
+/// A new machine may need one table only.
+#[test]
+fn single_tables_are_fetched_as_well() {
+    let server = S3::start();
+    let case = copied_to(&server);
+    let id = case.backup();
+    fs::remove_dir_all(case.project.vault()).expect("lose the vault");
+    let into = ["--only", "t", "--into", "sqlite:rescued.db", "--yes"];
+    let brought = case
+        .project
+        .run([&["db", "restore", &id][..], &into].concat())
+        .expect_code(0);
+    says(&brought, &["looking off-site", "brought `t`"]);
+    has_arrived(&server, &case, &id);
+}

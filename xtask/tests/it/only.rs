@@ -4,6 +4,8 @@ use crate::cluster::Database;
 use crate::exec::Output;
 use crate::setup::{Case, says, text};
 
+mod faults;
+mod replaced;
 mod sqlite;
 
 fn only(case: &Case, names: &str, more: &[&str]) -> Output {

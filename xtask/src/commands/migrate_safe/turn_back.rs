@@ -8,7 +8,8 @@ use super::foresee::Foreseen;
 use super::prove::Proven;
 use super::restore_command;
 use crate::cli::OnFailure;
-use crate::commands::{Scene, restore};
+use crate::commands::Scene;
+use crate::commands::restore::{self, Force};
 use crate::engine::Engine;
 use crate::ui::Answer;
 use crate::values::cause;
@@ -163,7 +164,7 @@ impl Failed<'_> {
         } else {
             engine.hold_writers()?;
         }
-        let safety = restore::take_safety_backup(scene, engine, false)?;
+        let safety = restore::take_safety_backup(scene, engine, Force::Nothing)?;
         if is_silent && !engine.holds_writers() {
             self.require_silent(engine)?;
         }

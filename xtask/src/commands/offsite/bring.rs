@@ -41,9 +41,10 @@ pub fn missing(
     });
     scene.prepare_vault()?;
     let _lock = scene.lock_beside_backups("pull")?;
-    let condition = |backup: &Backup, is_ours: choose::IsOurs| match arguments.into {
-        Some(_) => Ok(()),
-        None => {
+    let is_beside = arguments.into.is_some() || arguments.only.is_some();
+    let condition = |backup: &Backup, is_ours: choose::IsOurs| match is_beside {
+        true => Ok(()),
+        false => {
             kinds::refuse_in_place(backup)?;
             restore::refuse_another_database(backup, now, is_ours, arguments)
         }

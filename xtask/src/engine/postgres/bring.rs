@@ -11,12 +11,16 @@ use super::connect::{self, quoted};
 use super::definitions::{adapted, described};
 use super::fingerprint::{self, ROW, SETTINGS};
 use super::scratch::{self, PostgresScratch};
-use super::{Postgres, in_place, inspect, left_beside, properties, rebuild, target};
+use super::{Postgres, in_place, inspect};
 use crate::engine::{Brought, Scratch, TablesOrder};
 use crate::values::database::TableRows;
 use crate::values::database_url::{DatabaseUrl, PostgresUrl};
-use crate::values::failure::Failure;
+use crate::values::failure::{Failure, is_after_change};
 use crate::values::progress::Progress;
+use crate::values::words::on_one_line;
+
+mod created;
+mod replace;
 
 /// What a dump begins with may have taken the limit away.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '60s'";
@@ -27,64 +31,39 @@ pub fn bring(
     order: &TablesOrder,
     progress: &dyn Progress,
 ) -> Result<Brought> {
-    let created = create_if_missing(postgres, order)?;
-    let brought = from_a_scratch(postgres, order, progress);
-    if brought.is_err()
-        && let Some(name) = created
-    {
-        // Empty, and made by this run.
-        let dropped = async {
-            let mut target = target::target(&postgres.url).await?;
-            left_beside::drop_database(postgres, &mut target.maintenance, &name).await
-        };
-        if let Err(error) = postgres.runtime.block_on_to_the_end(dropped) {
-            let what = format!("the empty database `{name}` could not be dropped ({error})");
-            return brought.context(what);
-        }
-    }
-    brought
-}
-
-/// Its name, when it was not there.
-fn create_if_missing(postgres: &Postgres, order: &TablesOrder) -> Result<Option<String>> {
-    let dump = order.scratch.dump;
-    postgres.runtime.block_on(async {
-        let mut target = target::target(&postgres.url).await?;
-        if target.now.is_some() {
-            return Ok(None);
-        }
-        let maintenance = &mut target.maintenance;
-        let mut wanted = rebuild::properties_of(dump)?;
-        wanted.owner.clone_from(&maintenance.user);
-        let major = maintenance.server_major;
-        let sql = properties::create_statement(&target.database, &wanted, major);
-        let session = &mut maintenance.session;
-        session
-            .execute("SET default_transaction_read_only = off")
-            .await?;
-        let created = session.execute(AssertSqlSafe(sql)).await;
-        created.with_context(|| format!("cannot create the database `{}`", target.database))?;
-        Ok(Some(target.database))
-    })
-}
-
-fn from_a_scratch(
-    postgres: &Postgres,
-    order: &TablesOrder,
-    progress: &dyn Progress,
-) -> Result<Brought> {
     let elsewhere = scratch_server(postgres, order)?;
-    let mut scratch = scratch::build(postgres, elsewhere, &order.scratch, progress)
+    let mut scratch = scratch::build(postgres, elsewhere, &order.scratch, false, progress)
         .context("cannot build a scratch database from the backup")?;
     let mut notes = scratch.warnings().to_vec();
+    // As late as can be: what ends this run before leaves no database.
+    let created = created::create_if_missing(postgres, order.scratch.dump)?;
     progress.begin("bring over", None);
     let brought = hand_over(postgres, order, &mut scratch);
     progress.end();
-    notes.extend(brought.map_err(explain).context(NOTHING_CHANGED)?);
+    let brought = brought.map_err(|error| as_it_was(postgres, created.as_deref(), error));
+    notes.extend(brought?);
     if let Err(error) = Box::new(scratch).remove() {
         notes.push(format!("{error:#}"));
     }
     Ok(Brought { notes })
+}
+
+/// What failed, and that nothing came of it, unless nobody knows.
+fn as_it_was(postgres: &Postgres, created: Option<&str>, error: anyhow::Error) -> anyhow::Error {
+    if is_after_change(&error) {
+        return error;
+    }
+    let error = explain(error).context(NOTHING_CHANGED);
+    let Some(name) = created else {
+        return error;
+    };
+    match created::drop_if_empty(postgres, name) {
+        Ok(()) => error,
+        Err(why) => error.context(format!(
+            "the database `{}`, which was made for them, is left: {why:#}",
+            on_one_line(name)
+        )),
+    }
 }
 
 /// Another database has a server of its own: the live one need not work for it.
@@ -119,7 +98,7 @@ fn hand_over(
     let after = described(scratch, &carved, "post-data", order)?;
     let major = to.server_major;
     let (from, to) = (&mut from.session, &mut to.session);
-    let number = runtime.block_on(async {
+    let (number, rights) = runtime.block_on(async {
         to.execute(
             "BEGIN; SET LOCAL default_transaction_read_only = off; SET TRANSACTION READ WRITE",
         )
@@ -138,17 +117,17 @@ fn hand_over(
         }
         run(to, adapted(&after, major)).await?;
         run(to, format!("{LOCK_TIMEOUT}; {SETTINGS}")).await?;
-        for table in order.tables {
-            compare(to, &carved, table).await?;
-        }
+        replace::drop_all(to, order.replace).await?;
         put_in_place(to, &carved, order).await?;
-        anyhow::Ok(number)
+        // When nothing more is done to them: the database may have triggers of its own on that.
+        for table in order.tables {
+            compare(from, to, &carved, (order, table)).await?;
+        }
+        anyhow::Ok((number, rights(to, order).await?))
     })?;
     commit(postgres, to, number)?;
     let mut notes = carved.notes;
-    notes.push(
-        "they belong to the role that brought them, and nobody else has rights on them".into(),
-    );
+    notes.push(rights);
     Ok(notes)
 }
 
@@ -209,47 +188,65 @@ async fn set(session: &mut PgConnection, sequence: &carve::Sequence) -> Result<(
     Ok(())
 }
 
-/// Rows, and values where the backup knows them, against the manifest; of a
-/// single partition the rows may be others, which its table accounts for.
-async fn compare(session: &mut PgConnection, carved: &Carved, table: &TableRows) -> Result<()> {
+/// Rows, and values where the backup knows them, against the manifest. Of a single partition the
+/// rows may be others, which its table accounts for: it has those of the scratch database.
+async fn compare(
+    from: &mut PgConnection,
+    to: &mut PgConnection,
+    carved: &Carved,
+    (order, table): (&TablesOrder<'_>, &TableRows),
+) -> Result<()> {
     let pieces = &mut carved.pieces.iter();
     let piece = pieces.find(|piece| (piece.schema.as_str(), piece.name.as_str()) == table.key());
     let missing = || Failure::untrusted(format!("table `{table}` did not come out of the backup"));
     let piece = piece.ok_or_else(missing)?;
-    let then = table.fingerprint.as_deref().and_then(fingerprint::sum_in);
-    let mut columns = piece.columns.clone();
+    let only = if piece.has_rows { "ONLY " } else { "" };
+    let wanted = match table.kind.is_table() {
+        true => table.clone(),
+        false => {
+            let begin = inspect::begin_in(None) + "; SET LOCAL row_security = off; " + SETTINGS;
+            run(from, begin).await?;
+            let place = format!("{only}{}", carved.place(piece));
+            let wanted = measured(from, &place, &piece.columns, table).await?;
+            run(from, "COMMIT".into()).await?;
+            wanted
+        }
+    };
+    let (schema, name) = order.destination(table);
+    let place = format!("{only}{}.{}", quoted(&schema), quoted(&name));
+    let found = measured(to, &place, &piece.columns, table).await?;
+    match wanted.difference(&found) {
+        Some(difference) => Err(Failure::untrusted(difference).into()),
+        None => Ok(()),
+    }
+}
+
+/// The rows of `place`, and what their values add up to where that of the table is known.
+async fn measured(
+    session: &mut PgConnection,
+    place: &str,
+    columns: &[String],
+    table: &TableRows,
+) -> Result<TableRows> {
+    let mut columns = columns.to_vec();
     columns.sort();
-    let sum = match then {
+    let sum = match &table.fingerprint {
         Some(_) => fingerprint::sum(&columns),
         None => "NULL::text".into(),
     };
-    let only = if piece.has_rows { "ONLY " } else { "" };
-    let question = format!(
-        "SELECT count(*), {sum} FROM {only}{} AS {ROW}",
-        carved.place(piece)
-    );
+    let question = format!("SELECT count(*), {sum} FROM {place} AS {ROW}");
     let (rows, sum): (i64, Option<String>) = sqlx::query_as(AssertSqlSafe(question))
         .persistent(false)
         .fetch_one(session)
         .await
         .with_context(|| format!("cannot count the rows of `{table}`"))?;
-    if !table.kind.is_table() {
-        return Ok(());
-    }
-    if rows.unsigned_abs() != table.rows {
-        return Err(Failure::untrusted(format!(
-            "table `{table}` has {rows} rows, the manifest says {}",
-            table.rows
-        ))
-        .into());
-    }
-    if sum.as_deref() != then {
-        return Err(Failure::untrusted(format!(
-            "table `{table}` has as many rows, and other values than the manifest says"
-        ))
-        .into());
-    }
-    Ok(())
+    let sum = sum.map(|sum| sum.parse()).transpose();
+    let sum = sum.context("a fingerprint is no number")?;
+    Ok(TableRows {
+        rows: rows.unsigned_abs(),
+        fingerprint: sum.map(fingerprint::text),
+        ..table.clone()
+    })
 }
 
 /// From the schemas in which they were gathered, which must be empty then.
@@ -270,13 +267,6 @@ async fn put_in_place(
             run(to, format!("CREATE SCHEMA {}", quoted(schema))).await?;
         }
     }
-    if order.replace {
-        for table in order.tables {
-            let (schema, name) = order.destination(table);
-            let name = format!("{}.{}", quoted(&schema), quoted(&name));
-            run(to, format!("DROP TABLE IF EXISTS {name}")).await?;
-        }
-    }
     let schema_of = |schema: &str| quoted(order.schema.unwrap_or(schema));
     for piece in &carved.pieces {
         let to_schema = schema_of(&piece.schema);
@@ -294,6 +284,37 @@ async fn put_in_place(
     Ok(())
 }
 
+/// Who may read them now: `pg_dump` has brought no grants, and yet the role may have some by default.
+async fn rights(to: &mut PgConnection, order: &TablesOrder<'_>) -> Result<String> {
+    let (schemas, names): (Vec<String>, Vec<String>) = order
+        .tables
+        .iter()
+        .map(|table| order.destination(table))
+        .unzip();
+    let granted: Vec<String> = sqlx::query_scalar(GRANTED)
+        .bind(schemas)
+        .bind(names)
+        .fetch_all(to)
+        .await
+        .context("cannot ask who has rights on the tables")?;
+    Ok(match granted.is_empty() {
+        true => {
+            "they belong to the role that brought them, and nobody else has rights on them".into()
+        }
+        false => format!(
+            "they belong to the role that brought them; by its default privileges others have rights on {}",
+            granted.join(", ")
+        ),
+    })
+}
+
+const GRANTED: &str = "\
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) \
+FROM unnest($1::text[], $2::text[]) AS w(schema, name) \
+JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema \
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.name \
+WHERE EXISTS (SELECT FROM pg_catalog.aclexplode(c.relacl) a WHERE a.grantee <> c.relowner) ORDER BY 1";
+
 /// What the server refuses for a reason that a person can do something about.
 fn explain(error: anyhow::Error) -> anyhow::Error {
     let code = error.chain().find_map(|cause| {
@@ -301,7 +322,7 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
         Some(error.code()?.into_owned())
     });
     let (what, hint) = match code.as_deref() {
-        Some("42P07" | "42710" | "42723") => (
+        Some("42P07" | "42710" | "42723" | "42809") => (
             "something of that name is there already",
             "choose a schema or database that has nothing of that name",
         ),

@@ -43,11 +43,13 @@ const AWAY: &[&str] = &[
 ];
 
 /// A database on the live one's server, or on that of `elsewhere`, which holds
-/// what the dump holds. Nothing is left of one that cannot be built.
+/// what the dump holds. Nothing is left of one that cannot be built. On another server it may have
+/// the live one's name, unless somebody else is to have that there.
 pub fn build(
     live: &Postgres,
     elsewhere: Option<&PostgresUrl>,
     order: &ScratchOrder,
+    may_be_named_alike: bool,
     progress: &dyn Progress,
 ) -> Result<PostgresScratch> {
     let (dump, staging) = (order.dump, order.staging);
@@ -81,7 +83,7 @@ pub fn build(
         left.iter()
             .map(|name| format!("removed `{name}`, which a run that was cut short had left")),
     );
-    let name = left_beside::scratch_name(&mut target, is_elsewhere);
+    let name = left_beside::scratch_name(&mut target, is_elsewhere && may_be_named_alike);
     let name = postgres.runtime.block_on(name)?;
     let mut input = Input::of(&postgres, dump, staging, progress)?;
     input.without = if is_elsewhere { AWAY } else { BESIDE };

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::Sqlite;
 use super::inspect::{self, BUSY_SLICE, quoted};
-use super::{fingerprint, restore};
+use super::{choice, fingerprint, restore};
 use crate::engine::{Brought, TablesOrder};
 use crate::values::database::TableRows;
 use crate::values::failure::Failure;
@@ -20,27 +20,28 @@ pub fn bring(sqlite: &mut Sqlite, order: &TablesOrder, progress: &dyn Progress) 
     restore::unpack_and_compare(sqlite, order.scratch.dump, &scratch, progress)?;
     let is_new = !sqlite.path.exists();
     progress.begin("bring over", None);
-    let brought = inspect::patiently(sqlite.interrupt(), || {
+    let interrupt = sqlite.interrupt();
+    let brought = inspect::patiently(interrupt, || {
         let connection = open(sqlite, &scratch)?;
-        inspect::interruptibly(&connection, sqlite.interrupt(), |connection| {
+        let notes = inspect::interruptibly(&connection, interrupt, |connection| {
+            connection.execute_batch("BEGIN IMMEDIATE")?;
             copy(connection, order)
-        })
+        })?;
+        // The last thing that a signal can stop has ended. What fails is rolled back when the
+        // connection is closed.
+        inspect::patiently(interrupt, || Ok(connection.execute_batch("COMMIT")?))
+            .context("cannot commit")?;
+        Ok(notes)
     });
     progress.end();
-    if brought.is_err() && is_new {
-        remove_empty(&sqlite.path);
-    }
-    let what = "the tables were not brought over; the database is as it was";
+    // Whoever waited for our lock may be about to write into it: an empty file stays.
+    let what = match is_new && sqlite.path.exists() {
+        true => "the tables were not brought over; the file, which was missing, is empty",
+        false => "the tables were not brought over; the database is as it was",
+    };
     Ok(Brought {
         notes: brought.context(what)?,
     })
-}
-
-fn remove_empty(path: &Path) {
-    if path.metadata().is_ok_and(|file| file.len() == 0) {
-        // One that stays is as empty as none.
-        let _ = std::fs::remove_file(path);
-    }
 }
 
 /// The file, with the backup attached as `backup`.
@@ -63,30 +64,40 @@ fn open(sqlite: &Sqlite, scratch: &Path) -> Result<Connection> {
 
 /// Returns what did not come along.
 fn copy(connection: &Connection, order: &TablesOrder) -> Result<Vec<String>> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    let copied = copy_all(connection, order);
-    if copied.is_ok() {
-        connection
-            .execute_batch("COMMIT")
-            .context("cannot commit")?;
+    for table in order.replace {
+        drop_unwritten(connection, table)?;
     }
-    // Else it is rolled back when the connection is closed.
-    copied
-}
-
-fn copy_all(connection: &Connection, order: &TablesOrder) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     for table in order.tables {
-        if order.replace {
-            let name = quoted(&table.name);
-            connection
-                .execute_batch(&format!("DROP TABLE IF EXISTS main.{name}"))
-                .with_context(|| format!("cannot drop the table `{table}` that is there"))?;
-        }
         copy_table(connection, table)?;
         notes.extend(left_behind(connection, order, table)?);
     }
     Ok(notes)
+}
+
+/// What somebody wrote into it since it was backed up would be nowhere.
+fn drop_unwritten(connection: &Connection, table: &TableRows) -> Result<()> {
+    if measured(connection, table)? != *table {
+        return Err(Failure::refused(format!(
+            "somebody has written to `{table}` since it was backed up"
+        ))
+        .hint("stop the programs that use that file, then run the command again")
+        .into());
+    }
+    let drop = format!("DROP TABLE main.{}", quoted(&table.name));
+    let dropped = connection.execute_batch(&drop);
+    dropped.with_context(|| format!("cannot drop the table `{table}` that is there"))
+}
+
+/// As it is in the live file now, with its fingerprint where that of the table is known.
+fn measured(connection: &Connection, table: &TableRows) -> Result<TableRows> {
+    let fingerprint = table.fingerprint.as_ref();
+    let fingerprint = fingerprint.map(|_| fingerprint::of_table(connection, &table.name));
+    Ok(TableRows {
+        rows: inspect::count(connection, &table.name)?,
+        fingerprint: fingerprint.transpose()?,
+        ..table.clone()
+    })
 }
 
 fn copy_table(connection: &Connection, table: &TableRows) -> Result<()> {
@@ -101,7 +112,9 @@ fn copy_table(connection: &Connection, table: &TableRows) -> Result<()> {
     let sql = sql.ok_or_else(missing)?;
     run(connection, table, &sql)?;
     let name = quoted(&table.name);
-    let columns = columns(connection, table)?.join(", ");
+    let columns = choice::stored_columns(connection, "backup", &table.name)?;
+    let columns: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
+    let columns = columns.join(", ");
     let rows = connection.execute(
         &format!("INSERT INTO main.{name} ({columns}) SELECT {columns} FROM backup.{name}"),
         [],
@@ -116,28 +129,10 @@ fn copy_table(connection: &Connection, table: &TableRows) -> Result<()> {
         run(connection, table, &index?)?;
     }
     keep_counting(connection, table)?;
-    let question = format!("SELECT count(*) FROM main.{name}");
-    let rows: i64 = connection.query_row(&question, [], |row| row.get(0))?;
-    if rows.unsigned_abs() != table.rows {
-        return Err(Failure::untrusted(format!(
-            "table `{table}` has {rows} rows, the manifest says {}",
-            table.rows
-        ))
-        .into());
+    match table.difference(&measured(connection, table)?) {
+        Some(difference) => Err(Failure::untrusted(difference).into()),
+        None => Ok(()),
     }
-    let now = TableRows {
-        fingerprint: (table.fingerprint.as_ref())
-            .map(|_| fingerprint::of_table(connection, &table.name))
-            .transpose()?,
-        ..table.clone()
-    };
-    if table.has_same_content(&now) == Some(false) {
-        return Err(Failure::untrusted(format!(
-            "table `{table}` has as many rows, and other values than the manifest says"
-        ))
-        .into());
-    }
-    Ok(())
 }
 
 fn run(connection: &Connection, table: &TableRows, sql: &str) -> Result<()> {
@@ -153,16 +148,6 @@ fn run(connection: &Connection, table: &TableRows, sql: &str) -> Result<()> {
         }
     });
     made.with_context(|| format!("cannot make the table `{table}`"))
-}
-
-/// Those that are stored, in SQL.
-fn columns(connection: &Connection, table: &TableRows) -> Result<Vec<String>> {
-    let mut statement = connection.prepare(
-        "SELECT name FROM pragma_table_xinfo(?1, 'backup') WHERE hidden = 0 ORDER BY cid",
-    )?;
-    let names = statement.query_map([&table.name], |row| row.get::<_, String>(0))?;
-    let names: Vec<String> = names.collect::<Result<_, _>>()?;
-    Ok(names.iter().map(|name| quoted(name)).collect())
 }
 
 /// Where AUTOINCREMENT goes on, also past rows that were deleted.

@@ -10,7 +10,7 @@ use crate::values::failure::Failure;
 use crate::values::kind::Kind;
 use crate::values::pattern::Pattern;
 
-const SCHEMA: &str = "main";
+pub const SCHEMA: &str = "main";
 
 /// What was chosen, in the order in which it is made.
 pub struct Choice {
@@ -229,10 +229,11 @@ fn shadows(connection: &Connection, tables: &[Entry]) -> Result<Vec<(String, Str
 
 /// The columns that a row is written with: not what is computed, and the number of the row where
 /// it has one that no column shows.
-pub fn stored_columns(connection: &Connection, table: &str) -> Result<Vec<String>> {
-    let mut statement = connection
-        .prepare("SELECT name, hidden, pk, upper(type) FROM pragma_table_xinfo(?1) ORDER BY cid")?;
-    let columns = statement.query_map([table], |row| {
+pub fn stored_columns(connection: &Connection, schema: &str, table: &str) -> Result<Vec<String>> {
+    let mut statement = connection.prepare(
+        "SELECT name, hidden, pk, upper(type) FROM pragma_table_xinfo(?1, ?2) ORDER BY cid",
+    )?;
+    let columns = statement.query_map([table, schema], |row| {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
     })?;
     let columns = columns.collect::<Result<Vec<(String, i64, i64, String)>, _>>()?;
@@ -245,7 +246,7 @@ pub fn stored_columns(connection: &Connection, table: &str) -> Result<Vec<String
     };
     let free = ["rowid", "_rowid_", "oid"];
     let number = free.iter().find(|name| !is_taken(name)).filter(|name| {
-        let question = format!("SELECT {name} FROM main.{}", quoted(table));
+        let question = format!("SELECT {name} FROM {schema}.{}", quoted(table));
         !shows_number && connection.prepare(&question).is_ok()
     });
     let stored = columns.iter().filter(|(_, hidden, _, _)| *hidden == 0);

@@ -140,7 +140,7 @@ fn tables_of(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>>
     rows.collect()
 }
 
-fn count(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
+pub fn count(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
     let sql = format!("SELECT count(*) FROM main.{}", quoted(table));
     connection
         .query_row(&sql, [], |row| row.get::<_, i64>(0))

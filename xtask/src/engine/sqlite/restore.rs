@@ -104,6 +104,9 @@ fn copy_into_live(
     progress: &dyn Progress,
 ) -> Result<()> {
     let source = inspect::open_unchanging(beside)?;
+    if sqlite.held.is_none() {
+        sqlite.held = Some(hold_new(sqlite)?);
+    }
     let (mut live, watch) = match sqlite.held.take() {
         Some(Hold::Exclusive(holder)) => (holder, None),
         Some(Hold::Wal {
@@ -116,7 +119,7 @@ fn copy_into_live(
             drop(holder);
             (live, Some((watch, version)))
         }
-        None => (open_live(sqlite)?, None),
+        None => anyhow::bail!("the file is not held"),
     };
     let watch = match watch {
         // Leaving WAL mode needs the file for one connection alone.
@@ -139,6 +142,24 @@ fn copy_into_live(
     // The restored pages may still be in the WAL. They are committed; this only saves space.
     let _ = live.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     Ok(())
+}
+
+/// Of a file that was missing, or was moved aside: an application may have made it since.
+fn hold_new(sqlite: &Sqlite) -> Result<Hold> {
+    drop(open_live(sqlite)?);
+    let held = hold::hold(sqlite, None)?;
+    let (Hold::Exclusive(holder) | Hold::Wal { holder, .. }) = &held;
+    let objects: i64 = holder
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .context("cannot look whether it is empty")?;
+    if objects == 0 {
+        return Ok(held);
+    }
+    Err(
+        Failure::refused("the database was missing, and somebody has made it meanwhile")
+            .hint("run the command again: what is there now is then backed up first")
+            .into(),
+    )
 }
 
 fn unpack(

@@ -207,7 +207,7 @@ impl<'a> Script<'a> {
     }
 
     fn rows(&mut self, from: &Connection, table: &str, progress: &dyn Progress) -> Result<()> {
-        let columns = choice::stored_columns(from, table)?;
+        let columns = choice::stored_columns(from, choice::SCHEMA, table)?;
         let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
         let names = names.join(", ");
         let table = quoted(table);

@@ -1,6 +1,8 @@
 //! The same for SQLite, where a schema is a file that is attached.
 
 use super::only;
+use crate::exec;
+use crate::project::sqlite_rows;
 use crate::setup::{Case, hinted_command, says};
 
 const NOTES: &str = "CREATE TABLE authors (id INTEGER PRIMARY KEY, name TEXT); \
@@ -77,4 +79,44 @@ fn sqlite_tables_come_into_another_file_which_can_be_attached() {
         );
     }
     assert!(!case.project.path().join("new.db").exists());
+}
+
+/// The rows keep their numbers, which views and other tables may go by.
+#[test]
+fn numbers_of_rows_are_kept() {
+    let case = Case::sqlite();
+    case.query("CREATE TABLE notes (x TEXT); INSERT INTO notes VALUES ('a'), ('b'), ('c'); DELETE FROM notes WHERE x = 'b';");
+    case.backup();
+    only(&case, "notes", &["--into", "sqlite:new.db", "--yes"]).expect_code(0);
+    let new = rusqlite::Connection::open(case.project.path().join("new.db")).expect("open");
+    let rows = sqlite_rows(&new, "SELECT rowid, x FROM notes ORDER BY 1;").expect("ask");
+    assert_eq!(rows, ["1|a", "3|c"]);
+}
+
+/// A writer that was there first holds the file until the safety backup is taken.
+#[test]
+fn what_is_written_after_the_safety_backup_is_not_dropped_on_sqlite() {
+    for late in [
+        "INSERT INTO plain VALUES ('late', x'09')",
+        "UPDATE plain SET v = x'09'",
+    ] {
+        let case = Case::sqlite();
+        case.query(NOTES);
+        case.backup();
+        only(&case, "plain", &["--into", "sqlite:new.db", "--yes"]).expect_code(0);
+        let new = rusqlite::Connection::open(case.project.path().join("new.db")).expect("open");
+        new.execute_batch(&format!("BEGIN IMMEDIATE; {late};"))
+            .expect("write");
+        let mut command = case
+            .project
+            .command(["db", "restore", "latest", "--only", "plain"]);
+        command.args(["--into", "sqlite:new.db", "--force"]);
+        let running = exec::start(&mut command, None);
+        running.wait_for_line("backed up as ");
+        new.execute_batch("COMMIT").expect("commit");
+        let refused = running.finish().expect_code(3);
+        says(&refused, &["somebody has written to `plain`", "as it was"]);
+        let rows = sqlite_rows(&new, "SELECT count(*) FROM plain WHERE v = x'09';").expect("ask");
+        assert_eq!(rows, ["1"]);
+    }
 }
