@@ -11,16 +11,19 @@ use crate::engine::Engine;
 use crate::ui;
 use crate::values::database::DatabaseFacts;
 use crate::values::exclusive::ShutMark;
+use crate::values::failure::Failure;
 
-/// Does the work while nobody else can write. A crash leaves a mark in the vault.
+/// Does the work while nobody else can write. A crash leaves a mark in the vault. The second result
+/// is whether others were let in again.
 pub fn exclusively<T>(
     scene: &Scene,
     engine: &mut dyn Engine,
     facts: &DatabaseFacts,
     work: impl FnOnce(&mut dyn Engine) -> Result<T>,
-) -> Result<T> {
+) -> Result<(T, Result<()>)> {
     let before = engine.prepare_exclusive()?;
     if let Some(before) = &before {
+        refuse_mark(scene, facts)?;
         scene.vault.mark_shut(&ShutMark {
             at: Utc::now(),
             database: facts.for_show(),
@@ -35,17 +38,40 @@ pub fn exclusively<T>(
             .say("nobody else can write until this run has ended");
     }
     let done = shut.and_then(|()| work(engine));
-    if let Some(before) = &before {
-        let opened = engine
-            .end_exclusive(before)
-            .and_then(|_| scene.vault.unmark_shut());
-        if let Err(error) = opened {
-            scene.ui.insist(format!(
-                "warning: others are still shut out ({error:#}); `cargo xtask db status` lets them in"
-            ));
+    let opened = before.map_or(Ok(()), |before| {
+        engine.end_exclusive(&before)?;
+        scene.vault.unmark_shut()
+    });
+    let opened = opened.map_err(|error| error.context(still_shut(facts)));
+    match done {
+        Ok(done) => Ok((done, opened)),
+        Err(error) => {
+            if let Err(shut) = opened {
+                scene.ui.insist(format!("warning: {shut:#}; {LETS_IN}"));
+            }
+            Err(error)
         }
     }
-    done
+}
+
+const LETS_IN: &str = "`cargo xtask db status` lets them in";
+
+fn still_shut(facts: &DatabaseFacts) -> Failure {
+    Failure::after_change(format!("others are still shut out of the {facts}")).hint(LETS_IN)
+}
+
+/// There is one mark in a vault, and this is the only place that says what a database was like.
+fn refuse_mark(scene: &Scene, facts: &DatabaseFacts) -> Result<()> {
+    let Some(mark) = scene.vault.shut_mark()? else {
+        return Ok(());
+    };
+    Err(Failure::refused(format!(
+        "a run that was cut short has left others shut out of the {}, and only the vault knows; \
+         the {facts} needs a vault of its own, or has to wait",
+        mark.database
+    ))
+    .hint("`cargo xtask db status` with the URL of that database lets them in")
+    .into())
 }
 
 impl Scene<'_> {

@@ -98,10 +98,10 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     confirm(scene, arguments)?;
 
     let work = |engine: &mut dyn Engine| report.carry_out(engine, arguments, accepted);
-    let (proven, ran) = if exclusive {
+    let ((proven, ran), opened) = if exclusive {
         exclusively(scene, &mut *engine, &facts, work)?
     } else {
-        work(&mut *engine)?
+        (work(&mut *engine)?, Ok(()))
     };
 
     scene.ui.say(format!(
@@ -112,7 +112,16 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     summary::done(scene, &ran, &proven);
     // A long upload is in nobody's way.
     drop((engine, lock));
-    report.end(arguments, &proven, &ran)
+    let ended = report.end(arguments, &proven, &ran);
+    worse(scene, opened, ended)
+}
+
+/// Who is still shut out matters more than a copy that is missing, of which a line says enough.
+fn worse(scene: &Scene, opened: Result<()>, ended: Result<()>) -> Result<()> {
+    if let (Err(_), Err(error)) = (&opened, &ended) {
+        scene.ui.insist(format!("warning: {error:#}"));
+    }
+    opened.and(ended)
 }
 
 /// What would only come out when all is done.

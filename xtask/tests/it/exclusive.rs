@@ -1,16 +1,17 @@
 //! `--exclusive`: nobody else writes from the backup to the last migration, and everybody can again
 //! afterwards, however the run ends.
 
+mod cut;
+mod refused;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-
 use crate::cluster::Database;
 use crate::exec::{self, LIMIT};
-use crate::setup::{Case, create_role, says, text};
+use crate::setup::{Case, says};
 
 const FIRST: &str = "CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY);";
 const SETTING: &str = "SELECT coalesce(string_agg(c, ','), 'none') FROM pg_db_role_setting, \
@@ -25,6 +26,22 @@ fn cases(name: &str, second: &str) -> Vec<Case> {
         case
     };
     Case::each(name).into_iter().map(with_second).collect()
+}
+
+fn on_postgres(name: &str, second: &str) -> Option<Case> {
+    cases(name, second)
+        .into_iter()
+        .find(|case| case.server.is_some())
+}
+
+/// Nothing is left of a run, neither in the database nor in the vault.
+#[track_caller]
+fn everybody_is_in(case: &Case) {
+    case.query("INSERT INTO t VALUES (8);");
+    assert!(!case.project.vault().join(".exclusive").exists());
+    if case.server.is_some() {
+        assert_eq!(case.query(SETTING), ["none"]);
+    }
 }
 
 const EXCLUSIVE: [&str; 4] = ["db", "migrate-safe", "--yes", "--exclusive"];
@@ -138,10 +155,7 @@ fn the_setting_is_as_before_on_every_way_out_and_in_no_backup() {
         ("INSERT INTO nowhere VALUES (1);", 3),
     ] {
         for value in ["none", "off"] {
-            let Some(case) = cases("as_before", second)
-                .into_iter()
-                .find(|c| c.server.is_some())
-            else {
+            let Some(case) = on_postgres("as_before", second) else {
                 return;
             };
             let name = case.server.as_ref().expect("a server").name().to_owned();
@@ -176,10 +190,7 @@ fn a_failure_leaves_everything_as_it_was() {
             &["a migration failed", "is as it was before", "nowhere"],
         );
         assert_eq!(case.contents(), before);
-        case.query("INSERT INTO t VALUES (8);");
-        if case.server.is_some() {
-            assert_eq!(case.query(SETTING), ["none"]);
-        }
+        everybody_is_in(&case);
     }
 }
 
@@ -195,40 +206,15 @@ fn committed_rows_are_ours_when_nobody_else_could_write() {
         arguments.extend(["--on-failure", "restore"]);
         case.project.run(arguments).expect_code(3);
         assert_eq!(case.contents(), before);
-        case.query("INSERT INTO t VALUES (8);");
+        everybody_is_in(&case);
     }
-}
-
-fn while_migrating(case: &Case, signal: Signal) -> exec::Output {
-    let running = exec::start(&mut case.project.command(EXCLUSIVE), None);
-    running.wait_for_line("backed up as ");
-    running.signal(signal);
-    running.finish()
-}
-
-#[test]
-fn a_signal_lets_everybody_in_again() {
-    let slow = "SELECT pg_sleep(3); CREATE TABLE seen (id INT);";
-    let Some(case) = cases("signal", slow)
-        .into_iter()
-        .find(|c| c.server.is_some())
-    else {
-        return;
-    };
-    while_migrating(&case, Signal::TERM).expect_code(130);
-    assert_eq!(case.query(SETTING), ["none"]);
-    case.query("INSERT INTO t VALUES (8);");
-    assert!(!case.project.vault().join(".exclusive").exists());
 }
 
 /// A session keeps the setting that it began with: one of a pool would be read-only for ever.
 #[test]
 fn a_session_that_began_meanwhile_is_ended() {
     let slow = "SELECT pg_sleep(2); CREATE TABLE seen (id INT);";
-    let Some(case) = cases("meanwhile", slow)
-        .into_iter()
-        .find(|c| c.server.is_some())
-    else {
+    let Some(case) = on_postgres("meanwhile", slow) else {
         return;
     };
     let running = exec::start(&mut case.project.command(EXCLUSIVE), None);
@@ -239,122 +225,4 @@ fn a_session_that_began_meanwhile_is_ended() {
     running.finish().expect_code(0);
     assert_ne!(session.finish().code, 0, "it was not ended");
     assert!(psql(database, "INSERT INTO t VALUES (8)"));
-}
-
-/// The second one ends the process wherever it is, also while it lets the others in.
-#[test]
-fn after_a_second_signal_the_next_command_lets_everybody_in_again() {
-    let slow = "SELECT pg_sleep(3); CREATE TABLE seen (id INT);";
-    for pause_ms in [0, 2, 10, 40] {
-        let Some(case) = cases("twice", slow)
-            .into_iter()
-            .find(|c| c.server.is_some())
-        else {
-            return;
-        };
-        let running = exec::start(&mut case.project.command(EXCLUSIVE), None);
-        running.wait_for_line("backed up as ");
-        running.signal(Signal::INT);
-        std::thread::sleep(Duration::from_millis(pause_ms));
-        running.signal(Signal::INT);
-        running.finish().expect_code(130);
-        case.project.run(["db", "status"]).expect_code(0);
-        assert_eq!(case.query(SETTING), ["none"]);
-        case.query("INSERT INTO t VALUES (8);");
-        assert!(!case.project.vault().join(".exclusive").exists());
-    }
-}
-
-#[test]
-fn after_a_kill_the_next_command_lets_everybody_in_again() {
-    let slow = "SELECT pg_sleep(3); CREATE TABLE seen (id INT);";
-    for next in [
-        &["db", "status"][..],
-        &["db", "backup"],
-        &["db", "restore", "latest", "--yes"],
-    ] {
-        let Some(case) = cases("killed", slow)
-            .into_iter()
-            .find(|c| c.server.is_some())
-        else {
-            return;
-        };
-        while_migrating(&case, Signal::KILL).expect_code(137);
-        assert_eq!(case.query(SETTING), ["default_transaction_read_only=on"]);
-        let database = case.server.as_ref().expect("a server");
-        assert!(!psql(database, "INSERT INTO t VALUES (8)"), "it is shut");
-        let output = case.project.run(next).expect_code(0);
-        says(
-            &output,
-            &["a run that was cut short", "they are let in again"],
-        );
-        assert_eq!(case.query(SETTING), ["none"]);
-        assert!(psql(database, "INSERT INTO t VALUES (8)"), "it is open");
-        assert!(!case.project.vault().join(".exclusive").exists());
-        let listed = case.project.json(["db", "list"]);
-        for backup in listed["backups"].as_array().expect("a list") {
-            let id = text(backup, "/manifest/id");
-            let manifest = std::fs::read_to_string(case.manifest(id)).expect("a manifest");
-            assert!(!manifest.contains("default_transaction_read_only"), "{id}");
-        }
-    }
-}
-
-#[test]
-fn a_role_that_may_not_shut_others_out_is_refused() {
-    let Some(case) = cases("not_the_owner", "CREATE TABLE seen (id INT);")
-        .into_iter()
-        .find(|c| c.server.is_some())
-    else {
-        return;
-    };
-    let admin = case.server.as_ref().expect("a server");
-    let role = format!("{}_app", admin.name());
-    create_role(admin, &role);
-    admin.psql(&format!(
-        "GRANT CREATE ON SCHEMA public TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role};"
-    ));
-    let app = admin.as_role(&role, crate::cluster::PASSWORD);
-    let mut command = case.project.command(EXCLUSIVE);
-    command.env("DATABASE_URL", app.url());
-    let refused = exec::run(&mut command, None).expect_code(3);
-    says(&refused, &["this role may not shut others out", "hint: "]);
-    assert_eq!(case.query(SETTING), ["none"]);
-}
-
-/// The owner of a database sees of another role's session little more than that it is there.
-#[test]
-fn a_session_that_cannot_be_ended_is_refused_and_named() {
-    let Some((mut case, admin)) = Case::owner("not_to_be_ended") else {
-        return;
-    };
-    case.project = case.project.migration("1_first.sql", FIRST);
-    let session = exec::start(&mut admin.psql_command(), Some("SELECT pg_sleep(60);"));
-    let asleep = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event = 'PgSleep';",
-        admin.name()
-    );
-    while admin.psql(&asleep) != "1" {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let refused = case.project.run(EXCLUSIVE).expect_code(3);
-    says(
-        &refused,
-        &["others cannot be shut out", "which this role may not end"],
-    );
-    assert_eq!(case.query(SETTING), ["none"]);
-    admin.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database();");
-    session.finish();
-    case.project.run(EXCLUSIVE).expect_code(0);
-}
-
-#[test]
-fn what_ends_the_transaction_is_refused_on_sqlite() {
-    let case = cases("vacuum", "-- no-transaction\nVACUUM;").remove(0);
-    let refused = case.project.run(EXCLUSIVE).expect_code(3);
-    says(&refused, &["migration 2 does not run in one transaction"]);
-    assert_eq!(
-        case.query("SELECT max(version) FROM _sqlx_migrations;"),
-        ["1"]
-    );
 }

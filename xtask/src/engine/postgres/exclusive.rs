@@ -66,7 +66,7 @@ pub async fn prepare(session: &mut PgConnection, lock: i32) -> Result<Before> {
          FROM pg_db_role_setting s JOIN pg_database d ON d.datname = current_database(), \
            unnest(s.setconfig) AS c(setting) \
          WHERE s.setrole <> 0 AND s.setdatabase IN (0, d.oid) \
-           AND c.setting ~ '^{SETTING}=(off|false|no|0)$'"
+           AND c.setting ~* '^{SETTING}=(of|off|f|fa|fal|fals|false|n|no|0)$'"
     )))
     .bind(lock)
     .fetch_all(&mut *session)
@@ -206,9 +206,16 @@ async fn set(session: &mut PgConnection, database: &str, value: Option<&str>) ->
     Ok(())
 }
 
+/// As the server reads it: a word in any case, or the beginning of one.
+fn is_on(value: &str) -> bool {
+    let value = value.to_ascii_lowercase();
+    let begins = |word: &str| !value.is_empty() && word.starts_with(&value);
+    value == "on" || value == "1" || begins("true") || begins("yes")
+}
+
 /// A session of ours in the database, which writes as it would have before.
 pub async fn exempt(session: &mut PgConnection, before: &Before) -> Result<()> {
-    let is_off = before.value.as_deref() != Some("on");
+    let is_off = !before.value.as_deref().is_some_and(is_on);
     let sql = format!(
         "SELECT set_config(name, 'off', false) FROM pg_settings \
          WHERE name = '{SETTING}' AND source = 'database' AND {is_off}"

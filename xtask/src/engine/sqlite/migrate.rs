@@ -58,8 +58,12 @@ fn migrate_at_once(
     let books = &sqlite.bookkeeping;
     let work = crate::engine::migrate::run(connection, books, pending, &mut hear);
     let done = sqlite.runtime.block_on(work);
-    let done = done.and_then(|()| watch.end(sqlite, true));
-    let is_undone = done.is_err() && watch.end(sqlite, false).is_ok();
+    let done = done.and_then(|()| {
+        // Unless it is rolled back below, the history has to say.
+        let unclear = || Failure::after_change("the migrations could not be committed");
+        watch.commit(sqlite).with_context(unclear)
+    });
+    let is_undone = done.is_err() && watch.roll_back(sqlite).is_ok();
     close(sqlite, watch);
     match done {
         Ok(()) => {

@@ -76,7 +76,7 @@ impl Watch {
         sqlite.runtime.block_on(async {
             let begun = self.connection.begin_with("BEGIN IMMEDIATE").await;
             let begun = begun.context("cannot keep other writers out");
-            // It ends in `end`, or with the connection.
+            // It ends in `commit` or `roll_back`, or with the connection.
             std::mem::forget(begun.map_err(migrate::unless_locked)?);
             self.shuts_out = true;
             self.version = version(&mut self.connection).await?;
@@ -84,12 +84,18 @@ impl Watch {
         })
     }
 
-    /// All of it, or nothing.
-    pub fn end(&mut self, sqlite: &Sqlite, is_right: bool) -> Result<()> {
-        let end = if is_right { "COMMIT" } else { "ROLLBACK" };
+    /// However long it takes: sqlx's thread would go on with it, and what is said of it be wrong.
+    pub fn commit(&mut self, sqlite: &Sqlite) -> Result<()> {
+        self.shuts_out = false;
+        let asked = sqlx::raw_sql("COMMIT").execute(&mut self.connection);
+        sqlite.runtime.block_on_to_the_end(asked)?;
+        Ok(())
+    }
+
+    pub fn roll_back(&mut self, sqlite: &Sqlite) -> Result<()> {
         self.shuts_out = false;
         sqlite.runtime.block_on_to_the_end(async {
-            let asked = sqlx::raw_sql(end).execute(&mut self.connection);
+            let asked = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection);
             let ended = tokio::time::timeout(PATIENCE, asked).await;
             ended.context("the database does not answer")??;
             Ok(())

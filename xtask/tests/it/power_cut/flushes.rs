@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::exec;
+use crate::exec::{self, Output};
 use crate::project::Project;
 
 const CALLS: &str = "trace=fsync,fdatasync,mkdir,mkdirat,link,linkat,rename,renameat,renameat2";
@@ -12,21 +12,25 @@ const CALLS: &str = "trace=fsync,fdatasync,mkdir,mkdirat,link,linkat,rename,rena
 /// The calls of a run that name, make and flush what is in the project, as `call path path`; `None`
 /// where nobody may trace.
 pub fn calls(project: &Project, trace: &str, arguments: &[&str]) -> Option<Vec<String>> {
+    let log = project.tmp().join("calls");
+    let log_to = log.display().to_string();
+    let options = ["--decode-fds=path", "-e", trace, "--output", &log_to];
+    traced(project, &options, arguments)?.expect_code(0);
+    let log = fs::read_to_string(log).expect("read the log");
+    let done = log.lines().filter(|line| line.trim_end().ends_with("= 0"));
+    Some(done.filter_map(|line| words(project, line)).collect())
+}
+
+/// The tool under `strace`; `None` where nobody may trace.
+pub fn traced(project: &Project, options: &[&str], arguments: &[&str]) -> Option<Output> {
     if !exec::installed("strace") {
         exec::say("SKIPPED: `strace` is not installed");
         return None;
     }
-    let log = project.tmp().join("calls");
     let tool = project.command(arguments);
     let mut strace = Command::new("strace");
-    strace.args([
-        "--follow-forks",
-        "--decode-fds=path",
-        "-e",
-        trace,
-        "--output",
-    ]);
-    strace.arg(&log).arg(tool.get_program()).args(arguments);
+    strace.arg("--follow-forks").args(options);
+    strace.arg(tool.get_program()).args(tool.get_args());
     strace.current_dir(project.path());
     for (name, value) in tool.get_envs() {
         match value {
@@ -42,10 +46,7 @@ pub fn calls(project: &Project, trace: &str, arguments: &[&str]) -> Option<Vec<S
         ));
         return None;
     }
-    output.expect_code(0);
-    let log = fs::read_to_string(log).expect("read the log");
-    let done = log.lines().filter(|line| line.trim_end().ends_with("= 0"));
-    Some(done.filter_map(|line| words(project, line)).collect())
+    Some(output)
 }
 
 /// `fsync vault/dump` of `4711 fsync(7</…/project/vault/dump>) = 0`; what is elsewhere is left out.
