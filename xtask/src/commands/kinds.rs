@@ -38,12 +38,20 @@ pub fn refuse_alone(chosen: &Backup) -> Result<(), Failure> {
         ))
         .hint(rows_by_hand(chosen)));
     }
-    if kind.needs.is_empty() {
+    let mut needs = kind.needs.clone();
+    if kind.plain {
+        // Text is read as a whole: what it refers to cannot be left out.
+        let keys = kind.foreign_keys_left_out.iter();
+        needs.extend(keys.map(|key| format!("table {} with its rows", key.refers_to)));
+        needs.sort();
+        needs.dedup();
+    }
+    if needs.is_empty() {
         return Ok(());
     }
     Err(Failure::refused(format!(
         "the backup `{id}` cannot be restored alone: it needs {}",
-        kind.needs.join(", ")
+        needs.join(", ")
     ))
     .hint("a backup with `--schema` holds what belongs together; a full one holds all"))
 }
@@ -51,6 +59,13 @@ pub fn refuse_alone(chosen: &Backup) -> Result<(), Failure> {
 /// Into tables that are there: as whoever knows them decides.
 fn rows_by_hand(chosen: &Backup) -> String {
     let dump = shell_quoted(&chosen.dump_path.display().to_string());
+    let into = "into empty tables that are there already, whose triggers fire";
+    if chosen.manifest.dump.format == DumpFormat::Directory {
+        return format!(
+            "{into}: mkdir rows && zstd -dc {dump} | tar -xC rows && pg_restore --data-only \
+             --single-transaction --exit-on-error --dbname=URL rows"
+        );
+    }
     let program = match (
         chosen.manifest.database.path.is_some(),
         chosen.manifest.dump.format,
@@ -61,7 +76,7 @@ fn rows_by_hand(chosen: &Backup) -> String {
         }
         (false, _) => "pg_restore --data-only --single-transaction --exit-on-error --dbname=URL",
     };
-    format!("into empty tables that are there already: zstd -dc {dump} | {program}")
+    format!("{into}: zstd -dc {dump} | {program}")
 }
 
 /// For the one who is asked.

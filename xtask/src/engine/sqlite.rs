@@ -232,7 +232,11 @@ impl Engine for Sqlite {
         let raw_size_bytes = size("") + size("-wal");
         Ok(DumpEstimate {
             raw_size_bytes,
-            staging_bytes: raw_size_bytes,
+            // A copy; and where it is written as text, the database that the text comes to.
+            staging_bytes: match self.selection.kind.is_full() {
+                true => raw_size_bytes,
+                false => 2 * raw_size_bytes,
+            },
         })
     }
 

@@ -4,6 +4,7 @@
 use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The default is a full dump.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub struct Kind {
     /// Schemas of what it holds that it does not make itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub schemas_needed: Vec<String>,
+    /// Of a later version: whatever it is, the dump is not what this program would take it for.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
 }
 
 /// What a backup is asked for.

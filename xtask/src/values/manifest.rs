@@ -179,7 +179,7 @@ pub enum BadManifest {
     Changed,
     #[error("it names the dump file `{0}`, which is not this backup's")]
     DumpName(String),
-    #[error("its id and its kind do not go together")]
+    #[error("its kind is none that this program knows, or does not go together with its id")]
     Kind,
     #[error("it is larger than {MAX_BYTES} bytes")]
     TooLarge,
@@ -205,10 +205,18 @@ impl Manifest {
         if manifest.dump.file != dump_file_name(&manifest.id, engine, format) {
             return Err(BadManifest::DumpName(manifest.dump.file));
         }
-        if !manifest.kind.is_full() && manifest.kind.words() != manifest.id.kind_words() {
-            return Err(BadManifest::Kind);
-        }
+        manifest.refuse_kind()?;
         Ok(manifest)
+    }
+
+    fn refuse_kind(&self) -> Result<(), BadManifest> {
+        let Manifest { kind, id, .. } = self;
+        let is_of_id = kind.is_full() || kind.words() == id.kind_words();
+        let is_more = self.format > Manifest::format_of(kind);
+        match kind.unknown.is_empty() && is_of_id && !is_more {
+            true => Ok(()),
+            false => Err(BadManifest::Kind),
+        }
     }
 
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {

@@ -9,6 +9,7 @@ use crate::exec::{self, Output};
 use crate::project::shared_data;
 use crate::setup::{Case, says, text};
 
+mod keys;
 mod latest;
 mod patterns;
 mod postgres;

@@ -237,8 +237,12 @@ impl Held {
             if let Some(relation) = owner {
                 relation.constraints.retain(|part| part.name != key.name);
             }
+            let what = match kind.plain {
+                true => "stands in the text, which cannot be read without it",
+                false => "will not come back",
+            };
             warnings.push(format!(
-                "the foreign key `{}` of `{}.{}` will not come back: `{}` or its rows are not in the dump",
+                "the foreign key `{}` of `{}.{}` {what}: `{}` or its rows are not in the dump",
                 key.name, key.schema, key.table, key.refers_to
             ));
         }
@@ -297,17 +301,27 @@ impl Held {
 /// To tables that are not in the dump, and of rows that are to rows that are not. Those of a
 /// partitioned table are its partitions'.
 const FOREIGN_KEYS: &str = "\
+WITH RECURSIVE keys AS ( \
+  SELECT oid, conname, conrelid, confrelid FROM pg_catalog.pg_constraint \
+  WHERE contype = 'f' AND conparentid = 0 AND conrelid::bigint = ANY($1)), \
+parts AS ( \
+  (SELECT conrelid AS whole, conrelid AS part FROM keys UNION SELECT confrelid, confrelid FROM keys) \
+  UNION SELECT parts.whole, i.inhrelid FROM parts \
+    JOIN pg_catalog.pg_inherits i ON i.inhparent = parts.part \
+    JOIN pg_catalog.pg_class p ON p.oid = i.inhrelid AND p.relispartition), \
+stored AS ( \
+  SELECT parts.whole, bool_or(p.oid::bigint = ANY($2)) AS any_of_it, bool_and(p.oid::bigint = ANY($2)) AS all_of_it \
+  FROM parts JOIN pg_catalog.pg_class p ON p.oid = parts.part AND p.relkind = 'r' GROUP BY 1) \
 SELECT k.oid::bigint, n.nspname::text, c.relname::text, k.conname::text, \
   rn.nspname || '.' || r.relname \
-FROM pg_catalog.pg_constraint k \
+FROM keys k \
 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid \
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
 JOIN pg_catalog.pg_class r ON r.oid = k.confrelid \
 JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace \
-WHERE k.contype = 'f' AND k.conparentid = 0 \
-  AND k.conrelid::bigint = ANY($1) AND (NOT k.confrelid::bigint = ANY($1) \
-    OR ((k.conrelid::bigint = ANY($2) OR c.relkind = 'p') \
-      AND NOT k.confrelid::bigint = ANY($2) AND r.relkind <> 'p')) \
+LEFT JOIN stored own ON own.whole = k.conrelid \
+LEFT JOIN stored other ON other.whole = k.confrelid \
+WHERE NOT k.confrelid::bigint = ANY($1) OR (own.any_of_it AND NOT other.all_of_it) \
 ORDER BY 2, 3, 4";
 
 /// One step far: each object of the dump has its own line in it. An array is its elements; the

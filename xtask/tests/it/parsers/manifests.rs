@@ -205,6 +205,29 @@ fn unknown_fields_come_back_as_they_were() {
     );
 }
 
+/// What this program does not know of a dump may be what keeps it from taking a database's place.
+#[test]
+fn a_kind_of_a_later_version_is_refused() {
+    let parsed = |format: u64, kind: Option<Value>| {
+        let mut document = good("backup_2026-01-23_143052_partial", "sqlite", "t", 3);
+        document["format"] = format.into();
+        if let Some(kind) = kind {
+            document["kind"] = kind;
+        }
+        let parsed = Manifest::parse(&file_of(&document));
+        parsed.map(drop).map_err(|error| error.to_string())
+    };
+    let refused = |format, kind| {
+        let error = parsed(format, kind).expect_err("it is refused");
+        assert!(error.contains("its kind is none"), "{error}");
+    };
+    assert_eq!(parsed(2, Some(json!({"tables": ["t"]}))), Ok(()));
+    refused(2, Some(json!({"tables": ["t"], "where": "id < 10"})));
+    refused(2, Some(json!({"where": "id < 10"})));
+    refused(1, Some(json!({"where": "id < 10"})));
+    refused(2, None);
+}
+
 /// Whatever stands in it, it is refused or leads to no other file, and can be looked at.
 #[test]
 fn a_mutated_manifest_does_no_harm() {
