@@ -15,7 +15,7 @@ use crate::values::database_url::DatabaseUrl;
 use crate::values::exclusive::Before;
 use crate::values::failure::Failure;
 use crate::values::kind::{Kind, Selection};
-use crate::values::manifest::{DumpFormat, Globals, Wal};
+use crate::values::manifest::{DumpFormat, Globals, Manifest, Wal};
 use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
@@ -293,6 +293,12 @@ pub trait Engine: Readable + Portable {
         staging: &Path,
         progress: &dyn Progress,
     ) -> Result<Dumped>;
+
+    /// Marks the moment before the first migration where `backup` marked its own; what to say
+    /// when that fails.
+    fn mark_beginning(&mut self, _backup: &Manifest) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// Runs the migrations in order; `ran` hears of each one that is committed.
     /// The proof says that there is a way back.

@@ -19,6 +19,7 @@ use crate::values::database::{AppliedMigration, Contents, DatabaseFacts};
 use crate::values::database_url::{DatabaseUrl, PostgresUrl};
 use crate::values::exclusive::Before;
 use crate::values::kind::Selection;
+use crate::values::manifest::Manifest;
 use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
 use crate::values::progress::Progress;
@@ -315,14 +316,17 @@ impl Engine for Postgres {
         Ok(dumped)
     }
 
+    fn mark_beginning(&mut self, backup: &Manifest) -> Result<Option<String>> {
+        let marked = async { Ok(wal::mark_beginning(&self.url, backup).await) };
+        self.runtime.block_on(marked)
+    }
+
     fn migrate(
         &mut self,
-        proof: &VerifiedDump,
+        _proof: &VerifiedDump,
         pending: &[Migration],
         ran: &mut dyn FnMut(MigrationRan),
     ) -> Result<()> {
-        let marked = wal::mark_beginning(&self.url, proof.manifest());
-        self.runtime.block_on(marked)?;
         migrate::migrate(self, pending, ran)
     }
 

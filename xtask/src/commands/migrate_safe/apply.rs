@@ -32,6 +32,9 @@ pub fn migrate(
     begun.backup = Some(backup.id().clone());
     begun.versions = plan.pending.iter().map(|m| m.version).collect();
     let context = "no migration was begun";
+    if let Some(warning) = engine.mark_beginning(proof.manifest()).context(context)? {
+        scene.ui.insist(format!("warning: {warning}"));
+    }
     scene.vault.record(begun.clone()).context(context)?;
     scene.vault.mark_unfinished(&begun).context(context)?;
     let began = Instant::now();

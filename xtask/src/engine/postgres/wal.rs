@@ -36,16 +36,16 @@ pub async fn position(session: &mut PgConnection) -> Result<Option<Wal>> {
 }
 
 /// A second name, after all that others wrote since the backup; where the first one could be written.
-pub async fn mark_beginning(url: &PostgresUrl, backup: &Manifest) -> Result<()> {
-    let point = backup
-        .wal
-        .as_ref()
-        .and_then(|wal| wal.restore_point.as_ref());
-    if let Some(RestorePoint { name, .. }) = point {
-        // A server that refuses it now keeps nobody from migrating.
-        let _ = mark(url, &format!("{name}{BEGINNING}")).await;
+/// A server that refuses it now keeps nobody from migrating: what is to be said of it.
+pub async fn mark_beginning(url: &PostgresUrl, backup: &Manifest) -> Option<String> {
+    let RestorePoint { name, .. } = backup.wal.as_ref()?.restore_point.as_ref()?;
+    let second = format!("{name}{BEGINNING}");
+    match mark(url, &second).await {
+        Some(_) => None,
+        None => Some(format!(
+            "the server's log could not be given the restore point `{second}`; it has `{name}`"
+        )),
     }
-    Ok(())
 }
 
 /// What the name of that one ends with.

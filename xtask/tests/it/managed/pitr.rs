@@ -188,6 +188,37 @@ fn a_role_that_may_not_leaves_no_name() {
     assert!(point(&case.project.json(["db", "backup"])).is_null());
 }
 
+/// The right can be taken away between the two names: the second one was promised.
+#[test]
+fn a_second_name_that_cannot_be_written_is_spoken_of() {
+    let Some(cluster) = Cluster::own_or_skip(ARCHIVE) else {
+        return;
+    };
+    let admin = cluster.create_database("half_named");
+    create_role(&admin, "half_named_owner");
+    let function = "EXECUTE ON FUNCTION pg_create_restore_point(text)";
+    admin.psql(&format!(
+        "ALTER DATABASE {} OWNER TO half_named_owner; GRANT {function} TO half_named_owner;",
+        admin.name()
+    ));
+    let case = Case::of(admin.as_role("half_named_owner", PASSWORD));
+    case.project
+        .write("migrations/1_t.sql", "CREATE TABLE t (id int);");
+    let bin = PgBin::logging(cluster).gated(cluster, "pg_dump", "--format=custom");
+    let project = case.project.unrehearsed();
+    let mut command = project.command(["db", "migrate-safe", "--yes"]);
+    let running = exec::start(command.env("PG_BIN", bin.path()), None);
+    bin.wait_for("pg_dump.waits");
+    admin.psql(&format!("REVOKE {function} FROM half_named_owner;"));
+    bin.open("pg_dump");
+    let output = running.finish().expect_code(0);
+    says(
+        &output,
+        &["could not be given the restore point", "_begin`; it has"],
+    );
+    assert_eq!(admin.psql("SELECT count(*) FROM t;"), "0");
+}
+
 /// Where no log is kept, nobody could recover to a name; the position is known all the same.
 #[test]
 fn without_an_archive_nothing_is_written() {
