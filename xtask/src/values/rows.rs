@@ -1,5 +1,6 @@
 //! Rows of one table in two databases, both read in the order of the same key, side by side.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -20,6 +21,8 @@ pub enum Value {
     /// A number or a truth value as the server writes it.
     Plain(String),
     Text(String),
+    /// Of SQLite, which takes any bytes for text.
+    BrokenText(Vec<u8>),
     Blob(Vec<u8>),
 }
 
@@ -199,11 +202,20 @@ impl Value {
             (Value::Real(a), Value::Real(b)) => a.total_cmp(b),
             (Value::Integer(a), Value::Real(b)) => compare_numbers(*a, *b),
             (Value::Real(a), Value::Integer(b)) => compare_numbers(*b, *a).reverse(),
-            (Value::Text(a) | Value::Plain(a), Value::Text(b) | Value::Plain(b)) => {
-                a.as_bytes().cmp(b.as_bytes())
-            }
             (Value::Blob(a), Value::Blob(b)) => a.cmp(b),
-            _ => self.rank().cmp(&other.rank()),
+            _ => match (self.text(), other.text()) {
+                (Some(a), Some(b)) => a.as_bytes().cmp(b.as_bytes()),
+                _ => self.rank().cmp(&other.rank()),
+            },
+        }
+    }
+
+    /// As what compares text gets it: broken text with replacements.
+    fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Value::Plain(text) | Value::Text(text) => Some(Cow::Borrowed(text)),
+            Value::BrokenText(bytes) => Some(String::from_utf8_lossy(bytes)),
+            _ => None,
         }
     }
 
@@ -211,7 +223,7 @@ impl Value {
         match self {
             Value::Null => 0,
             Value::Integer(_) | Value::Real(_) => 1,
-            Value::Plain(_) | Value::Text(_) => 2,
+            Value::Plain(_) | Value::Text(_) | Value::BrokenText(_) => 2,
             Value::Blob(_) => 3,
         }
     }
@@ -243,6 +255,7 @@ impl fmt::Display for Value {
             Value::Real(number) => write!(f, "{number:?}"),
             Value::Plain(text) => f.write_str(text),
             Value::Text(text) => write!(f, "'{}'", text.replace('\'', "''")),
+            Value::BrokenText(bytes) => write!(f, "CAST({} AS TEXT)", Value::Blob(bytes.clone())),
             Value::Blob(bytes) => {
                 f.write_str("x'")?;
                 bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;

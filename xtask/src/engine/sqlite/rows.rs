@@ -108,7 +108,10 @@ fn value(value: ValueRef) -> Value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(number) => Value::Integer(number),
         ValueRef::Real(number) => Value::Real(number),
-        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Text(text) => match str::from_utf8(text) {
+            Ok(text) => Value::Text(text.to_owned()),
+            Err(_) => Value::BrokenText(text.to_vec()),
+        },
         ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
     }
 }

@@ -225,3 +225,17 @@ fn what_both_have_is_compared_and_what_cannot_be_is_refused() {
         refused("never", 2, "neither A nor B has a table `never`");
     }
 }
+
+/// SQLite takes any bytes for text: two that cannot be shown are still two.
+#[test]
+fn broken_texts_differ() {
+    let case = Case::sqlite();
+    case.query("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO t VALUES (1, CAST(x'ff41' AS TEXT));");
+    let before = backup(&case, &[]);
+    case.query("UPDATE t SET name = CAST(x'fe41' AS TEXT);");
+    let expected = [
+        "~ 1: name: CAST(x'ff41' AS TEXT) → CAST(x'fe41' AS TEXT)",
+        "t: 0 only in A, 0 only in B, 1 changed",
+    ];
+    assert_eq!(lines(&case, &[&before, "--rows", "t"]), expected);
+}
