@@ -172,6 +172,10 @@ impl<'a> Pairing<'a> {
         let mut pairs = Vec::new();
         for relation in then {
             let mut found = by_name.get(&relation.key()).copied();
+            if let Some(other) = found.filter(|now| !relation.kind.may_become(now.kind)) {
+                added.push(other);
+                found = None;
+            }
             if found.is_none() {
                 let renamed = added
                     .iter()

@@ -44,6 +44,13 @@ impl RelationKind {
     pub fn is_table(&self) -> bool {
         *self == RelationKind::Table
     }
+
+    /// Whether one that is found under the name of the other can still be it: a view that
+    /// has the name of a table holds none of its rows.
+    pub fn may_become(self, now: RelationKind) -> bool {
+        let has_rows = |kind| matches!(kind, RelationKind::Table | RelationKind::Partition);
+        self == now || (has_rows(self) && has_rows(now))
+    }
 }
 
 impl fmt::Display for RelationKind {
