@@ -5,6 +5,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::interrupt::{self, Interrupt, is_interrupted};
 use crate::ui::{self, Ui};
@@ -14,6 +15,9 @@ use crate::values::failure::{Failure, Outcome, hint_of};
 #[derive(Serialize)]
 struct Document {
     error: ErrorDocument,
+    /// What was found before it failed.
+    #[serde(flatten)]
+    found: Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -74,6 +78,7 @@ pub fn report(ui: &Ui, story: impl FnOnce(&Interrupt) -> Result<()>) -> u8 {
             hint,
             exit_code,
         },
+        found: ui.found(),
     };
     if ui.emit(&document).is_err() {
         // stdout is gone; the exit code still says it all.

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 mod actions;
 mod ask;
@@ -32,6 +33,8 @@ pub struct Ui {
     flags: OnceCell<String>,
     /// Markdown, for the summary of a job.
     summary: RefCell<String>,
+    /// What was found so far, for the document of a run that fails later.
+    found: RefCell<Map<String, Value>>,
 }
 
 impl Ui {
@@ -50,6 +53,7 @@ impl Ui {
             emitted: Cell::new(false),
             flags: OnceCell::new(),
             summary: RefCell::default(),
+            found: RefCell::default(),
         }
     }
 
@@ -131,6 +135,17 @@ impl Ui {
         let mut text = serde_json::to_string_pretty(document).context("cannot write JSON")?;
         text.push('\n');
         write_stdout(&escaped(text))
+    }
+
+    /// Keeps what was found: should the run fail, its document says it beside the error.
+    pub fn keep(&self, name: &str, what: &impl Serialize) -> Result<()> {
+        let what = serde_json::to_value(what).context("cannot write JSON")?;
+        self.found.borrow_mut().insert(name.to_owned(), what);
+        Ok(())
+    }
+
+    pub fn found(&self) -> Map<String, Value> {
+        self.found.take()
     }
 
     pub fn progress(&self) -> Shown {

@@ -33,6 +33,13 @@ pub struct Rehearsal {
     pub accepted_losses: Vec<String>,
 }
 
+/// One that did not: what it got to.
+#[derive(Serialize)]
+struct CutShort<'a> {
+    restore_ms: u64,
+    migrations: &'a [Rehearsed],
+}
+
 /// Drops the scratch database however it ends. Refuses when a migration fails
 /// there, or when it loses what `expected` does not name.
 pub fn rehearse(
@@ -64,7 +71,27 @@ pub fn rehearse(
         scene.ui.say(format!("note: {warning}"));
     }
     let restore_ms = elapsed_ms(began);
-    let (migrations, effect) = run(&mut *scratch, &progress, facts, plan, foreseen)?;
+    let mut migrations = Vec::new();
+    let ran = run(
+        &mut *scratch,
+        &progress,
+        facts,
+        plan,
+        foreseen,
+        &mut migrations,
+    );
+    let effect = match ran {
+        Ok(effect) => effect,
+        Err(error) => {
+            let migrations = &migrations;
+            let cut_short = CutShort {
+                restore_ms,
+                migrations,
+            };
+            scene.ui.keep("rehearsal", &cut_short)?;
+            return Err(error);
+        }
+    };
     scratch.remove()?;
     Ok(Rehearsal {
         restore_ms,
@@ -97,11 +124,11 @@ fn run(
     facts: &DatabaseFacts,
     plan: &MigrationPlan,
     foreseen: &Foreseen,
-) -> Result<(Vec<Rehearsed>, Effect)> {
+    rehearsed: &mut Vec<Rehearsed>,
+) -> Result<Effect> {
     let before = scratch
         .survey()
         .context("cannot look at the scratch database")?;
-    let mut rehearsed = Vec::new();
     for migration in &plan.pending {
         progress.begin(&format!("rehearse {}", migration.version), None);
         let ran = scratch.migrate(migration, foreseen.commits_itself(migration));
@@ -114,8 +141,7 @@ fn run(
         .survey()
         .context("cannot look at the scratch database")?;
     require_history(&before, &after, plan)?;
-    let effect = Effect::between(&before, &after, facts.engine);
-    Ok((rehearsed, effect))
+    Ok(Effect::between(&before, &after, facts.engine))
 }
 
 /// A migration that writes sqlx's own table would make the next run refuse.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::exec::{self, Output};
 use crate::project::Project;
+use crate::setup::Case;
 
 mod manifest;
 
@@ -185,7 +186,9 @@ fn every_verb_on_postgresql() {
 fn assert_error(output: &Output, code: i32) {
     assert_eq!(output.code, code, "{output}");
     let document = output.json();
-    assert_eq!(fields(&document), ["error"], "{output}");
+    let more = |name: &&str| !["backup", "rehearsal"].contains(name);
+    let fields: Vec<&str> = fields(&document).into_iter().filter(more).collect();
+    assert_eq!(fields, ["error"], "{output}");
     let error = &document["error"];
     assert_fields(error, &["message", "causes", "hint", "exit_code"]);
     assert_eq!(error["exit_code"], code);
@@ -232,6 +235,63 @@ fn a_failure_is_one_document_too() {
     );
     assert_error(&run(&["migrate-safe", "--yes"]), 3);
     assert_error(&run(&["restore", "latest"]), 3);
+}
+
+/// Locks are PostgreSQL's; there is no list of them to be had elsewhere.
+fn rehearsed(case: &Case, document: &Value) {
+    let rehearsal = &document["rehearsal"];
+    let wanted = ["restore_ms", "duration_ms", "migrations", "effect"];
+    assert_fields(rehearsal, &wanted);
+    assert_fields(
+        &rehearsal["effect"],
+        &["tables", "losses", "invalid_indexes"],
+    );
+    let ran = &rehearsal["migrations"][0];
+    let wanted = [
+        "version",
+        "description",
+        "duration_ms",
+        "locks",
+        "rewritten",
+    ];
+    assert_fields(ran, &wanted);
+    let locks = ran["locks"].as_array().expect("a list");
+    assert_eq!(locks.is_empty(), case.server.is_none(), "{rehearsal:#}");
+}
+
+#[test]
+fn what_was_found_before_a_failure_is_beside_it() {
+    for mut case in Case::each("json_found") {
+        case.project = case.project.migration(
+            "1_first.sql",
+            "CREATE TABLE t (id INTEGER, note TEXT); INSERT INTO t VALUES (1, 'a');",
+        );
+        case.migrate();
+        let file = "migrations/2_less.sql";
+        (case.project).write(file, "ALTER TABLE t DROP COLUMN note;");
+        let arguments = ["db", "migrate-safe", "--yes", "--json"];
+        let document = case.project.run(arguments).expect_code(3).json();
+        assert_eq!(document["error"]["exit_code"], 3);
+        rehearsed(&case, &document);
+        assert_eq!(document["backup"]["reason"], "pre-migrate");
+        let losses = &document["rehearsal"]["effect"]["losses"];
+        assert_eq!(losses[0]["column"], "note", "{document:#}");
+
+        // A rehearsal that fails says how far it got.
+        case.project.write("migrations/3_broken.sql", "broken;");
+        let refused = case.project.run(arguments);
+        assert_error(&refused, 3);
+        let rehearsal = refused.json()["rehearsal"].clone();
+        assert_eq!(rehearsal["migrations"][0]["version"], 2);
+        assert_eq!(rehearsal["migrations"][1], Value::Null);
+        assert!(rehearsal["restore_ms"].is_u64() && rehearsal["effect"].is_null());
+
+        fs::remove_file(case.project.path().join("migrations/3_broken.sql")).expect("remove it");
+        let accepted = ["db", "migrate-safe", "--yes", "--accept-loss", "t.note"];
+        let document = case.project.json(accepted);
+        rehearsed(&case, &document);
+        assert_eq!(document["rehearsal"]["accepted_losses"], json!(["t.note"]));
+    }
 }
 
 #[test]
@@ -316,7 +376,7 @@ fn backups_are_private() {
         let entries: Vec<_> = entries
             .map(|entry| entry.expect("an entry").path())
             .collect();
-        assert_eq!(entries.len(), 8, "{entries:?}");
+        assert_eq!(entries.len(), 9, "{entries:?}");
         for path in entries {
             assert_eq!(mode(&path), 0o600, "{path:?}");
         }

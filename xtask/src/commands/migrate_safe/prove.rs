@@ -43,6 +43,7 @@ pub fn prove(
         summary::backed_up(scene, &backup);
         if arguments.no_rehearse {
             summary::not_rehearsed(scene);
+        scene.ui.keep("backup", &backup.manifest.for_show())?;
             scene.ui.say("not rehearsed: --no-rehearse");
             return Ok(Proven {
                 backup,
@@ -59,6 +60,7 @@ pub fn prove(
         rehearse::show(scene, &rehearsal);
         summary::rehearsed(scene, &rehearsal);
         let unexpected = loss_gate::unexpected(&rehearsal.effect, facts.engine, &expected);
+        scene.ui.keep("rehearsal", &rehearsal)?;
         if unexpected.is_empty() {
             let losses = rehearsal.effect.losses.iter();
             rehearsal.accepted_losses = losses.map(|loss| loss.name().to_string()).collect();
