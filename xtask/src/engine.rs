@@ -134,9 +134,9 @@ pub struct ScratchOrder<'a> {
     pub staging: &'a Path,
     /// The end of a hint when none can be made: how to do without it.
     pub otherwise: &'a str,
-    /// What the migrations would do for real beyond a scratch database; refused
-    /// where that is the live database's own server.
-    pub reaches: Vec<String>,
+    /// Of a rehearsal that is to stay in its scratch database: what the migrations would do
+    /// for real beyond it, refused where that is the live database's own server.
+    pub reaches: Option<Vec<String>>,
 }
 
 /// Of a rehearsal.
@@ -145,12 +145,13 @@ pub const NO_REHEARSAL: &str =
 
 impl ScratchOrder<'_> {
     fn refuse_reaches(&self, hint: &str) -> Result<()> {
-        if self.reaches.is_empty() {
+        let reaches = self.reaches.as_deref().unwrap_or_default();
+        if reaches.is_empty() {
             return Ok(());
         }
         Err(Failure::refused(format!(
             "a rehearsal would do more than its scratch database can undo; nothing was changed\n  {}",
-            self.reaches.join("\n  ")
+            reaches.join("\n  ")
         ))
         .hint(hint)
         .into())

@@ -53,7 +53,9 @@
 //! values of each column, what tables look like) → the pending migrations, one by one → a second survey; the
 //! difference is the effect (`values/effect.rs`), and what of it is a loss. On PostgreSQL each migration runs in
 //! a transaction of ours in which sqlx's own is a savepoint, so that its locks can still be seen at its end; one
-//! that commits by itself, or that fails so, runs as it would on the live database. The scratch database carries
+//! that commits by itself, or that fails so, runs as it would on the live database. On the live one's own server what
+//! it changed of the shared catalogs is looked for before that transaction is committed, and rolled back; foreign data
+//! wrappers have no handler there (`engine/postgres/scratch/`). The scratch database carries
 //! the mark of one that is being restored and is dropped with its value.
 //!
 //! **After a failure**: what is committed is read, what is left over is asked → have others written since before the
@@ -209,6 +211,9 @@
 //! - `cli` is a leaf: flags are data, and the stories read them.
 //!
 //! # Using it from another xtask
+//! - What a migration reaches is read by a real lexer (`squawk-lexer`) and lists of words, not by a full parser: that of PostgreSQL is
+//!   C and minutes of compiling, others do not know every statement, and of one that they do not take nothing would be known at all. What
+//!   no reading of a file can know (functions, code made at run time, foreign tables) the rehearsal itself holds back.
 //!
 //! ```no_run
 //! // The whole `main.rs` of an xtask that has nothing else:

@@ -153,7 +153,7 @@ fn restore_and_compare(scene: &Scene, engine: &mut dyn Engine, backup: &Backup) 
         elsewhere: scene.settings.scratch_url.as_ref(),
         staging: staging.path(),
         otherwise: "",
-        reaches: Vec::new(),
+        reaches: None,
     };
     let scratch = engine.scratch(&order, &progress)?;
     let restore_ms = elapsed_ms(began);

@@ -148,7 +148,7 @@ fn carry_out(
             elsewhere: scene.settings.scratch_url.as_ref(),
             staging: staging.path(),
             otherwise: "",
-            reaches: Vec::new(),
+            reaches: None,
         },
         tables: &order.tables,
         schema: order.schema,

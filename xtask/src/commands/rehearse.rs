@@ -60,8 +60,8 @@ pub fn rehearse(
         staging: staging.path(),
         otherwise: NO_REHEARSAL,
         reaches: match arguments.rehearse_reaching {
-            true => Vec::new(),
-            false => foreseen.reaches_past_a_scratch(),
+            true => None,
+            false => Some(foreseen.reaches_past_a_scratch(facts.engine, plan)),
         },
     };
     let mut scratch = engine
@@ -166,7 +166,10 @@ fn require_history(before: &Survey, after: &Survey, plan: &MigrationPlan) -> Res
 }
 
 fn refuse(error: anyhow::Error, facts: &DatabaseFacts, migration: &Migration) -> anyhow::Error {
-    if error.chain().any(|cause| cause.is::<Interrupted>()) {
+    let is_refusal = |failure: &Failure| failure.outcome == Outcome::Refused;
+    if error.chain().any(|cause| cause.is::<Interrupted>())
+        || error.downcast_ref::<Failure>().is_some_and(is_refusal)
+    {
         return error;
     }
     let failure = Failure::refused(format!(

@@ -7,6 +7,7 @@ use crate::exec::Output;
 use crate::setup::{Case, says, text, versions};
 
 mod drill;
+mod foreign;
 mod gate;
 mod reach;
 mod reviewed;

@@ -87,7 +87,7 @@ fn restored(scene: &Scene, engine: &mut dyn Engine, side: &Side) -> Result<Optio
         elsewhere: scene.settings.scratch_url.as_ref(),
         staging: staging.path(),
         otherwise: "",
-        reaches: Vec::new(),
+        reaches: None,
     };
     let scratch = engine.scratch(&order, &progress)?;
     for warning in scratch.warnings() {

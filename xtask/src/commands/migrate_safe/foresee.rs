@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::commands::Scene;
 use crate::migrations;
-use crate::values::database::DatabaseFacts;
+use crate::values::database::{DatabaseFacts, EngineKind};
 use crate::values::loss::LossName;
 use crate::values::plan::{Migration, MigrationPlan, describe};
 use crate::values::reach::{Reach, ReachKind};
@@ -102,10 +102,18 @@ impl Foreseen {
         migration.no_tx || self.reaches.iter().any(ends)
     }
 
-    /// What of the batch a rehearsal on the live database's own server would do for real.
-    pub fn reaches_past_a_scratch(&self) -> Vec<String> {
-        let is_real = |reach: &&Reach| {
-            reach.runs() && matches!(reach.kind, ReachKind::Server | ReachKind::Outside)
+    /// What of the batch a rehearsal on the live database's own server would do for real. What is
+    /// not understood is watched there and taken back, but where a migration commits by itself.
+    pub fn reaches_past_a_scratch(&self, engine: EngineKind, plan: &MigrationPlan) -> Vec<String> {
+        let is_unwatched = |reach: &Reach| {
+            let mut pending = plan.pending.iter();
+            let migration = pending.find(|migration| migration.version == reach.version);
+            engine == EngineKind::Postgresql && migration.is_some_and(|m| self.commits_itself(m))
+        };
+        let is_real = |reach: &&Reach| match reach.kind {
+            ReachKind::Server | ReachKind::Outside => reach.runs(),
+            ReachKind::Unknown => reach.runs() && is_unwatched(reach),
+            ReachKind::OwnTransaction | ReachKind::Bookkeeping => false,
         };
         let reaches = self.reaches.iter().filter(is_real);
         reaches.map(Reach::to_string).collect()

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use sqlx::{Connection, PgConnection};
 
 use super::connect::{self, SessionId};
+use super::scratch::shared;
 use super::{Postgres, exclusive, lock, survey, target};
 use crate::values::failure::Failure;
 use crate::values::plan::{Migration, MigrationRan};
@@ -78,15 +79,12 @@ fn run(
     Ok(())
 }
 
-/// One migration on a scratch database, with what it locked and wrote anew.
-///
-/// Inside of a transaction of ours sqlx's own becomes a savepoint, and the locks
-/// can still be seen when it has ended. A migration that commits by itself
-/// would end ours, and gets none; so does one that fails with it, for there
-/// are statements that run in a transaction and not behind a savepoint.
+/// One migration on a scratch database, with what it locked and wrote anew. A migration that
+/// commits by itself would end a transaction of ours, and gets none; so does one that fails with
+/// it, for there are statements that run in a transaction and not behind a savepoint.
 pub fn rehearse(
     postgres: &Postgres,
-    scratch: &str,
+    scratch: (&str, bool),
     migration: &Migration,
     commits_itself: bool,
 ) -> Result<Rehearsed> {
@@ -94,28 +92,18 @@ pub fn rehearse(
     postgres.runtime.block_on(async {
         let mut ran = None;
         let mut hear = |migration| ran = Some(migration);
-        let mut to = open(postgres, Some(scratch)).await?;
+        let mut to = open(postgres, Some(scratch.0)).await?;
         if !to.limits_lock_waits {
             limit_lock_waits(&mut to.session, LOCK_WAIT).await?;
         }
         let session = &mut to.session;
         let before = survey::files(session).await?;
-        let bookkeeping = &postgres.bookkeeping;
         let mut locks = None;
         if !(migration.no_tx || commits_itself) {
-            let mut ours = session.begin().await?;
-            let done = crate::engine::migrate::run(&mut *ours, bookkeeping, one, &mut hear).await;
-            if done.is_ok() {
-                let held = survey::locks(&mut ours, &before).await?;
-                // What is deferred is checked now.
-                if ours.commit().await.is_ok() {
-                    locks = Some(held);
-                }
-            } else {
-                ours.rollback().await?;
-            }
+            locks = in_ours(postgres, session, scratch, &before, migration, &mut hear).await?;
         }
         if locks.is_none() {
+            let bookkeeping = &postgres.bookkeeping;
             crate::engine::migrate::run(session, bookkeeping, one, &mut hear).await?;
         }
         let rewritten = before.rewritten(&survey::files(session).await?);
@@ -130,6 +118,40 @@ pub fn rehearse(
             rewritten_by: Vec::new(),
         })
     })
+}
+
+/// Inside of a transaction of ours sqlx's own becomes a savepoint, and the locks can still be
+/// seen when it has ended; and what it did to others than the scratch database can be taken
+/// back, which is watched where that is asked. `None` when it did not get to its end in it.
+async fn in_ours(
+    postgres: &Postgres,
+    session: &mut PgConnection,
+    (scratch, is_watched): (&str, bool),
+    before: &survey::Files,
+    migration: &Migration,
+    hear: &mut dyn FnMut(MigrationRan),
+) -> Result<Option<Vec<String>>> {
+    let one = std::slice::from_ref(migration);
+    let mut ours = session.begin().await?;
+    let shared = match is_watched {
+        true => Some(shared::read(&mut ours, scratch).await?),
+        false => None,
+    };
+    let done = crate::engine::migrate::run(&mut *ours, &postgres.bookkeeping, one, hear).await;
+    if done.is_err() {
+        ours.rollback().await?;
+        return Ok(None);
+    }
+    let held = survey::locks(&mut ours, before).await?;
+    if let Some(shared) = shared {
+        let changed = shared.changed_by(&mut ours, postgres, scratch).await?;
+        if !changed.is_empty() {
+            ours.rollback().await?;
+            return Err(shared::refusal(migration.version, &changed).into());
+        }
+    }
+    // What is deferred is checked now.
+    Ok(ours.commit().await.is_ok().then_some(held))
 }
 
 async fn limit_lock_waits(session: &mut PgConnection, patience: &str) -> Result<()> {

@@ -21,6 +21,9 @@ use crate::values::rows::{Rows, Shape};
 use crate::values::survey::{Rehearsed, Survey};
 use crate::values::verified_dump::VerifiedDump;
 
+mod foreign;
+pub mod shared;
+
 /// Dropped with its value, also when the story ends early.
 pub struct PostgresScratch {
     pub postgres: Postgres,
@@ -29,6 +32,10 @@ pub struct PostgresScratch {
     /// In the scratch database: it keeps other runs from taking it for abandoned.
     guard: Option<PgConnection>,
     warnings: Vec<String>,
+    /// Whether what runs here is held to change nothing that the live database sees.
+    is_watched: bool,
+    /// The foreign data wrappers that lead nowhere here.
+    cut_off: Vec<String>,
     is_removed: bool,
 }
 
@@ -93,6 +100,8 @@ pub fn build(
         name,
         guard: None,
         warnings,
+        is_watched: order.reaches.is_some() && !is_elsewhere,
+        cut_off: Vec::new(),
         is_removed: false,
     };
     // When this fails, dropping the value drops what there is of the database.
@@ -105,8 +114,11 @@ pub fn build(
         staging,
         progress,
     )?;
-    scratch.guard = Some(guard);
     scratch.warnings.extend(warnings);
+    scratch.guard = Some(guard);
+    if order.reaches.is_some() {
+        scratch.cut_off()?;
+    }
     Ok(scratch)
 }
 
@@ -216,6 +228,14 @@ async fn properties_for(target: &mut Target, dump: &VerifiedDump) -> Result<Data
 }
 
 impl PostgresScratch {
+    fn cut_off(&mut self) -> Result<()> {
+        if let Some(guard) = &mut self.guard {
+            let cut_off = foreign::cut_off(guard);
+            self.cut_off = self.postgres.runtime.block_on(cut_off)?;
+        }
+        Ok(())
+    }
+
     fn drop_database(&mut self) -> Result<()> {
         let (postgres, maintenance) = (&self.postgres, &mut self.target.maintenance);
         let guard = self.guard.take();
@@ -277,7 +297,9 @@ impl Scratch for PostgresScratch {
     }
 
     fn migrate(&mut self, migration: &Migration, commits_itself: bool) -> Result<Rehearsed> {
-        migrate::rehearse(&self.postgres, &self.name, migration, commits_itself)
+        let scratch = (self.name.as_str(), self.is_watched);
+        let ran = migrate::rehearse(&self.postgres, scratch, migration, commits_itself);
+        ran.map_err(|error| foreign::explain(&self.cut_off, error))
     }
 
     fn remove(mut self: Box<Self>) -> Result<()> {

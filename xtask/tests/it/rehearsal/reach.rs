@@ -1,7 +1,8 @@
 //! A rehearsal does nothing beyond its scratch database, unless somebody says so.
 
-use super::{cases, migrate};
+use super::{assert_no_scratch, cases, migrate};
 use crate::cluster::Cluster;
+use crate::exec;
 use crate::setup::{Case, says};
 
 #[test]
@@ -95,4 +96,107 @@ fn a_migration_that_deletes_its_own_history_is_found_out() {
         says(&refused, &["this is where sqlx keeps its history"]);
         assert_eq!(case.query("SELECT count(*) FROM _sqlx_migrations;"), ["1"]);
     }
+}
+
+/// What is put together at run time, and functions that were made before, show nothing in the file.
+const BY_ITSELF: [(&str, &str); 9] = [
+    ("CREATE ROLE {}_new", "role {}_new"),
+    ("DROP ROLE {}_b", "role {}_b"),
+    ("ALTER ROLE {}_a PASSWORD ''new''", "pg_authid"),
+    ("ALTER ROLE {}_a CREATEDB", "role {}_a"),
+    ("GRANT {}_a TO {}_b", "membership of {}_b in {}_a"),
+    ("ALTER ROLE {}_a SET work_mem = ''5MB''", "settings of {}_a"),
+    ("ALTER DATABASE {} SET work_mem = ''5MB''", "settings of {}"),
+    ("GRANT CREATE ON DATABASE {} TO {}_a", "database {}"),
+    ("COMMENT ON ROLE {}_a IS ''new''", "comment on a role"),
+];
+
+#[test]
+fn what_does_not_show_in_the_file_is_taken_back_and_refused() {
+    let Some(case) = Case::postgres("unseen") else {
+        return;
+    };
+    let name = case.server.as_ref().expect("a server").name().to_owned();
+    case.query(
+        "CREATE FUNCTION run(sql text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE sql; END $$;",
+    );
+    case.query(&format!("CREATE ROLE {name}_a; CREATE ROLE {name}_b;"));
+    let state = "SELECT r, d.datacl, s.setconfig, m.roleid, \
+          (SELECT count(*) FROM pg_db_role_setting WHERE setdatabase = d.oid) FROM pg_authid r \
+        LEFT JOIN pg_db_role_setting s ON s.setrole = r.oid \
+        LEFT JOIN pg_auth_members m ON m.member = r.oid, pg_database d \
+        WHERE r.rolname LIKE current_database() || '%' AND d.datname = current_database() \
+        ORDER BY r.rolname;";
+    let before = case.query(state);
+    for (sql, named) in BY_ITSELF {
+        let sql = sql.replace("{}", &name);
+        let file = match sql.contains("_new") {
+            true => format!("DO $$ DECLARE s text := '{sql}'; BEGIN EXECUTE s; END $$;"),
+            false => format!("SELECT run('{sql}');"),
+        };
+        case.project.write("migrations/1_hidden.sql", &file);
+        let refused = migrate(&case, &[]).expect_code(3);
+        says(
+            &refused,
+            &[
+                "migration 1 changes what all databases of the server share",
+                &named.replace("{}", &name),
+                "SCRATCH_DATABASE_URL",
+                "--rehearse-reaching",
+            ],
+        );
+        assert_eq!(case.query(state), before, "{file}");
+        assert_no_scratch(&case);
+    }
+    // It is the rehearsal that would be in the way of the live run.
+    let file = format!("SELECT run('CREATE ROLE {name}_new');");
+    case.project.write("migrations/1_hidden.sql", file);
+    migrate(&case, &["--no-rehearse"]).expect_code(0);
+    case.query(&format!(
+        "DROP ROLE {name}_new; DROP ROLE {name}_b; DROP ROLE {name}_a;"
+    ));
+}
+
+/// Nothing can be taken back of a migration that commits by itself.
+#[test]
+fn what_is_not_understood_and_commits_by_itself_needs_a_word() {
+    let Some(mut case) = Case::postgres("unwatched") else {
+        return;
+    };
+    let hidden = "DO $$ DECLARE s text := 'CREATE TABLE a (id int)'; BEGIN EXECUTE s; END $$;";
+    case.project = (case.project).migration("1_a.sql", &format!("-- no-transaction\n{hidden}"));
+    says(
+        &migrate(&case, &[]).expect_code(3),
+        &["1 line 2: ", "not understood", "--rehearse-reaching"],
+    );
+    migrate(&case, &["--rehearse-reaching"]).expect_code(0);
+    (case.project).write("migrations/2_b.sql", hidden.replace("TABLE a", "TABLE b"));
+    migrate(&case, &[]).expect_code(0);
+}
+
+/// Others make roles and databases meanwhile; and what is about the scratch database goes with it.
+#[test]
+fn what_others_change_meanwhile_is_not_laid_at_its_door() {
+    let Some(mut case) = Case::postgres("meanwhile") else {
+        return;
+    };
+    let own = "DO $$ DECLARE a text := 'ALTER DATABASE %I SET work_mem = %L'; \
+          b text := 'GRANT CONNECT ON DATABASE %I TO PUBLIC'; \
+        BEGIN EXECUTE format(a, current_database(), '5MB'); \
+          EXECUTE format(b, current_database()); END $$; SELECT pg_sleep(1);";
+    case.project = case.project.migration("1_own.sql", own);
+    let arguments = ["db", "migrate-safe", "--yes"];
+    let mut running = exec::start(&mut case.project.command(arguments), None);
+    let database = case.server.as_ref().expect("a server");
+    let role = format!("{}_other", database.name());
+    while !running.has_ended() {
+        database.psql(&format!(
+            "CREATE ROLE {role}; ALTER ROLE {role} SET work_mem = '6MB';"
+        ));
+        database.psql(&format!("DROP ROLE {role};"));
+    }
+    running.finish().expect_code(0);
+    let settings = "SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d \
+        ON d.oid = s.setdatabase WHERE datname = current_database();";
+    assert_eq!(case.query(settings), ["{work_mem=5MB}"]);
 }
