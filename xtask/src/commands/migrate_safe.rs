@@ -256,8 +256,7 @@ impl Report<'_> {
             require_copies(scene, &proven)?;
         }
         refuse_if_changed_meanwhile(engine, plan)?;
-        let way_back = (&proven.backup, &proven.proof);
-        let ran = migrate(scene, engine, facts, plan, foreseen, way_back);
+        let ran = migrate(scene, engine, facts, plan, foreseen, &proven);
         let failed = Failed {
             scene,
             facts,

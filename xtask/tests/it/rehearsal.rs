@@ -205,12 +205,11 @@ fn without_a_rehearsal_it_is_said() {
         let output = migrate(&case, &["--no-rehearse"]).expect_code(0);
         says(&output, &["not rehearsed"]);
         let log = case.project.json(["db", "log"]);
-        let deeds: Vec<&str> = log["entries"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .map(|entry| text(entry, "/deed"))
-            .collect();
+        let entries = log["entries"].as_array().expect("a list");
+        let notes: Vec<_> = entries.iter().map(|entry| &entry["note"]).collect();
+        assert_eq!(notes[2], &Value::Null, "{log:#}");
+        assert_eq!(notes[5], "not rehearsed: --no-rehearse", "{log:#}");
+        let deeds: Vec<&str> = entries.iter().map(|entry| text(entry, "/deed")).collect();
         assert_eq!(
             deeds,
             [

@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::foresee::Foreseen;
+use super::prove::{NOT_REHEARSED, Proven};
 use super::restore_command;
 use crate::commands::Scene;
 use crate::commands::journal::ending_of;
@@ -16,7 +17,6 @@ use crate::values::database::{AppliedMigration, DatabaseFacts};
 use crate::values::failure::{Failure, Outcome, RolledBack};
 use crate::values::journal::{Deed, Ending};
 use crate::values::plan::{Migration, MigrationPlan, MigrationRan};
-use crate::values::verified_dump::VerifiedDump;
 use crate::vault::Backup;
 
 /// Marked in the vault from before the first change until it is known how it ended.
@@ -26,9 +26,13 @@ pub fn migrate(
     facts: &DatabaseFacts,
     plan: &MigrationPlan,
     foreseen: &Foreseen,
-    (backup, proof): (&Backup, &VerifiedDump),
+    proven: &Proven,
 ) -> Result<Vec<MigrationRan>> {
+    let (backup, proof) = (&proven.backup, &proven.proof);
     let mut begun = scene.entry(Deed::Migrate, Ending::Begun, facts);
+    if proven.rehearsal.is_none() {
+        begun.note = Some(NOT_REHEARSED.to_owned());
+    }
     begun.backup = Some(backup.id().clone());
     begun.versions = plan.pending.iter().map(|m| m.version).collect();
     let context = "no migration was begun";

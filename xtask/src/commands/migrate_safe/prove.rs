@@ -14,6 +14,8 @@ use crate::values::loss::LossName;
 use crate::values::verified_dump::VerifiedDump;
 use crate::vault::Backup;
 
+pub const NOT_REHEARSED: &str = "not rehearsed: --no-rehearse";
+
 pub struct Proven {
     pub backup: Backup,
     pub proof: VerifiedDump,
@@ -41,10 +43,10 @@ pub fn prove(
         engine.watch()?;
         let (backup, proof) = backup::take(scene, engine, Reason::PreMigrate, None)?;
         summary::backed_up(scene, &backup);
+        scene.ui.keep("backup", &backup.manifest.for_show())?;
         if arguments.no_rehearse {
             summary::not_rehearsed(scene);
-        scene.ui.keep("backup", &backup.manifest.for_show())?;
-            scene.ui.say("not rehearsed: --no-rehearse");
+            scene.ui.say(NOT_REHEARSED);
             return Ok(Proven {
                 backup,
                 proof,
@@ -58,9 +60,9 @@ pub fn prove(
             |_| Some(backup.id().clone()),
         )?;
         rehearse::show(scene, &rehearsal);
+        scene.ui.keep("rehearsal", &rehearsal)?;
         summary::rehearsed(scene, &rehearsal);
         let unexpected = loss_gate::unexpected(&rehearsal.effect, facts.engine, &expected);
-        scene.ui.keep("rehearsal", &rehearsal)?;
         if unexpected.is_empty() {
             let losses = rehearsal.effect.losses.iter();
             rehearsal.accepted_losses = losses.map(|loss| loss.name().to_string()).collect();
