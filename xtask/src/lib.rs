@@ -70,7 +70,9 @@
 //! began meanwhile are ended → no mark. The engine's end does the same, and so does the next run that finds the mark. The
 //! database is known by its oid, which a swap does not change.
 //!
-//! **Journal**: a line for each thing that was done, added and flushed under a lock. `.unfinished` lies in the
+//! **Journal**: a line for each thing that was done, added and flushed under a lock; then `.journal-end`, written over in one call
+//! and not flushed, so that it may be behind and never ahead. What was done to the last line the next one shows, for it follows
+//! what `.journal-end` knows. `.unfinished` lies in the
 //! vault from before the first change to a live database until it is known how that ended.
 //!
 //! **Backup**: claim the id (a folder `.<id>.partial`, created, never
@@ -209,11 +211,11 @@
 //!   prompt all need them; values are in a folder of their own, because engine
 //!   and vault both speak in manifests and neither may import the other.
 //! - `cli` is a leaf: flags are data, and the stories read them.
-//!
-//! # Using it from another xtask
 //! - What a migration reaches is read by a real lexer (`squawk-lexer`) and lists of words, not by a full parser: that of PostgreSQL is
 //!   C and minutes of compiling, others do not know every statement, and of one that they do not take nothing would be known at all. What
 //!   no reading of a file can know (functions, code made at run time, foreign tables) the rehearsal itself holds back.
+//!
+//! # Using it from another xtask
 //!
 //! ```no_run
 //! // The whole `main.rs` of an xtask that has nothing else:

@@ -1,8 +1,11 @@
 //! `db verify`: the bytes of backups against their manifests.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use serde::Serialize;
 
+use super::rehearse::elapsed_ms;
 use super::{Scene, choose, kinds};
 use crate::cli::Verify;
 use crate::interrupt::Interrupted;
@@ -116,9 +119,10 @@ fn report(scene: &Scene, verified: Vec<Verified>) -> Result<()> {
 /// What cannot be trusted is a result; only a signal stops the verifying.
 /// Nothing when somebody has removed it since it was listed, which begins with its manifest.
 fn verify(scene: &Scene, backup: &Backup) -> Result<Option<Verified>> {
+    let began = Instant::now();
     let problem = match scene.verify(backup) {
         Ok(_) => {
-            record(scene, backup, None);
+            record(scene, backup, None, began);
             None
         }
         Err(error) if error.is::<Interrupted>() => return Err(error),
@@ -136,6 +140,7 @@ fn verify(scene: &Scene, backup: &Backup) -> Result<Option<Verified>> {
 impl Scene<'_> {
     /// Reads and matches. What cannot be trusted is written down, whoever has found it.
     pub(super) fn verify(&self, backup: &Backup) -> Result<VerifiedDump> {
+        let began = Instant::now();
         let verified = self
             .vault
             .verify(backup, &self.ui.progress(), self.interrupt);
@@ -143,17 +148,18 @@ impl Scene<'_> {
             && !error.is::<Interrupted>()
             && backup.is_there()
         {
-            record(self, backup, Some(&error.to_string()));
+            record(self, backup, Some(&error.to_string()), began);
         }
         verified
     }
 }
 
 /// A vault that may only be read can be verified all the same.
-fn record(scene: &Scene, backup: &Backup, problem: Option<&str>) {
+fn record(scene: &Scene, backup: &Backup, problem: Option<&str>, began: Instant) {
     let ending = problem.map_or(Ending::Done, |_| Ending::Failed);
     let mut entry = scene.entry(Deed::Verify, ending, &backup.manifest.database);
     entry.backup = Some(backup.id().clone());
+    entry.duration_ms = Some(elapsed_ms(began));
     entry.note = problem.map(str::to_owned);
     if scene.vault.is_writable() {
         scene.record(entry);

@@ -156,6 +156,10 @@ pub enum Problem {
     MissingBefore(Missing),
     #[error("it is not where it was written: lines were moved or added")]
     Moved,
+    #[error("it was changed")]
+    Changed,
+    #[error("{0} missing at the end")]
+    MissingAtEnd(Missing),
 }
 
 /// How many lines.
@@ -171,11 +175,21 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Reads a journal; what is wrong in it is said where it is found.
-pub fn read(bytes: &[u8]) -> Vec<Line> {
+/// What is known beside the journal of a line that was its last one once: no line after it says
+/// what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    pub number: u64,
+    /// Of the line, without its line break.
+    pub sha256: Sha256,
+}
+
+/// Reads a journal; what is wrong in it is said where it is found. `end` may be behind.
+pub fn read(bytes: &[u8], end: Option<End>) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut before: Option<&[u8]> = None;
     let mut number = 0;
+    let mut numbers = Vec::new();
     let mut texts: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
     // What follows the last line break: nothing, or a line that a power cut tore.
     let torn = texts.pop().filter(|text| !text.is_empty());
@@ -192,6 +206,7 @@ pub fn read(bytes: &[u8]) -> Vec<Line> {
             Some(_) => Some(Problem::Moved),
         };
         number = entry.as_ref().map_or(number + 1, |entry| entry.number);
+        numbers.push(number);
         before = Some(text);
         lines.push(Line {
             at: i + 1,
@@ -200,14 +215,42 @@ pub fn read(bytes: &[u8]) -> Vec<Line> {
         });
     }
     explain_torn(&mut lines, &texts);
-    if torn.is_some() {
+    if let Some(torn) = torn {
         lines.push(Line {
             at: lines.len() + 1,
             entry: None,
             problem: Some(Problem::Torn),
         });
+        texts.push(torn);
+        numbers.push(number + 1);
+    }
+    if let Some(end) = end {
+        let numbered: Vec<_> = numbers.into_iter().zip(texts).collect();
+        compare_end(&mut lines, &numbered, end);
     }
     lines
+}
+
+/// One that was written once is known to have been whole: it was not torn since.
+fn compare_end(lines: &mut Vec<Line>, numbered: &[(u64, &[u8])], end: End) {
+    let last = numbered.last().map_or(0, |(number, _)| *number);
+    if last < end.number {
+        lines.push(Line {
+            at: lines.len() + 1,
+            entry: None,
+            problem: Some(Problem::MissingAtEnd(Missing(end.number - last))),
+        });
+        return;
+    }
+    let found = numbered
+        .iter()
+        .rposition(|(number, _)| *number == end.number);
+    if let Some(i) = found
+        && Sha256::of(numbered[i].1) != end.sha256
+        && matches!(lines[i].problem, None | Some(Problem::Torn))
+    {
+        lines[i].problem = Some(Problem::Changed);
+    }
 }
 
 /// A line that is no entry and whose digest the next one has was like that when

@@ -1,9 +1,11 @@
 //! `journal.jsonl`: one line for each thing that was done. A line is added and
-//! flushed as a whole; none is ever changed.
+//! flushed as a whole; none is ever changed. `.journal-end` knows the last one: no line after
+//! it says what it was, or that there was one.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -14,6 +16,11 @@ use crate::values::digest::Sha256;
 use crate::values::journal::{self, Entry, Line};
 
 pub const FILE_NAME: &str = "journal.jsonl";
+
+const END_FILE: &str = ".journal-end";
+const END_HEADER: &[u8] = b"xtask-db journal end 1\n";
+/// As many as any number may have: what is written over is always as long.
+const NUMBER_DIGITS: usize = 20;
 
 /// Longer than any line: of a note, this much is kept.
 const MAX_NOTE_BYTES: usize = 4 << 10;
@@ -43,47 +50,84 @@ impl Vault {
     }
 
     fn append(&self, mut entry: Entry) -> Result<()> {
-        use rustix::fs::OFlags;
         let path = self.folder.join(FILE_NAME);
         let is_new = !path.exists();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
-            .open(&path)?;
+        let mut file = open(&path, OpenOptions::new().read(true).append(true))?;
         anyhow::ensure!(file.metadata()?.is_file(), "it is not a regular file");
         lock(&file)?;
-        let end = End::of(&mut file)?;
-        entry.number = end.number + 1;
-        entry.previous = Sha256::of(&end.last);
-        let mut line = Vec::new();
-        if end.is_torn {
-            // The torn line stays, as a line of its own.
-            line.push(b'\n');
-        }
-        serde_json::to_writer(&mut line, &entry)?;
-        line.push(b'\n');
-        file.write_all(&line)?;
+        let tail = Tail::of(&mut file)?;
+        // What was changed or cut off there is seen at this line from now on.
+        let known = self.journal_end().filter(|end| end.number >= tail.number);
+        let before = known.unwrap_or_else(|| journal::End {
+            number: tail.number,
+            sha256: Sha256::of(&tail.last),
+        });
+        entry.number = before.number + 1;
+        entry.previous = before.sha256;
+        let line = serde_json::to_vec(&entry)?;
+        // A torn line stays, as a line of its own.
+        let begin: &[u8] = if tail.is_torn { b"\n" } else { b"" };
+        file.write_all(&[begin, &line, b"\n"].concat())?;
         file.sync_data()?;
         if is_new {
             durable::flush_folder(&self.folder)?;
         }
+        // One that is behind, after a crash or on a full disk, does no harm.
+        let _ = self.write_journal_end(journal::End {
+            number: entry.number,
+            sha256: Sha256::of(&line),
+        });
         Ok(())
+    }
+
+    /// Nothing for an older vault, and when it is not as it was written.
+    fn journal_end(&self) -> Option<journal::End> {
+        let body = self.read_sealed(END_FILE, END_HEADER)?;
+        let text = str::from_utf8(&body).ok()?;
+        let (number, sha256) = text.trim_end().split_once(' ')?;
+        Some(journal::End {
+            number: number.parse().ok()?,
+            sha256: sha256.parse().ok()?,
+        })
+    }
+
+    /// In one call and over what is there: a `kill -9` leaves the one or the other.
+    fn write_journal_end(&self, end: journal::End) -> io::Result<()> {
+        let body = format!("{:0NUMBER_DIGITS$} {}\n", end.number, end.sha256);
+        let digest = Sha256::of(body.as_bytes()).to_string();
+        let path = self.folder.join(END_FILE);
+        let file = open(&path, OpenOptions::new().write(true))?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        let bytes = [END_HEADER, digest.as_bytes(), body.as_bytes()].concat();
+        file.write_all_at(&bytes, 0)
     }
 
     /// All lines; none when there is no journal.
     pub fn journal(&self) -> Result<Vec<Line>> {
         let context = || format!("cannot read the journal `{}`", self.journal_path());
+        // First: lines that are added meanwhile may be more than it knows, and never fewer.
+        let end = self.journal_end();
         let mut bytes = Vec::new();
         match self.open_regular(FILE_NAME) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(context),
-            Ok(mut file) => file.read_to_end(&mut bytes).with_context(context)?,
+            Ok(mut file) => drop(file.read_to_end(&mut bytes).with_context(context)?),
         };
-        Ok(journal::read(&bytes))
+        Ok(journal::read(&bytes, end))
     }
+}
+
+/// Made private when it is missing; never through a link, and no pipe is waited for.
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    use rustix::fs::OFlags;
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    options
+        .create(true)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(path)
 }
 
 /// Until the file is closed.
@@ -102,26 +146,26 @@ fn lock(file: &File) -> Result<()> {
 }
 
 /// What the next line follows.
-struct End {
+struct Tail {
     /// Without its line break; empty when there is none.
     last: Vec<u8>,
     number: u64,
     is_torn: bool,
 }
 
-impl End {
-    fn of(file: &mut File) -> io::Result<End> {
+impl Tail {
+    fn of(file: &mut File) -> io::Result<Tail> {
         let size = file.metadata()?.len();
         let mut tail = Vec::new();
         for bytes in [TAIL_BYTES, size] {
             file.seek(SeekFrom::Start(size.saturating_sub(bytes)))?;
             tail.clear();
             file.read_to_end(&mut tail)?;
-            if let Some(end) = End::in_tail(&tail, bytes >= size) {
-                return Ok(end);
+            if let Some(tail) = Tail::in_bytes(&tail, bytes >= size) {
+                return Ok(tail);
             }
         }
-        Ok(End {
+        Ok(Tail {
             last: tail,
             number: 0,
             is_torn: true,
@@ -129,9 +173,9 @@ impl End {
     }
 
     /// `None` when more of the file is needed to know.
-    fn in_tail(tail: &[u8], is_whole: bool) -> Option<End> {
+    fn in_bytes(tail: &[u8], is_whole: bool) -> Option<Tail> {
         if tail.is_empty() {
-            return Some(End {
+            return Some(Tail {
                 last: Vec::new(),
                 number: 0,
                 is_torn: false,
@@ -150,7 +194,7 @@ impl End {
             }
             if let Ok(entry) = serde_json::from_slice::<Entry>(line) {
                 let number = entry.number + after;
-                return Some(End {
+                return Some(Tail {
                     last,
                     number,
                     is_torn,
@@ -158,7 +202,7 @@ impl End {
             }
             after += 1;
         }
-        Some(End {
+        Some(Tail {
             last,
             number: after,
             is_torn,

@@ -12,6 +12,10 @@ fn path(case: &Case) -> PathBuf {
     case.project.vault().join("journal.jsonl")
 }
 
+fn end_path(case: &Case) -> PathBuf {
+    case.project.vault().join(".journal-end")
+}
+
 fn lines(case: &Case) -> Vec<String> {
     let journal = fs::read_to_string(path(case)).expect("read the journal");
     journal.lines().map(str::to_owned).collect()
@@ -75,13 +79,21 @@ fn everything_that_is_done_has_a_line_that_holds_the_one_before() {
         for (i, (line, entry)) in lines(&case).iter().zip(&entries).enumerate() {
             assert_eq!(entry["number"], i + 1);
             assert_eq!(text(entry, "/previous"), before);
+            let who = &entry["ran_on"];
             assert!(
-                entry["ran_on"]["host"].is_string() && entry["at"].is_string(),
+                who["host"].is_string() && who["user"].is_string() && entry["at"].is_string(),
                 "{line}"
             );
+            let has_ended = text(entry, "/ending") != "begun";
+            assert_eq!(entry["duration_ms"].is_u64(), has_ended, "{line}");
+            assert!(text(entry, "/database").contains(" database `"), "{line}");
             before = sha256(line.as_bytes());
         }
         assert_eq!(text(&entries[3], "/backup"), id);
+        let restored = &entries[6];
+        assert_eq!(text(restored, "/backup"), id);
+        assert_eq!(restored["safety"], entries[5]["backup"]);
+        assert_eq!(restored["kept"].is_string(), case.server.is_some());
         assert_eq!(entries[3]["versions"], serde_json::json!([1]));
         assert!(
             text(&entries[8], "/note").contains("broken"),
@@ -131,11 +143,92 @@ fn a_line_that_was_changed_or_taken_out_is_found() {
     }
 }
 
-/// A power cut may leave any beginning of the last line.
+/// No line follows that could say so; and what is written next does not hide it.
+#[test]
+fn what_was_done_to_the_end_of_it_is_found() {
+    let case = with_four();
+    let whole = lines(&case);
+    let changed = whole[3].replace("\"ending\":\"done\"", "\"ending\":\"failed\"");
+    let with_other = [&whole[..3], &[changed]].concat();
+    let end = end_path(&case);
+    let of_four = fs::read(&end).expect("read it");
+    for (lines, now, later) in [
+        (
+            with_other,
+            "line 4: it was changed",
+            "line 5: the line before it was changed",
+        ),
+        (
+            whole[..3].to_vec(),
+            "line 4: a line is missing at the end",
+            "line 4: a line is missing before it",
+        ),
+        (
+            whole[..1].to_vec(),
+            "line 2: 3 lines are missing at the end",
+            "line 2: 3 lines are missing before it",
+        ),
+        (
+            Vec::new(),
+            "line 1: 4 lines are missing at the end",
+            "line 1: 4 lines are missing before it",
+        ),
+    ] {
+        write(&case, &lines);
+        fs::write(&end, &of_four).expect("put it back");
+        says(&case.project.run(["db", "log"]).expect_code(4), &[now]);
+        case.backup();
+        says(&case.project.run(["db", "log"]).expect_code(4), &[later]);
+        case.backup();
+        says(&case.project.run(["db", "log"]).expect_code(4), &[later]);
+    }
+    fs::remove_file(path(&case)).expect("remove the journal");
+    fs::write(&end, &of_four).expect("put it back");
+    let said = case.project.run(["db", "log"]).expect_code(4);
+    says(&said, &["line 1: 4 lines are missing at the end"]);
+}
+
+/// A `kill -9` comes between a line and what is known of it, a power cut before several of those;
+/// an older program has written none; and what is damaged in it says nothing.
+#[test]
+fn what_is_known_of_the_end_may_be_behind() {
+    let case = with_four();
+    let end = end_path(&case);
+    let whole = fs::read(&end).expect("read it");
+    case.backup();
+    case.backup();
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    for behind in [
+        whole.clone(),
+        Vec::new(),
+        flipped(30),
+        flipped(whole.len() - 2),
+        whole[..whole.len() - 1].to_vec(),
+    ] {
+        fs::write(&end, behind).expect("put it back");
+        case.project.run(["db", "log"]).expect_code(0);
+    }
+    fs::remove_file(&end).expect("remove it");
+    case.project.run(["db", "log"]).expect_code(0);
+    case.backup();
+    case.project.run(["db", "log"]).expect_code(0);
+    // It is known again.
+    let found = lines(&case);
+    assert_eq!(found.len(), 7);
+    write(&case, &found[..6]);
+    case.project.run(["db", "log"]).expect_code(4);
+}
+
+/// A power cut may leave any beginning of the last line; it is known when it is whole.
 #[test]
 fn a_torn_line_is_recognised_and_does_no_harm() {
     let case = with_four();
     let whole = fs::read(path(&case)).expect("read it");
+    fs::remove_file(end_path(&case)).expect("remove it");
     let third: usize = lines(&case)[..3].iter().map(|line| line.len() + 1).sum();
     for cut in [third + 1, third + 40, whole.len() - 2, whole.len() - 1] {
         fs::write(path(&case), &whole[..cut]).expect("cut it");
@@ -149,6 +242,7 @@ fn a_torn_line_is_recognised_and_does_no_harm() {
         let last: Value = serde_json::from_str(lines(&case).last().expect("a line")).expect("JSON");
         assert_eq!(last["number"], 5);
         fs::write(path(&case), &whole).expect("put it back");
+        fs::remove_file(end_path(&case)).expect("remove it");
     }
     fs::write(path(&case), &whole[..third]).expect("cut it");
     case.project.run(["db", "log"]).expect_code(0);

@@ -27,6 +27,9 @@ const FOREIGN: &[&str] = &[
     "GITHUB_",
 ];
 
+/// What a vault keeps besides backups.
+const BESIDES: [&str; 4] = [".lock", "journal.jsonl", ".journal-end", ".index"];
+
 /// A project with `migrations/` and `database/`, a home and a folder for temporary files.
 pub struct Project {
     root: tempfile::TempDir,
@@ -104,15 +107,15 @@ impl Project {
         self.path().join("database/backups")
     }
 
-    /// The names of everything in the vault but the lock file, the journal and the index, sorted;
-    /// empty when there is none.
+    /// The names of everything in the vault but the lock file, the journal with its end, and the
+    /// index, sorted; empty when there is none.
     pub fn vault_files(&self) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.vault())
             .into_iter()
             .flatten()
             .map(|entry| entry.expect("list the vault").file_name())
             .map(|name| name.into_string().expect("a UTF-8 file name"))
-            .filter(|name| ![".lock", "journal.jsonl", ".index"].contains(&name.as_str()))
+            .filter(|name| !BESIDES.contains(&name.as_str()))
             .collect();
         names.sort();
         names

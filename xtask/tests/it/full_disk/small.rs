@@ -115,13 +115,13 @@ impl Small {
         fs::remove_file(self.seen().join("balloon")).expect("give the space back");
     }
 
-    /// The names in it but the lock and the balloon.
+    /// The names in it but the lock, the journal's end and the balloon.
     pub fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.seen()).expect("list the small file system");
         let names = entries.map(|entry| entry.expect("list").file_name());
         let mut names: Vec<String> = names
             .map(|name| name.into_string().expect("a UTF-8 file name"))
-            .filter(|name| name != ".lock" && name != "balloon")
+            .filter(|name| ![".lock", ".journal-end", "balloon"].contains(&name.as_str()))
             .collect();
         names.sort();
         names

@@ -70,6 +70,10 @@ impl Journal {
 
     fn write(&self, torn: &str) {
         let text: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+        // What is known of its end is of lines that somebody else has written.
+        drop(fs::remove_file(
+            self.vault.case.project.vault().join(".journal-end"),
+        ));
         // In place: it only grows.
         fs::write(self.path(), text + torn).expect("write the journal");
     }
