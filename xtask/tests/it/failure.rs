@@ -10,6 +10,7 @@ use crate::pty::{ENTER, Terminal};
 use crate::setup::{Case, says, text, versions};
 
 mod left;
+mod refused;
 
 const FIRST: &str = "CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, name TEXT); \
     INSERT INTO t VALUES (1, 'one'), (2, 'two');";

@@ -28,6 +28,7 @@ mod locks;
 mod lost_answers;
 mod managed;
 mod messages;
+mod music_store;
 mod obstacles;
 mod odd;
 mod offsite;

@@ -7,6 +7,8 @@ use crate::exec::Output;
 use crate::setup::{Case, says, text, versions};
 
 mod drill;
+mod effect;
+mod elsewhere;
 mod foreign;
 mod gate;
 mod reach;

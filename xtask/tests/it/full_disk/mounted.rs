@@ -100,6 +100,36 @@ fn a_vault_without_room_is_refused_before_anything_is_written() {
     }
 }
 
+/// The dump fits, and what comes out of it does not.
+#[test]
+fn a_scratch_database_without_room_is_refused_before_it_is_made() {
+    let case = Case::sqlite();
+    let Some(disk) = Small::over(&case.project, VAULT, 8 << 10) else {
+        return;
+    };
+    // Nothing is copied beside for the backup.
+    case.query("PRAGMA journal_mode = wal;");
+    fill_sqlite(&case, 3000);
+    case.query("PRAGMA wal_checkpoint(TRUNCATE);");
+    disk.run(&case.project, &["db", "backup", "good"])
+        .expect_code(0);
+    let files = disk.files();
+    disk.blow_up(2 << 10);
+    let refused = disk.run(&case.project, &["db", "drill"]);
+    says(&refused, &["MiB free, and unpacking the dump needs"]);
+    assert_eq!(refused.code, 3, "{refused}");
+    assert_eq!(disk.files(), files, "{refused}");
+    disk.let_air_out();
+    // The backup before a rehearsal asks for more than both need.
+    disk.blow_up(4 << 10);
+    (case.project).write("migrations/1_first.sql", "CREATE TABLE first (id INTEGER);");
+    let refused = disk.run(&case.project, &["db", "migrate-safe", "--yes"]);
+    says(&refused, &["has 4 MiB free, and the backup may need 7 MiB"]);
+    assert_eq!(refused.code, 3, "{refused}");
+    let first = "SELECT name FROM sqlite_schema WHERE name = 'first';";
+    assert_eq!(case.query(first), [""; 0]);
+}
+
 /// The restored database needs more room than the live one has: it stays what it is.
 #[test]
 fn a_restore_into_a_full_disk_leaves_the_sqlite_file_as_it_is() {

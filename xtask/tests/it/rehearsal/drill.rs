@@ -176,3 +176,28 @@ fn a_damaged_dump_is_never_restored() {
         assert_eq!(text(&log, "/entries/0/ending"), "failed");
     }
 }
+
+/// Asked before a database is made: the manifest says how much there is in it.
+#[test]
+fn a_server_without_room_is_refused_before_it_begins() {
+    let Some(case) = Case::postgres("drill_space") else {
+        return;
+    };
+    case.query("CREATE TABLE t (id int);");
+    let id = case.backup();
+    let path = case.manifest(&id);
+    let mut manifest: Value =
+        serde_json::from_slice(&fs::read(&path).expect("read it")).expect("JSON");
+    manifest["dump"]["raw_size_bytes"] = json!(1u64 << 50);
+    fs::write(&path, sealed(manifest)).expect("write it");
+    let refused = case.project.run(["db", "drill"]).expect_code(3);
+    says(
+        &refused,
+        &[
+            "the server's disk has ",
+            "MiB free, and a scratch database needs about 1073741825 MiB",
+            "SCRATCH_DATABASE_URL",
+        ],
+    );
+    assert_no_scratch(&case);
+}
