@@ -6,12 +6,11 @@ use serde::Serialize;
 use super::exclusive::exclusively;
 use super::offsite::send::{self, Wanted};
 use super::rehearse::Rehearsal;
-use super::{Scene, offsite, prune};
+use super::{Scene, offsite, prune, restore};
 use crate::cli::MigrateSafe;
 use crate::config::keys;
 use crate::engine::Engine;
 use crate::migrations;
-use crate::ui::Answer;
 use crate::values::database::{DatabaseFacts, EngineKind};
 use crate::values::failure::Failure;
 use crate::values::loss::LossName;
@@ -173,24 +172,13 @@ fn confirm(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     if arguments.yes {
         return Ok(());
     }
-    if scene.ui.is_attended() {
-        scene.ui.insist(if arguments.no_rehearse {
-            "they will run on this database, once a backup of it was taken and matched"
-        } else {
+    let then = match arguments.no_rehearse {
+        true => "they will run on this database, once a backup of it was taken and matched",
+        false => {
             "they will run on this database, once a backup of it was restored beside it and they have run there"
-        });
-    }
-    match scene.ui.confirm(scene.interrupt)? {
-        Answer::Yes => Ok(()),
-        Answer::No => Err(Failure::refused("not confirmed; nothing was changed")
-            .hint("only the word `yes` goes on: cargo xtask db migrate-safe")
-            .into()),
-        Answer::Nobody => Err(Failure::refused(
-            "there is no terminal to ask on, and `--yes` was not given; nothing was changed",
-        )
-        .hint("cargo xtask db migrate-safe --yes")
-        .into()),
-    }
+        }
+    };
+    restore::confirm(scene, then, "cargo xtask db migrate-safe")
 }
 
 /// At every place: who asks for this wants the way back to outlive the machine.

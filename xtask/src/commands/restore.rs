@@ -224,9 +224,9 @@ pub(super) fn refuse_obstacles(
     )))
 }
 
-pub(super) fn confirm(scene: &Scene, lost: &str, command: &str) -> Result<()> {
+pub(super) fn confirm(scene: &Scene, what: &str, command: &str) -> Result<()> {
     if scene.ui.is_attended() {
-        scene.ui.insist(lost);
+        scene.ui.insist(what);
     }
     match scene.ui.confirm(scene.interrupt)? {
         Answer::Yes => Ok(()),

@@ -10,6 +10,7 @@ use crate::pg_bin::PgBin;
 use crate::project::Project;
 use crate::pty::{CTRL_C, CTRL_D, DOWN, ENTER, ESCAPE, Terminal};
 
+mod progress;
 pub mod raw;
 
 const QUESTION: &str = "type `yes`";
