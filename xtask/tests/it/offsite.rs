@@ -9,6 +9,7 @@ use crate::exec::Output;
 use crate::s3::{KEY_ID, S3, SECRET};
 use crate::setup::{Case, says, sha256, text};
 
+mod azure;
 mod cut;
 mod damage;
 mod known;
