@@ -128,6 +128,9 @@ pub trait Aside {
 /// What a scratch database is wanted for.
 pub struct ScratchOrder<'a> {
     pub dump: &'a VerifiedDump,
+    /// It was taken by this run: what the engine found when it looked for damage,
+    /// it would find again in the same bytes.
+    pub is_fresh: bool,
     /// The server to build it on; nothing: beside the live database.
     pub elsewhere: Option<&'a DatabaseUrl>,
     /// A private folder that outlives the scratch.

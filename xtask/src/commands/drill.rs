@@ -150,6 +150,7 @@ fn restore_and_compare(scene: &Scene, engine: &mut dyn Engine, backup: &Backup) 
     let began = Instant::now();
     let order = ScratchOrder {
         dump: &proof,
+        is_fresh: false,
         elsewhere: scene.settings.scratch_url.as_ref(),
         staging: staging.path(),
         otherwise: "",

@@ -145,6 +145,7 @@ fn carry_out(
     let tables = TablesOrder {
         scratch: ScratchOrder {
             dump: &dump,
+            is_fresh: false,
             elsewhere: scene.settings.scratch_url.as_ref(),
             staging: staging.path(),
             otherwise: "",

@@ -56,6 +56,7 @@ pub fn rehearse(
     let progress = scene.ui.progress();
     let order = ScratchOrder {
         dump: proof,
+        is_fresh: true,
         elsewhere: scene.settings.scratch_url.as_ref(),
         staging: staging.path(),
         otherwise: NO_REHEARSAL,

@@ -270,7 +270,7 @@ impl Engine for Sqlite {
             "if doing it twice does no harm: cargo xtask db migrate-safe --rehearse-reaching; or go \
              without this proof: cargo xtask db migrate-safe --no-rehearse",
         )?;
-        let built = scratch::build(self, order.dump, order.staging, progress);
+        let built = scratch::build(self, order, progress);
         let context = "cannot build a scratch database from the backup";
         Ok(Box::new(built.context(context)?))
     }

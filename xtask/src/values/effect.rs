@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::database::EngineKind;
 use super::loss::LossName;
-use super::schema::{Relation, RelationKind, display_name};
+use super::schema::{Column, Relation, RelationKind, display_name};
 use super::survey::Survey;
 use super::words::on_one_line;
 use comparison::Comparison;
@@ -150,8 +150,13 @@ impl Survey {
         found.map(|table| table.rows)
     }
 
-    pub fn values_of(&self, relation: &Relation) -> Option<&BTreeMap<String, u64>> {
-        self.values.get(&relation.full_name())
+    /// A column that takes no NULL has a value in each row, and was not counted.
+    pub fn values_in(&self, relation: &Relation, column: &Column) -> Option<u64> {
+        if column.not_null {
+            return self.rows_of(relation);
+        }
+        let of_table = self.values.get(&relation.full_name())?;
+        of_table.get(&column.name).copied()
     }
 }
 

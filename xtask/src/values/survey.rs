@@ -8,7 +8,8 @@ use super::database::Contents;
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
     pub contents: Contents,
-    /// By schema and name of the table: how many values other than NULL each column has.
+    /// By schema and name of the table: how many values other than NULL each column has that
+    /// takes NULL.
     pub values: BTreeMap<(String, String), BTreeMap<String, u64>>,
     /// What the engine itself knows each table by, whatever it is called.
     pub marks: BTreeMap<(String, String), i64>,

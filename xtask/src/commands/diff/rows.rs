@@ -84,6 +84,7 @@ fn restored(scene: &Scene, engine: &mut dyn Engine, side: &Side) -> Result<Optio
     let staging = scene.vault.staging("diff")?;
     let order = ScratchOrder {
         dump: &proof,
+        is_fresh: false,
         elsewhere: scene.settings.scratch_url.as_ref(),
         staging: staging.path(),
         otherwise: "",

@@ -16,7 +16,8 @@ pub async fn survey(session: &mut PgConnection, bookkeeping: &str) -> Result<Sur
     let counted = |kind| matches!(kind, RelationKind::Table | RelationKind::Partition);
     let with_values = relations.iter().filter(|relation| counted(relation.kind));
     let columns = with_values.map(|relation| {
-        let names = relation.columns.iter().map(|column| column.name.clone());
+        let nullable = relation.columns.iter().filter(|column| !column.not_null);
+        let names = nullable.map(|column| column.name.clone());
         (relation.full_name(), names.collect())
     });
     let columns: Columns = columns.collect();

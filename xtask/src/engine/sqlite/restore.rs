@@ -17,6 +17,7 @@ use crate::durable;
 use crate::engine::pump::{pump, refuse_unreadable};
 use crate::engine::{Kept, RestoreWay, Restored};
 use crate::interrupt::Interrupted;
+use crate::values::database::Contents;
 use crate::values::failure::Failure;
 use crate::values::manifest::DumpFormat;
 use crate::values::progress::Progress;
@@ -94,7 +95,25 @@ pub fn unpack_and_compare(
     progress: &dyn Progress,
 ) -> Result<()> {
     unpack(sqlite, dump, beside, progress)?;
-    compare(sqlite, dump, beside)
+    compare(sqlite, dump, |look| check(beside, look, sqlite.interrupt()))?;
+    Ok(())
+}
+
+/// The same of a dump of this very run: SQLite looked at the same bytes for damage
+/// when it was taken. What was found is what the manifest says.
+pub fn unpack_fresh(
+    sqlite: &Sqlite,
+    dump: &VerifiedDump,
+    beside: &Path,
+    progress: &dyn Progress,
+) -> Result<Contents> {
+    unpack(sqlite, dump, beside, progress)?;
+    compare(sqlite, dump, |look| {
+        let connection = inspect::open_unchanging(beside)?;
+        inspect::interruptibly(&connection, sqlite.interrupt(), |connection| {
+            inspect::contents(connection, look)
+        })
+    })
 }
 
 fn copy_into_live(
@@ -198,15 +217,18 @@ fn unpack(
 }
 
 /// Refuses when what was unpacked is not what the manifest describes.
-fn compare(sqlite: &Sqlite, dump: &VerifiedDump, beside: &Path) -> Result<()> {
+fn compare(
+    sqlite: &Sqlite,
+    dump: &VerifiedDump,
+    look_at: impl FnOnce(&Look) -> Result<Contents>,
+) -> Result<Contents> {
     let mut expected = dump.manifest().contents();
     let then = dump.manifest().migrations.table.as_deref();
     let look = Look {
         history: then.unwrap_or(&sqlite.bookkeeping.table),
         fingerprints: expected.has_fingerprints(),
     };
-    let found = check(beside, &look, sqlite.interrupt());
-    let found = found.map_err(|error| {
+    let found = look_at(&look).map_err(|error| {
         if error.is::<Interrupted>() {
             return error;
         }
@@ -219,7 +241,7 @@ fn compare(sqlite: &Sqlite, dump: &VerifiedDump, beside: &Path) -> Result<()> {
     expected.large_objects = None;
     let differences = expected.differences(&found);
     if differences.is_empty() {
-        return Ok(());
+        return Ok(found);
     }
     Err(Failure::untrusted(format!(
         "the dump does not hold what its manifest says: {}",

@@ -9,40 +9,46 @@ use anyhow::{Context, Result};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::inspect::{self, Look, quoted};
+use super::inspect::{self, quoted};
 use super::{Sqlite, migrate, restore};
-use crate::engine::{Readable, Scratch};
+use crate::engine::{Readable, Scratch, ScratchOrder};
 use crate::runtime::Runtime;
+use crate::values::database::Contents;
 use crate::values::kind::Selection;
 use crate::values::plan::Migration;
 use crate::values::progress::Progress;
 use crate::values::rows::{Rows, Shape};
 use crate::values::survey::{Rehearsed, Survey};
-use crate::values::verified_dump::VerifiedDump;
 
 /// Of one table; SQLite takes up to 2,000 columns in an answer.
 const COLUMNS_A_QUESTION: usize = 1000;
 
 pub struct SqliteScratch {
     sqlite: Sqlite,
+    /// What the comparison has found, until a migration ran.
+    compared: Option<Contents>,
     /// Leads to the staging folder when that has a name that sqlx cannot take.
     _link: Option<TempDir>,
 }
 
 pub fn build(
     live: &Sqlite,
-    dump: &VerifiedDump,
-    staging: &Path,
+    order: &ScratchOrder,
     progress: &dyn Progress,
 ) -> Result<SqliteScratch> {
+    let (dump, staging) = (order.dump, order.staging);
     let link = match staging.to_str() {
         Some(_) => None,
         None => Some(linked(staging).context("cannot link to the staging folder")?),
     };
     let folder = link.as_ref().map(|link| link.path().join(LINK));
     let path = folder.as_deref().unwrap_or(staging).join("scratch.db");
-    restore::unpack_and_compare(live, dump, &path, progress)?;
+    let compared = match order.is_fresh {
+        true => Some(restore::unpack_fresh(live, dump, &path, progress)?),
+        false => restore::unpack_and_compare(live, dump, &path, progress).map(|()| None)?,
+    };
     Ok(SqliteScratch {
+        compared,
         sqlite: Sqlite {
             path,
             create: false,
@@ -89,10 +95,19 @@ impl Scratch for SqliteScratch {
 
     fn survey(&mut self) -> Result<Survey> {
         let look = self.sqlite.look();
-        self.sqlite.read(|connection| survey(connection, &look))
+        let compared = self.compared.take();
+        let known = compared.filter(|known| known.history_table.as_deref() == Some(look.history));
+        self.sqlite.read(|connection| {
+            let contents = match &known {
+                Some(known) => known.clone(),
+                None => inspect::contents(connection, &look)?,
+            };
+            survey(connection, contents)
+        })
     }
 
     fn migrate(&mut self, migration: &Migration, _commits_itself: bool) -> Result<Rehearsed> {
+        self.compared = None;
         let mut ran = None;
         let one = std::slice::from_ref(migration);
         migrate::migrate(&mut self.sqlite, one, &mut |migration| {
@@ -116,12 +131,13 @@ impl Scratch for SqliteScratch {
     }
 }
 
-fn survey(connection: &Connection, look: &Look) -> Result<Survey> {
-    let contents = inspect::contents(connection, look)?;
+fn survey(connection: &Connection, contents: Contents) -> Result<Survey> {
     let mut values = BTreeMap::new();
     for relation in contents.relations.iter().filter(|r| r.kind.is_table()) {
         let mut of_table = BTreeMap::new();
-        for some in relation.columns.chunks(COLUMNS_A_QUESTION) {
+        let nullable = relation.columns.iter().filter(|column| !column.not_null);
+        let nullable: Vec<_> = nullable.collect();
+        for some in nullable.chunks(COLUMNS_A_QUESTION) {
             let counts: Vec<String> = some
                 .iter()
                 .map(|column| format!("count({})", quoted(&column.name)))

@@ -94,14 +94,8 @@ impl Comparison<'_> {
         changes: &mut Vec<String>,
         losses: &mut Vec<Loss>,
     ) {
-        let values_before = |column: &Column| {
-            let values = self.before.values_of(self.then);
-            values.and_then(|values| values.get(&column.name)).copied()
-        };
-        let values_after = |column: &Column| {
-            let values = self.after.values_of(now);
-            values.and_then(|values| values.get(&column.name)).copied()
-        };
+        let values_before = |column: &Column| self.before.values_in(self.then, column);
+        let values_after = |column: &Column| self.after.values_in(now, column);
         let mut added: Vec<&Column> = now.columns.iter().collect();
         let named = |columns: &[&Column], name: &str| columns.iter().position(|c| c.name == name);
         let is_gone = |column: &&Column| now.columns.iter().all(|c| c.name != column.name);
