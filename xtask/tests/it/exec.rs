@@ -87,6 +87,22 @@ pub fn start(command: &mut Command, input: Option<&str>) -> Running {
     }
 }
 
+/// The tool run by another program, such as a shell that limits it: where and with what the tool
+/// would run by itself.
+pub fn wrapped(mut outer: Command, tool: &Command) -> Command {
+    outer.arg(tool.get_program()).args(tool.get_args());
+    if let Some(folder) = tool.get_current_dir() {
+        outer.current_dir(folder);
+    }
+    for (name, value) in tool.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+    outer
+}
+
 /// Starts `command`; a stdin that is piped gets `input` and its end.
 #[track_caller]
 pub fn spawn_feeding(command: &mut Command, input: &str) -> Child {
@@ -256,8 +272,20 @@ pub fn skip(reason: &str) {
     say(&format!("SKIPPED: {reason}"));
 }
 
+/// A file that gets every line that is said, so that a gate can show at its end what it left out.
+const SAID: &str = "XTASK_DB_SKIPS";
+
 /// Says a line past the capture of libtest: a skip that nobody sees is a test that cannot fail.
 pub fn say(line: &str) {
+    if let Some(file) = std::env::var_os(SAID) {
+        let file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(file);
+        let mut file = file.expect("open the list of what was skipped");
+        file.write_all(format!("{line}\n").as_bytes())
+            .expect("write what was skipped");
+    }
     // In one call, so that the lines of two tests never mix; nobody is left to tell an error.
     let _ = rustix::io::write(rustix::stdio::stderr(), format!("{line}\n").as_bytes());
 }

@@ -54,6 +54,7 @@ mod stories;
 mod terminal;
 mod testing_page;
 mod tidy;
+mod traced;
 mod undo;
 mod urls;
 mod vault_folder;

@@ -1,9 +1,7 @@
 //! What a power cut or `kill -9` leaves at every moment of a backup, a removal and a restore: the
 //! next command finishes it, undoes it or leaves it alone, and tells the truth about it.
 
-pub mod flushes;
+mod flushes;
 mod postgres;
 mod sqlite;
 mod vault;
-
-pub use flushes::calls;

@@ -7,8 +7,8 @@ use rustix::process::Signal;
 use super::{EXCLUSIVE, FIRST, SETTING, cases, everybody_is_in, on_postgres, psql};
 use crate::cluster::Cluster;
 use crate::exec::{self, LIMIT};
-use crate::power_cut::flushes::traced;
 use crate::setup::{Case, says, text};
+use crate::traced;
 
 fn while_migrating(case: &Case, signal: Signal) -> exec::Output {
     let running = exec::start(&mut case.project.command(EXCLUSIVE), None);
@@ -172,7 +172,7 @@ fn a_commit_that_takes_long_is_waited_for() {
         format!("inject={calls}:delay_enter=11000000"),
     );
     let options = ["-P", &live, "-e", &trace, "-e", &delay, "--output", &log];
-    let Some(output) = traced(&case.project, &options, &EXCLUSIVE) else {
+    let Some(output) = traced::run(&case.project, &options, &EXCLUSIVE) else {
         return;
     };
     let output = output.expect_code(0);

@@ -10,20 +10,11 @@ use crate::setup::{Case, says};
 
 /// Runs the tool with files of at most `kib`; a write beyond is an error and no signal.
 fn run(project: &Project, kib: u64, arguments: &[&str]) -> Output {
-    let tool = project.command(arguments);
     let mut shell = Command::new("sh");
     // In blocks of 512 bytes, as POSIX has it.
     let script = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$@\"", kib * 2);
     shell.args(["-c", &script, "sh"]);
-    shell.arg(tool.get_program()).args(tool.get_args());
-    shell.current_dir(project.path());
-    for (name, value) in tool.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    exec::run(&mut shell, None)
+    exec::run(&mut exec::wrapped(shell, &project.command(arguments)), None)
 }
 
 fn kib_of(case: &Case) -> u64 {

@@ -67,15 +67,8 @@ impl Small {
         if self.has_user {
             command.args(["--user", "--preserve-credentials"]);
         }
-        command.arg("--").arg(inside.get_program());
-        command.args(inside.get_args());
-        for (name, value) in inside.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        command
+        command.arg("--");
+        exec::wrapped(command, inside)
     }
 
     /// Runs the tool there.

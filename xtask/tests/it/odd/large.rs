@@ -28,20 +28,11 @@ fn json(case: &Case, verb: &[&str]) -> Value {
         return exec::run(&mut tool, None).expect_code(0).json();
     }
     let mut bounded = Command::new("/bin/sh");
-    bounded
-        .args([
-            "-c",
-            &format!("ulimit -v {MEMORY_KIB} && exec \"$0\" \"$@\""),
-        ])
-        .arg(tool.get_program())
-        .args(tool.get_args())
-        .current_dir(case.project.path());
-    for (name, value) in tool.get_envs() {
-        match value {
-            Some(value) => bounded.env(name, value),
-            None => bounded.env_remove(name),
-        };
-    }
+    bounded.args([
+        "-c",
+        &format!("ulimit -v {MEMORY_KIB} && exec \"$0\" \"$@\""),
+    ]);
+    let mut bounded = exec::wrapped(bounded, &tool);
     exec::run(&mut bounded, None).expect_code(0).json()
 }
 

@@ -1,12 +1,11 @@
 //! A prune that is cut short at each of its steps: by `kill -9`, by a disk that refuses.
 
 use std::fs;
-use std::process::Command;
 
 use super::history::History;
-use crate::exec::{self, Output, Running};
-use crate::power_cut::calls;
+use crate::exec::Output;
 use crate::setup::says;
+use crate::traced::{self, calls};
 
 const PRUNE: [&str; 11] = [
     "db",
@@ -22,40 +21,9 @@ const PRUNE: [&str; 11] = [
     "--yes",
 ];
 
-/// The prune under `strace` with this fault in it; nothing, after a visible line, without it.
+/// The prune with this fault in it; nothing, after a visible line, where nobody may trace.
 fn with_fault(history: &History, fault: &str) -> Option<Output> {
-    traced(history, &["-e", fault], &PRUNE)
-}
-
-fn traced(history: &History, flags: &[&str], arguments: &[&str]) -> Option<Output> {
-    let output = start_with(history, flags, arguments)?.finish();
-    if output.stderr.contains("ptrace") {
-        exec::say(&format!(
-            "SKIPPED: nobody may trace here: {}",
-            output.stderr.trim()
-        ));
-        return None;
-    }
-    Some(output)
-}
-
-fn start_with(history: &History, flags: &[&str], arguments: &[&str]) -> Option<Running> {
-    if !exec::installed("strace") {
-        exec::say("SKIPPED: `strace` is not installed");
-        return None;
-    }
-    let tool = history.project().command(arguments);
-    let mut strace = Command::new("strace");
-    strace.args(["--follow-forks", "--output=/dev/null"]);
-    strace.args(flags).arg(tool.get_program()).args(arguments);
-    strace.current_dir(history.project().path());
-    for (name, value) in tool.get_envs() {
-        match value {
-            Some(value) => strace.env(name, value),
-            None => strace.env_remove(name),
-        };
-    }
-    Some(exec::start(&mut strace, None))
+    traced::run(history.project(), &["-e", fault], &PRUNE)
 }
 
 /// The dump of the newest is opened late; meanwhile the others are pruned.
@@ -76,16 +44,14 @@ fn reads_while_others_go(verb: &str) {
         "-e",
         "inject=open,openat:delay_enter=8000000",
     ];
-    let Some(verifying) = start_with(&history, &late, &["db", verb, "--all"]) else {
+    let Some(verifying) = traced::start(history.project(), &late, &["db", verb, "--all"]) else {
         return;
     };
     std::thread::sleep(std::time::Duration::from_secs(4));
     history.project().run(PRUNE).expect_code(0);
-    let verified = verifying.finish();
-    if verified.stderr.contains("ptrace") {
-        exec::say("SKIPPED: nobody may trace here");
+    let Some(verified) = traced::finish(verifying) else {
         return;
-    }
+    };
     assert_eq!(verified.code, 0, "{verified}");
     for id in &old {
         says(&verified, &[&format!("note: {id} was removed meanwhile")]);
@@ -108,18 +74,16 @@ fn a_restore_says_what_was_removed_before_it_had_the_lock() {
         .to_string();
     let late = ["-P", &lock, "-e", "inject=open,openat:delay_enter=4000000"];
     let restore = ["db", "restore", &old, "--yes"];
-    let Some(restoring) = start_with(&history, &late, &restore) else {
+    let Some(restoring) = traced::start(history.project(), &late, &restore) else {
         return;
     };
     std::thread::sleep(std::time::Duration::from_secs(2));
     for file in [history.case.manifest(&old), history.case.dump(&old)] {
         fs::remove_file(file).expect("remove it");
     }
-    let restored = restoring.finish();
-    if restored.stderr.contains("ptrace") {
-        exec::say("SKIPPED: nobody may trace here");
+    let Some(restored) = traced::finish(restoring) else {
         return;
-    }
+    };
     assert_eq!(restored.code, 4, "{restored}");
     says(&restored, &[&format!("`{old}` was removed meanwhile")]);
 }
@@ -263,7 +227,7 @@ fn a_manifest_that_cannot_be_put_back_is_not_lost() {
         "-e",
         "inject=renameat2:error=EIO:when=2",
     ];
-    let Some(output) = traced(&history, &faults, &PRUNE) else {
+    let Some(output) = traced::run(history.project(), &faults, &PRUNE) else {
         return;
     };
     assert_eq!(output.code, 6, "{output}");
@@ -287,7 +251,7 @@ fn what_is_gone_is_not_said_to_be_as_it_was() {
     let vault = history.project().vault().display().to_string();
     let fault = ["-P", &vault, "-e", "inject=fsync:error=EIO:when=2"];
     let arguments = [&PRUNE[..], &["--json"]].concat();
-    let Some(output) = traced(&history, &fault, &arguments) else {
+    let Some(output) = traced::run(history.project(), &fault, &arguments) else {
         return;
     };
     assert_eq!(output.code, 6, "{output}");
@@ -305,7 +269,7 @@ fn one_that_is_interrupted_says_what_is_gone() {
     let dump = history.case.dump(&old[0]).display().to_string();
     let fault = ["-P", &dump, "-e", "inject=unlink:signal=INT:when=1"];
     let arguments = [&PRUNE[..], &["--json"]].concat();
-    let Some(output) = traced(&history, &fault, &arguments) else {
+    let Some(output) = traced::run(history.project(), &fault, &arguments) else {
         return;
     };
     let gone = |ids: &[String]| {
@@ -342,7 +306,7 @@ fn one_that_is_interrupted_says_what_is_gone() {
     let dump = history.case.dump(&old[0]).display().to_string();
     let fault = ["-P", &dump, "-e", "inject=unlink:signal=INT:when=1"];
     let migrate = ["db", "migrate-safe", "--yes", "--no-rehearse"];
-    let output = traced(&history, &fault, &migrate).expect("it was traced before");
+    let output = traced::run(history.project(), &fault, &migrate).expect("it was traced before");
     assert_eq!(output.code, 130, "{output}");
     says(
         &output,
@@ -369,7 +333,7 @@ fn what_was_not_tried_is_not_said_to_have_failed() {
     }
     let arguments = [&PRUNE[..], &["--json"]].concat();
     let fault = ["-e", "inject=unlink:error=EPERM"];
-    let Some(output) = traced(&history, &fault, &arguments) else {
+    let Some(output) = traced::run(history.project(), &fault, &arguments) else {
         return;
     };
     assert_eq!(output.code, 6, "{output}");
