@@ -5,6 +5,7 @@
 //! kernel lets this user have one (for a server: where it lets root); and everywhere a limit on the size of files, which fails a write
 //! in the middle of a file as a full or broken disk does.
 
+mod io_error;
 mod limited;
 mod mounted;
 mod server;

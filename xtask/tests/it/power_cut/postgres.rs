@@ -114,6 +114,11 @@ fn what_a_cut_restore_left_is_dropped_by_the_next_and_by_nobody_else() {
         .block_on(named)
         .expect("call it a session of the tool");
     let all = beside(&database);
+    let status = case.project.json(["db", "status"]);
+    for name in &theirs {
+        let named = status["left_beside"].to_string();
+        assert!(named.contains(name), "{name}: {named}");
+    }
 
     for verb in [
         &["list"][..],
