@@ -102,7 +102,7 @@ pub fn newest_safety<'a>(
 ) -> Option<&'a Backup> {
     let entries = journal.iter().filter_map(|line| line.entry.as_ref());
     let came_to_nothing = entries
-        .filter(|entry| matches!(entry.deed, Deed::Restore | Deed::Undo))
+        .filter(|entry| matches!(entry.deed, Deed::Restore | Deed::Undo | Deed::Bring))
         .filter(|entry| entry.ending != Ending::Done)
         .filter_map(|entry| entry.safety.as_ref())
         .collect::<HashSet<&BackupId>>();
