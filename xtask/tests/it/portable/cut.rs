@@ -1,5 +1,6 @@
 //! An import that is stopped in the middle leaves everything as it was; so does an export.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -77,17 +78,31 @@ fn an_export_that_is_stopped_leaves_nothing_that_has_its_name() {
             let shown = path.to_str().expect("a UTF-8 path").to_owned();
             let arguments = ["db", "export", "--format", format, "-o", &shown];
             let running = exec::start(&mut case.project.command(arguments), None);
-            std::thread::sleep(Duration::from_millis(120));
+            // It has begun to write.
+            while partials(&case).is_empty() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             running.signal(signal);
             let output = running.finish();
             assert!(output.code != 0 || path.exists(), "{output}");
             assert!(output.code == 0 || !path.exists(), "{output}");
-            let left = std::fs::read_dir(case.project.path()).expect("list it");
-            let paths = left.map(|entry| entry.expect("an entry").path());
-            for partial in paths.filter(|path| path.to_string_lossy().contains("partial")) {
+            let left = partials(&case);
+            if signal == Signal::KILL {
+                assert_eq!(output.code, 137, "{output}");
+                assert_eq!(left.len(), 1, "a kill leaves a file beside: {left:?}");
+            }
+            for partial in left {
                 assert_eq!(signal, Signal::KILL, "{partial:?}: {output}");
                 std::fs::remove_file(partial).expect("what a kill leaves is a file beside");
             }
         }
     }
+}
+
+fn partials(case: &Case) -> Vec<PathBuf> {
+    let left = std::fs::read_dir(case.project.path()).expect("list it");
+    let paths = left.map(|entry| entry.expect("an entry").path());
+    paths
+        .filter(|path| path.to_string_lossy().ends_with(".partial"))
+        .collect()
 }

@@ -1,10 +1,11 @@
 //! Files that were cut, flipped or edited.
 
 use std::fs;
-use std::io::{BufRead, Cursor};
-use std::path::Path;
+use std::io::{BufRead, Cursor, Read};
+use std::path::{Path, PathBuf};
 
 use xtask_db::parsers::Interrupt;
+use xtask_db::parsers::portable::csv_folder::{self, Folder};
 use xtask_db::parsers::portable::intake::Intake;
 use xtask_db::parsers::portable::{Nowhere, read_file};
 
@@ -168,6 +169,44 @@ fn damage_in_a_folder_is_found_with_its_file_and_line() {
     );
 }
 
+/// Each file of the folder: what says what the others are, and the checks, as well as the rows.
+#[test]
+fn each_flipped_byte_of_a_folder_is_found() {
+    struct Here(PathBuf);
+    impl Folder for Here {
+        fn open(&self, name: &str) -> anyhow::Result<Box<dyn Read>> {
+            Ok(Box::new(fs::File::open(self.0.join(name))?))
+        }
+    }
+    let verdict = |path: &Path| {
+        let mut nowhere = Nowhere;
+        let mut intake = Intake::new(&mut nowhere, false, Interrupt::unconnected());
+        csv_folder::read(&Here(path.to_owned()), &mut intake).and_then(|()| intake.finish())
+    };
+    let case = small();
+    let path = export(&case, "csv");
+    let exported = verdict(&path).expect("it is whole");
+    // A line break that nobody needs, and a number that is written shorter: the same rows.
+    let is_found = || verdict(&path).is_ok_and(|read| read == exported) || verdict(&path).is_err();
+    let mut same = 0;
+    for name in ["export.json", "a.csv", "a.check", "b.csv", "b.check"] {
+        let file = path.join(name);
+        let whole = fs::read(&file).expect("read it");
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x02;
+            fs::write(&file, &bytes).expect("flip it");
+            assert!(verdict(&path).is_err(), "byte {at} of `{name}`");
+            fs::write(&file, &whole[..at]).expect("cut it");
+            assert!(is_found(), "`{name}` cut at {at}");
+            same += u32::from(verdict(&path).is_ok());
+        }
+        fs::write(&file, &whole).expect("mend it");
+    }
+    assert!(same <= 6, "{same} cuts were of no account");
+    assert!(verdict(&path).is_ok());
+}
+
 #[test]
 fn what_somebody_edited_is_imported_when_they_say_so() {
     for case in Case::each("portable_edited") {
@@ -199,6 +238,25 @@ fn what_somebody_edited_is_imported_when_they_say_so() {
         fs::write(&path, lines[..4].join("\n")).expect("cut it");
         let output = import(&case, &path, &["--replace", "--edited"]).expect_code(4);
         says(&output, &["the file ends here, without its `end`"]);
+        // Nor is a head that says something else.
+        let head = text.replace("\"rows\":3", "\"rows\":4");
+        assert_ne!(head, text);
+        fs::write(&path, head.replace("\"b\"", "\"B\"")).expect("edit it");
+        let output = import(&case, &path, &["--replace", "--edited"]).expect_code(4);
+        says(&output, &["rows may be edited, and the head may not"]);
+        // Rows that are gone are nowhere else to be seen.
+        fs::write(
+            &path,
+            text.replace(&format!("{}\n", text.lines().nth(4).expect("a row")), ""),
+        )
+        .expect("take one out");
+        let output = import(&case, &path, &["--replace", "--edited"]).expect_code(0);
+        says(
+            &output,
+            &["0 rows changed or added; exported 3, the file has 2"],
+        );
+        fs::write(&path, &text).expect("as it was");
+        import(&case, &path, &["--replace"]).expect_code(0);
         let wrong = [
             "{\"row\": {\"id\": 7}}",
             "{\"row\": {\"id\": 7, \"name\": \"a\", \"nane\": 1}}",

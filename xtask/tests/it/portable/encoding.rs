@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{BufReader, Cursor, Read, Write};
+use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
@@ -87,26 +87,39 @@ fn write(layout: Box<dyn Layout + '_>, head: &Head, rows: &[Vec<Cell>]) -> Resul
     outlet.finish().map(drop)
 }
 
-fn passed(format: &str, head: &Head, rows: &[Vec<Cell>]) -> Result<Vec<Vec<Cell>>> {
-    let mut kept = Kept::default();
+/// What an export of these rows is, file by file.
+fn exported(format: &str, head: &Head, rows: &[Vec<Cell>]) -> Result<Memory> {
     let mut memory = Memory::default();
-    let mut intake = Intake::new(&mut kept, false, Interrupt::unconnected());
     if format == "csv" {
         write(Box::new(CsvFolder::new(memory.clone())), head, rows)?;
-        csv_folder::read(&memory, &mut intake)?;
+        return Ok(memory);
+    }
+    let file = memory.create("file")?;
+    match format {
+        "json" => write(Box::new(Document::new(file)), head, rows)?,
+        _ => write(Box::new(Lines::new(file)), head, rows)?,
+    }
+    Ok(memory)
+}
+
+fn read(format: &str, memory: &Memory, is_edited: bool) -> Result<Vec<Vec<Cell>>> {
+    let mut kept = Kept::default();
+    let mut intake = Intake::new(&mut kept, is_edited, Interrupt::unconnected());
+    if format == "csv" {
+        csv_folder::read(memory, &mut intake)?;
     } else {
-        let file = memory.create("file")?;
-        match format {
-            "json" => write(Box::new(Document::new(file)), head, rows)?,
-            _ => write(Box::new(Lines::new(file)), head, rows)?,
-        }
-        read_file(
-            &mut || Ok(Box::new(BufReader::new(memory.open("file")?))),
-            &mut intake,
-        )?;
+        let mut open = || {
+            let file: Box<dyn BufRead> = Box::new(BufReader::new(memory.open("file")?));
+            Ok(file)
+        };
+        read_file(&mut open, &mut intake)?;
     }
     intake.finish()?;
     Ok(kept.0)
+}
+
+fn passed(format: &str, head: &Head, rows: &[Vec<Cell>]) -> Result<Vec<Vec<Cell>>> {
+    read(format, &exported(format, head, rows)?, false)
 }
 
 fn head(kinds: &[Kind], rows: usize) -> Head {
@@ -261,6 +274,35 @@ proptest! {
             let read = passed(format, &head, &rows);
             let read = read.map_err(|error| TestCaseError::fail(format!("{format}: {error:#}")))?;
             prop_assert_eq!(&read, &rows, "{}", format);
+        }
+    }
+
+    /// Bytes of any file of a whole export: what is still read is what was written.
+    #[test]
+    fn no_damage_passes_or_makes_it_panic(
+        (kinds, rows) in tables(),
+        file in any::<proptest::sample::Index>(),
+        places in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let head = head(&kinds, rows.len());
+        for format in ["ndjson", "json", "csv"] {
+            let memory = exported(format, &head, &rows).expect("an export");
+            let name = {
+                let files = memory.0.borrow();
+                files.keys().nth(file.index(files.len())).expect("a file").clone()
+            };
+            for (place, byte) in &places {
+                let mut files = memory.0.borrow_mut();
+                let bytes = files.get_mut(&name).expect("a file");
+                if !bytes.is_empty() {
+                    let at = place.index(bytes.len());
+                    bytes[at] = *byte;
+                }
+            }
+            if let Ok(read) = read(format, &memory, false) {
+                prop_assert_eq!(&read, &rows, "{} {}", format, name);
+            }
+            drop(read(format, &memory, true));
         }
     }
 
