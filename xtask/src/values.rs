@@ -18,6 +18,7 @@ pub mod journal;
 pub mod kind;
 pub mod loss;
 pub mod manifest;
+pub mod nearest;
 pub mod offsite;
 pub mod others;
 pub mod pattern;

@@ -16,6 +16,7 @@ use toml::Spanned;
 use super::keys::{self, Row};
 use super::kinds::{Given, holds_a_secret};
 use crate::values::failure::Failure;
+use crate::values::nearest;
 
 const PATH: &str = "database/db.toml";
 
@@ -248,15 +249,8 @@ fn meant(nearest: Option<String>, all: &str) -> String {
 
 /// The name that was most probably meant.
 pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = wanted.to_lowercase().replace('-', "_");
-    let likeness =
-        |name: &str| strsim::normalized_damerau_levenshtein(&wanted, &name.to_lowercase());
-    let best = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) >= ALIKE).then_some(best)
+    nearest::nearest(&wanted.replace('-', "_"), names)
 }
-
-/// Of ten letters, four may be wrong.
-const ALIKE: f64 = 0.6;
 
 /// The whole file: sections in their order.
 struct Top(Pairs);

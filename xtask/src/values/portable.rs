@@ -17,7 +17,6 @@ pub mod intake;
 pub mod mismatch;
 pub mod moment;
 pub mod ndjson;
-pub mod nearest;
 pub mod number;
 pub mod order;
 pub mod outlet;

@@ -22,6 +22,9 @@ use crate::values::portable::{Sink, mismatch, number};
 use crate::values::progress::Progress;
 use crate::values::words::on_one_line;
 
+/// As SQLite wants kibibytes: below zero.
+const CACHE_KIB: i64 = -16 * 1024;
+
 type Source<'a> = &'a mut dyn FnMut(&mut dyn Sink) -> Result<()>;
 
 pub fn import(
@@ -75,6 +78,7 @@ fn open(sqlite: &Sqlite) -> Result<Connection> {
     let connection = Connection::open_with_flags(&sqlite.path, flags).with_context(context)?;
     connection.busy_handler(Some(hold::ask_often))?;
     connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
     // A CHECK that the file was made with in other times is one that its rows must hold.
     connection.pragma_update(None, "ignore_check_constraints", false)?;
     let fires = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
@@ -257,8 +261,8 @@ impl<'a> Loader<'a> {
     /// What was given to each table that was wanted.
     fn finish(self) -> Vec<Tally> {
         let both = self.given.into_iter().zip(&self.landing.tables);
-        let wanted = both.filter(|(_, table)| table.is_some());
-        wanted.map(|(tally, _)| tally).collect()
+        both.filter_map(|(tally, table)| Some(table.as_ref()?.given(tally)))
+            .collect()
     }
 
     fn place(&self, line: u64) -> String {
@@ -322,7 +326,7 @@ impl Sink for Loader<'_> {
             });
         }
         if let Some(tally) = self.given.get_mut(self.index) {
-            table.add(tally, cells);
+            table.give(tally, cells);
         }
         Ok(())
     }

@@ -6,6 +6,8 @@ use anyhow::Result;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
+use crate::values::portable::cell::hex;
+
 /// As many bits as a number has after its point.
 const MANTISSA_BITS: u32 = 52;
 /// The largest power of two that is an integer for SQLite.
@@ -20,7 +22,7 @@ pub fn write(value: ValueRef, asked: &Connection, line: &mut Vec<u8>) -> Result<
         ValueRef::Text(bytes) => line.extend(text(bytes).as_bytes()),
         ValueRef::Blob(bytes) => {
             line.extend(b"X'");
-            hex(bytes, line);
+            line.extend_from_slice(hex(bytes).as_bytes());
             line.push(b'\'');
         }
     }
@@ -67,7 +69,7 @@ const REPLACED: [(char, &str, u8); 3] = [('\n', "\\n", 10), ('\r', "\\r", 13), (
 pub fn text(bytes: &[u8]) -> String {
     let Ok(text) = std::str::from_utf8(bytes) else {
         let mut line = b"CAST(X'".to_vec();
-        hex(bytes, &mut line);
+        line.extend_from_slice(hex(bytes).as_bytes());
         return String::from_utf8_lossy(&line).into_owned() + "' AS TEXT)";
     };
     let mut literal = text.replace('\'', "''");
@@ -89,14 +91,4 @@ pub fn text(bytes: &[u8]) -> String {
         text = format!("replace({text},'{stand_in}',char({number}))");
     }
     text
-}
-
-fn hex(bytes: &[u8], line: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        line.extend([
-            DIGITS[usize::from(byte >> 4)],
-            DIGITS[usize::from(byte & 15)],
-        ]);
-    }
 }

@@ -29,6 +29,14 @@ impl Allowance {
         self.left.set(self.bound);
     }
 
+    /// An error when there is nothing left.
+    pub fn spend(&self, bytes: u64) -> Result<()> {
+        let left = self.left.get().checked_sub(bytes);
+        let left = left.ok_or_else(|| Error::new(ErrorKind::FileTooLarge, self.words()))?;
+        self.left.set(left);
+        Ok(())
+    }
+
     pub fn bound(&self) -> u64 {
         self.bound
     }
@@ -45,15 +53,8 @@ pub struct Bounded<R> {
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let left = self.allowance.left.get();
-        if left == 0 {
-            return Err(Error::new(ErrorKind::FileTooLarge, self.allowance.words()));
-        }
-        let most = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        let read = self.from.read(&mut buffer[..most])?;
-        self.allowance.left.set(left - read as u64);
+        let read = self.from.read(buffer)?;
+        self.allowance.spend(read as u64)?;
         Ok(read)
     }
 }

@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::bound::{Bounded, MAX_ROW_BYTES, TOO_LONG};
+use super::bound::{Allowance, MAX_ROW_BYTES, TOO_LONG};
 use super::cell::Cell;
 use super::head::{End, Head, TableEnd, TableHead, TableName};
 use super::intake::Intake;
@@ -85,20 +85,35 @@ impl<W: Write> Layout for Document<W> {
     }
 }
 
-/// Counts the lines that were taken; whoever takes bytes one by one is never ahead of itself.
+const CHUNK_BYTES: usize = 1 << 16;
+
+/// Hands over byte by byte, as serde_json asks for them: so it is never ahead of the lines that it
+/// counts, and of what a row may have.
 struct Counted<R> {
     from: R,
+    chunk: Vec<u8>,
+    at: usize,
+    end: usize,
     line: Rc<Counter<u64>>,
+    allowance: Allowance,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.from.read(buffer)?;
-        if buffer[..read].contains(&b'\n') {
-            let breaks = buffer[..read].iter().filter(|byte| **byte == b'\n');
-            self.line.set(self.line.get() + breaks.count() as u64);
+        if self.at == self.end {
+            self.end = self.from.read(&mut self.chunk)?;
+            self.at = 0;
         }
-        Ok(read)
+        let Some(place) = buffer.first_mut().filter(|_| self.at < self.end) else {
+            return Ok(0);
+        };
+        *place = self.chunk[self.at];
+        self.at += 1;
+        self.allowance.spend(1)?;
+        if *place == b'\n' {
+            self.line.set(self.line.get() + 1);
+        }
+        Ok(1)
     }
 }
 
@@ -112,9 +127,14 @@ pub fn is_first_line(line: &[u8]) -> bool {
 pub fn read(from: &mut dyn BufRead, intake: &mut Intake) -> Result<()> {
     let line = Rc::new(Counter::new(1));
     intake.count_with(line.clone());
-    let allowance = intake.allowance.clone();
-    let from = Bounded { from, allowance };
-    let mut reader = serde_json::Deserializer::from_reader(Counted { from, line });
+    let mut reader = serde_json::Deserializer::from_reader(Counted {
+        from,
+        chunk: vec![0; CHUNK_BYTES],
+        at: 0,
+        end: 0,
+        line,
+        allowance: intake.allowance.clone(),
+    });
     let mut stopped = None;
     let whole = Part {
         what: What::Whole,

@@ -7,11 +7,11 @@ use super::cell::{Cell, Kind};
 use super::compare::{Between, Compare};
 use super::head::{ColumnHead, SequenceHead, TableHead};
 use super::intake::{Found, Inventory};
-use super::nearest::nearest;
 use super::outline::{ColumnOutline, Outline, TableOutline, is_meant, unknown};
 use super::tally::Tally;
 use crate::values::database::EngineKind;
 use crate::values::failure::Failure;
+use crate::values::nearest::nearest;
 use crate::values::words::on_one_line;
 
 /// What becomes of rows that are there.
@@ -39,6 +39,8 @@ pub struct Landed {
     pub title: String,
     pub rows_now: u64,
     pub rows_to_come: u64,
+    /// What the whole file came to, where it is found again exactly.
+    pub tally: Option<Tally>,
     /// As many as the file has, in its order.
     pub columns: Vec<LandedColumn>,
     pub sequences: Vec<SequenceHead>,
@@ -164,6 +166,9 @@ fn land(
         .iter()
         .map(column)
         .collect::<Result<Vec<_>, _>>()?;
+    let is_exact = columns
+        .iter()
+        .all(|column| column.compare == Compare::Exactly);
     let is_filled = |name: &str| columns.iter().any(|column| column.name == name);
     let rest = there
         .columns
@@ -188,6 +193,7 @@ fn land(
         title: there.title(),
         rows_now: there.rows,
         rows_to_come: found.tally.rows,
+        tally: is_exact.then(|| found.tally.clone()),
         sequences: sequences.collect(),
         defaults,
         columns,
@@ -227,8 +233,25 @@ fn find_column<'a>(
 }
 
 impl Landed {
+    /// What the table was given: counted row by row, unless the file as a whole says it; that it is
+    /// still that file is for whoever reads it to require.
+    pub fn given(&self, counted: Tally) -> Tally {
+        self.tally.clone().unwrap_or(counted)
+    }
+
+    /// A row on its way from the file.
+    pub fn give(&self, tally: &mut Tally, cells: &[Cell]) {
+        if self.tally.is_none() {
+            self.add(tally, cells);
+        }
+    }
+
     /// A row of the file, or what the database has of it.
     pub fn add(&self, tally: &mut Tally, cells: &[Cell]) {
+        if self.tally.is_some() {
+            tally.add(cells);
+            return;
+        }
         let counted = cells.iter().zip(&self.columns);
         let counted: Vec<Cow<'_, Cell>> = counted
             .map(|(cell, column)| column.compare.of(cell))

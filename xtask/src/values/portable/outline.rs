@@ -2,10 +2,10 @@
 
 use super::cell::Kind;
 use super::head::{ColumnHead, SequenceHead, TableHead};
-use super::nearest::nearest;
 use super::order::parents_first;
 use crate::values::database::EngineKind;
 use crate::values::failure::Failure;
+use crate::values::nearest::nearest;
 use crate::values::schema::display_name;
 
 #[derive(Debug, Clone)]

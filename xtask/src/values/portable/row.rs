@@ -1,9 +1,10 @@
 //! A row as a JSON object, column by column.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 
 use super::cell::Cell;
@@ -59,12 +60,19 @@ pub fn read(raw: &str, columns: &[ColumnHead]) -> Result<Vec<Cell>, String> {
         .collect()
 }
 
-/// The fields of an object as they stand there, also those that are there twice.
-pub fn fields(raw: &str) -> Result<Vec<(String, Box<RawValue>)>, serde_json::Error> {
-    struct Fields;
+/// Names, and values as they stand there.
+type Fields<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
-    impl<'de> Visitor<'de> for Fields {
-        type Value = Vec<(String, Box<RawValue>)>;
+/// The fields of an object as they stand there, also those that are there twice.
+pub fn fields(raw: &str) -> Result<Fields<'_>, serde_json::Error> {
+    struct Reader;
+
+    /// Borrowed where no letter of it is escaped.
+    #[derive(Deserialize)]
+    struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+    impl<'de> Visitor<'de> for Reader {
+        type Value = Fields<'de>;
 
         fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
             f.write_str("an object")
@@ -72,15 +80,15 @@ pub fn fields(raw: &str) -> Result<Vec<(String, Box<RawValue>)>, serde_json::Err
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut fields = Vec::new();
-            while let Some(field) = map.next_entry()? {
-                fields.push(field);
+            while let Some((Name(name), value)) = map.next_entry()? {
+                fields.push((name, value));
             }
             Ok(fields)
         }
     }
 
     let mut reader = serde_json::Deserializer::from_str(raw);
-    let fields = reader.deserialize_map(Fields)?;
+    let fields = reader.deserialize_map(Reader)?;
     reader.end()?;
     Ok(fields)
 }

@@ -131,12 +131,11 @@ pub fn read_number(raw: &str, kind: Kind) -> Result<Cell, String> {
 fn read_tagged(raw: &str) -> Result<Cell, String> {
     let tags = "an object is one of {\"bytes\": …}, {\"text_bytes\": …}, {\"integer\": …}, \
                 {\"real\": …}, {\"decimal\": …}, {\"json\": …} and {\"json_text\": …}";
-    let fields: Vec<(String, Box<RawValue>)> =
-        super::row::fields(raw).map_err(|error| error.to_string())?;
+    let fields = super::row::fields(raw).map_err(|error| error.to_string())?;
     let [(tag, value)] = fields.as_slice() else {
         return Err(tags.into());
     };
-    if tag == "json" {
+    if *tag == "json" {
         return Ok(Cell::Json(value.get().to_owned()));
     }
     let text = text(value.get()).map_err(|_| format!("`{tag}` wants a text"))?;

@@ -57,8 +57,8 @@ impl<'a> Loader<'a> {
     pub fn finish(self) -> Result<Vec<Tally>> {
         anyhow::ensure!(self.batch.is_empty(), "the rows of a table have no end");
         let both = self.given.into_iter().zip(&self.landing.tables);
-        let wanted = both.filter(|(_, landed)| landed.is_some());
-        Ok(wanted.map(|(tally, _)| tally).collect())
+        let wanted = both.filter_map(|(tally, table)| Some(table.as_ref()?.given(tally)));
+        Ok(wanted.collect())
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -193,7 +193,7 @@ impl Sink for Loader<'_> {
         self.batch.push(b'\n');
         self.lines.push(line);
         if let Some(tally) = self.given.get_mut(self.index) {
-            table.add(tally, cells);
+            table.give(tally, cells);
         }
         if self.batch.len() >= BATCH_BYTES {
             self.flush()?;
