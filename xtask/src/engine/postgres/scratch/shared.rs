@@ -65,7 +65,7 @@ impl Shared {
         postgres: &Postgres,
         scratch: &str,
     ) -> Result<Vec<String>> {
-        let (Shared(then), Shared(now)) = (self, read(ours, scratch).await?);
+        let (Shared(then), Shared(now)) = (self, read(&mut *ours, scratch).await?);
         let all = then.keys().chain(now.keys());
         let mut changed: Vec<_> = all.filter(|key| then.get(key) != now.get(key)).collect();
         if changed.is_empty() {
@@ -73,7 +73,9 @@ impl Shared {
         }
         let mut other = connect::connect_to(&postgres.url, None).await?.session;
         let Shared(of_others) = read(&mut other, scratch).await?;
-        changed.retain(|key| then.get(key) == of_others.get(key));
+        // What others made and took away between the two questions is not there any more.
+        let Shared(again) = read(ours, scratch).await?;
+        changed.retain(|key| then.get(key) == of_others.get(key) && now.get(key) == again.get(key));
         let named = |key| now.get(key).or_else(|| then.get(key));
         let names = changed.into_iter().filter_map(named);
         let mut names: Vec<String> = names.map(|(name, _)| name.clone()).collect();
