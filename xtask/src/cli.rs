@@ -5,21 +5,25 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use backup::{Backup, Format, Kind};
+pub use encryption::Encryption;
 pub use export::{Export, ExportFormat};
 pub use import::Import;
 pub use look::{Diff, Drill, List, Log, Status, Verify};
 pub use migrate_safe::{MigrateSafe, OnFailure};
 pub use offsite::{Pull, Push};
 pub use prune::{Pin, Prune, Unpin};
+pub use rekey::Rekey;
 pub use restore::Restore;
 
 mod backup;
+mod encryption;
 mod export;
 mod import;
 mod look;
 mod migrate_safe;
 mod offsite;
 mod prune;
+mod rekey;
 mod restore;
 
 /// The command line of this workspace's own `cargo xtask`.
@@ -81,6 +85,8 @@ pub struct Options {
     /// Say more
     #[arg(long, short, global = true)]
     pub verbose: bool,
+    #[command(flatten)]
+    pub encryption: Encryption,
 }
 
 #[derive(Debug, Subcommand)]
@@ -119,6 +125,8 @@ pub enum Verb {
     Pin(Pin),
     /// Let the rules decide about a backup again
     Unpin(Unpin),
+    /// Encrypt backups for others than before
+    Rekey(Rekey),
 }
 
 impl Verb {
@@ -153,7 +161,58 @@ impl Verb {
             | Verb::Unpin(_)
             | Verb::Diff(_)
             | Verb::Export(_)
-            | Verb::Import(_) => Vec::new(),
+            | Verb::Import(_)
+            | Verb::Rekey(_) => Vec::new(),
+        }
+    }
+}
+
+impl Verb {
+    /// Whether it may write or open an encrypted dump. To match one takes no key.
+    pub fn needs_keys(&self) -> bool {
+        match self {
+            Verb::Backup(_)
+            | Verb::MigrateSafe(_)
+            | Verb::Restore(_)
+            | Verb::Drill(_)
+            | Verb::Import(_)
+            | Verb::Rekey(_) => true,
+            Verb::Diff(arguments) => arguments.rows.is_some(),
+            Verb::List(_)
+            | Verb::Status(_)
+            | Verb::Config
+            | Verb::Verify(_)
+            | Verb::Push(_)
+            | Verb::Pull(_)
+            | Verb::Log(_)
+            | Verb::Prune(_)
+            | Verb::Pin(_)
+            | Verb::Unpin(_)
+            | Verb::Export(_) => false,
+        }
+    }
+
+    /// How a hint calls this verb.
+    pub fn example(&self) -> &'static str {
+        match self {
+            Verb::Backup(_) => "backup",
+            Verb::List(_) => "list",
+            Verb::Status(_) => "status",
+            Verb::Config => "config",
+            Verb::Verify(_) => "verify",
+            Verb::Log(_) => "log",
+            Verb::Diff(_) => "diff latest",
+            Verb::Drill(_) => "drill",
+            Verb::MigrateSafe(_) => "migrate-safe",
+            Verb::Restore(_) => "restore latest",
+            Verb::Prune(_) => "prune --kept",
+            Verb::Pin(_) => "pin ID",
+            Verb::Unpin(_) => "unpin ID",
+            Verb::Export(_) => "export",
+            Verb::Import(_) => "import FILE",
+            Verb::Push(_) => "push",
+            Verb::Pull(_) => "pull latest",
+            Verb::Rekey(_) => "rekey latest",
         }
     }
 }

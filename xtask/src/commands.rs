@@ -1,5 +1,7 @@
 //! The stories. One verb a file; each `run` reads top to bottom.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::cli::{Db, Verb};
@@ -11,6 +13,7 @@ use crate::values::database_url::DatabaseUrl;
 use crate::values::failure::Failure;
 use crate::values::manifest::RanOn;
 use crate::vault::{LeftOver, Vault};
+use keyring::Keys;
 
 mod backup;
 mod choose;
@@ -23,6 +26,7 @@ mod import;
 mod into;
 mod journal;
 mod kept;
+mod keyring;
 mod kinds;
 mod list;
 mod log;
@@ -35,6 +39,7 @@ mod prune;
 mod pull;
 mod push;
 mod rehearse;
+mod rekey;
 mod restore;
 mod status;
 mod surroundings;
@@ -52,12 +57,18 @@ pub struct Scene<'a> {
     pub jobs: Option<u8>,
     /// Whether backups fingerprint the values of their tables.
     pub fingerprint: bool,
+    /// Read for the verbs that write or open dumps.
+    keys: Keys,
 }
 
 pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
     let settings = config::settings(&db.options, db.verb.given())?;
     ui.repeat_flags(settings.flags.clone());
     let vault = Vault::at(settings.vault.clone());
+    let keyring = match db.verb.needs_keys() {
+        true => keyring::load(&settings.encryption, db.verb.example(), interrupt)?,
+        false => Keys::default(),
+    };
     let mut scene = Scene {
         settings,
         ui,
@@ -66,6 +77,7 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
         who: surroundings::ran_on(),
         jobs: None,
         fingerprint: false,
+        keys: keyring,
     };
     match &db.verb {
         Verb::Backup(_) | Verb::MigrateSafe(_) => {
@@ -106,6 +118,7 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
         Verb::Pin(arguments) => pin::pin(&scene, arguments),
         Verb::Unpin(arguments) => pin::unpin(&scene, arguments),
         Verb::Restore(arguments) => restore::run(&scene, arguments),
+        Verb::Rekey(arguments) => rekey::run(&scene, arguments),
     }
 }
 
@@ -135,17 +148,22 @@ impl Scene<'_> {
     }
 
     fn engine(&self) -> Result<Box<dyn Engine>> {
-        let mut engine = engine::open(
-            &self.settings.url,
-            &self.settings.url_folder,
-            self.settings.bookkeeping.clone(),
-            self.jobs,
-            self.interrupt.clone(),
-        )?;
+        let mut engine = self.open(&self.settings.url, &self.settings.url_folder)?;
         if self.fingerprint {
             engine.take_fingerprints();
         }
         Ok(engine)
+    }
+
+    fn open(&self, url: &DatabaseUrl, folder: &Path) -> Result<Box<dyn Engine>> {
+        engine::open(
+            url,
+            folder,
+            self.settings.bookkeeping.clone(),
+            self.jobs,
+            self.keys.seal().is_some(),
+            self.interrupt.clone(),
+        )
     }
 
     /// For what holds on to a session.

@@ -16,12 +16,16 @@ use kinds::UrlText;
 use policy_file::PolicyFile;
 use resolved::{Environment, Flags, Origin, Resolved};
 
+mod encryption;
+mod github;
 pub mod keys;
 mod kinds;
 mod offsite;
 mod policy_file;
 mod resolved;
 
+pub use encryption::{Encryption, NOBODY, PassphraseSource};
+pub use github::Audience;
 pub use keys::Key;
 pub use kinds::{Kind, holds_a_secret};
 pub use resolved::Setting;
@@ -39,6 +43,9 @@ pub struct Settings {
     /// Where copies of backups go.
     pub offsite: Vec<Place>,
     pub bookkeeping: Bookkeeping,
+    pub encryption: Encryption,
+    /// Who can read what this run leaves behind.
+    pub audience: Audience,
     /// What was given on the command line and decides which database and which
     /// vault are meant, ready for a shell; never with a password.
     pub flags: String,
@@ -97,6 +104,8 @@ pub fn settings(options: &Options, mut given: Flags) -> Result<Settings> {
         vault: vault.unwrap_or_else(|| project.join(DEFAULT_VAULT)),
         scratch_url: scratch_url(&resolved)?,
         offsite,
+        encryption: encryption::encryption(&options.encryption, &resolved, &here)?,
+        audience: github::audience(),
         bookkeeping: Bookkeeping {
             table: sqlx.migrate.table_name().to_owned(),
             create_schemas: sqlx
@@ -119,7 +128,9 @@ fn given_by(options: &Options) -> Flags {
         (keys::SOURCE.path, options.source.as_ref().map(text)),
         (keys::VAULT.path, options.backups.as_ref().map(text)),
     ];
-    let given = given.into_iter();
+    let given = given
+        .into_iter()
+        .chain(encryption::given_by(&options.encryption));
     given
         .filter_map(|(path, text)| Some((path, text?)))
         .collect()
@@ -127,7 +138,12 @@ fn given_by(options: &Options) -> Flags {
 
 /// A database URL behind the wrong flag is not repeated: it may hold a password.
 fn refuse_urls(options: &Options) -> Result<(), Failure> {
-    let folders = [&options.project, &options.source, &options.backups];
+    let folders = [
+        &options.project,
+        &options.source,
+        &options.backups,
+        &options.encryption.passphrase_file,
+    ];
     let mut folders = folders.into_iter().flatten();
     if folders.any(|folder| folder.to_string_lossy().contains("://")) {
         return Err(
@@ -152,13 +168,19 @@ fn flags(options: &Options, url: &DatabaseUrl) -> String {
         ("--backups", &options.backups),
         ("--project", &options.project),
     ];
-    for (flag, folder) in folders {
-        if let Some(folder) = folder {
-            let folder = folder.to_string_lossy();
-            // Behind a space, clap would take it for a flag.
-            let between = if folder.starts_with('-') { '=' } else { ' ' };
-            flags.push(format!("{flag}{between}{}", shell_quoted(&folder)));
-        }
+    let folders = folders
+        .into_iter()
+        .filter_map(|(flag, path)| Some((flag, path.as_ref()?)));
+    // What is no file may be the passphrase itself.
+    let passphrase = options.encryption.passphrase_file.iter();
+    let passphrase = passphrase.filter(|path| path.is_file());
+    let folders = folders.chain(passphrase.map(|path| ("--passphrase-file", path)));
+    let identities = options.encryption.identities.iter();
+    for (flag, path) in folders.chain(identities.map(|path| ("--identity", path))) {
+        let path = path.to_string_lossy();
+        // Behind a space, clap would take it for a flag.
+        let between = if path.starts_with('-') { '=' } else { ' ' };
+        flags.push(format!("{flag}{between}{}", shell_quoted(&path)));
     }
     for url in &options.offsite_url {
         flags.push(format!("--offsite-url {}", shell_quoted(url)));

@@ -240,6 +240,9 @@ pub trait Engine: Readable + Portable {
         Ok(())
     }
 
+    /// From now on no copy lies on a disk beside a dump that is no folder, or [`Dumped`] says so.
+    fn stay_off_the_disk(&mut self) {}
+
     /// The same for two engines when they lead to one database, whatever their
     /// URLs look like. Also of a database that does not exist yet. Reads only.
     fn place(&mut self) -> Result<String>;
@@ -369,16 +372,17 @@ pub trait Engine: Readable + Portable {
     ) -> Result<Restored>;
 }
 
-/// The engine for a URL. Nothing is connected yet. `jobs` is how many sessions
-/// dump or restore at once, where an engine can have more than one.
+/// The engine for a URL. Nothing is connected yet. `jobs` is how many sessions dump or restore at
+/// once, where an engine can have more than one; the flag is [`Engine::stay_off_the_disk`].
 pub fn open(
     url: &DatabaseUrl,
     folder: &Path,
     bookkeeping: Bookkeeping,
     jobs: Option<u8>,
+    stays_off_the_disk: bool,
     interrupt: Interrupt,
 ) -> Result<Box<dyn Engine>> {
-    Ok(match url {
+    let mut engine: Box<dyn Engine> = match url {
         DatabaseUrl::Sqlite(url) => {
             Box::new(sqlite::Sqlite::new(url, folder, bookkeeping, interrupt)?)
         }
@@ -388,5 +392,9 @@ pub fn open(
             jobs,
             interrupt,
         )?),
-    })
+    };
+    if stays_off_the_disk {
+        engine.stay_off_the_disk();
+    }
+    Ok(engine)
 }

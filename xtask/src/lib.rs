@@ -85,6 +85,18 @@
 //! `pg_restore` reads it; from there on it is a dump like any other. A power cut leaves a staging folder
 //! (removed and named by the next backup) or an orphan (named by `db list`).
 //!
+//! **Encryption** (`values/encryption.rs`, the feature `encryption`): the bytes that leave zstd go through age before they are digested
+//! and stored, so that all of the order above is about what is stored, and verifying takes no key. To unpack takes
+//! one: `VerifiedDump::unlock` tries the keys once and keeps what they unwrapped. With a key at hand a new dump is decrypted and
+//! decompressed before it gets its manifest. SQLite is packed from the live file, also with a rollback journal, where writers then
+//! wait; a log is emptied before others are watched, because a checkpoint looks like a commit of theirs, and before a turn-back by the
+//! connection that watches. For whom: who is named; else those of the newest backup; else those of the dump that this run
+//! opened (`commands/keyring/sealing.rs`), so that no safety backup lies there in clear because nobody was named.
+//!
+//! **Rekey**: verify → unlock → decrypt and encrypt anew into staging → flush → read back, match, decrypt, the same compressed bytes →
+//! name the dump `….2.age` beside the old one → flush → the new manifest replaces the old one, in one rename → flush → remove the
+//! old dump, which the same rekey again makes up for. The file key is another one, because who was shut out knows the old one.
+//!
 //! The manifest's last field is the SHA-256 of all lines before it: a restore
 //! compares rows with what it says, so a flipped byte in it must be seen too.
 //!
@@ -162,7 +174,8 @@
 //! store → is the manifest there, is the dump? → what is there and is something else is an error, never overwritten → the dump, in
 //! parts that grow with it, a few in flight, digested on the way → read back from there and matched with the manifest, as is one
 //! that was there already → manifest, created and not put. Only a `VerifiedDump` is copied. A copy that fails is code 6: the backup
-//! stands, and the next backup or `db push` sends what is missing. `migrate-safe` copies when it has migrated, with
+//! stands, and the next backup or `db push` sends what is missing. The journal says which dump a copy is of: a rekey keeps the id and
+//! names another one. `migrate-safe` copies when it has migrated, with
 //! `--offsite-first` between proof and migration, to all places. The journal knows which copies were matched; `status` reads it.
 //!
 //! **From off-site**: the manifests of all places together make a listing like the vault's, so `latest` and doubt mean the same; of a

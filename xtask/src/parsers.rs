@@ -7,11 +7,14 @@ pub use crate::migrations::{expected_losses, reaches};
 pub use crate::values::database::EngineKind;
 pub use crate::values::database_url::DatabaseUrl;
 pub use crate::values::digest::Sha256;
+pub use crate::values::encryption::{Passphrase, Seal, keys_in};
 pub use crate::values::failure::Failure;
 pub use crate::values::id::{BackupId, Label, Reason};
 pub use crate::values::kind::{Kind, Only};
 pub use crate::values::loss::LossName;
-pub use crate::values::manifest::{Manifest, sealed as sealed_manifest};
+pub use crate::values::manifest::{
+    Manifest, sealed as sealed_manifest, sealed_ending, split_dump_name, turn_of,
+};
 pub use crate::values::pattern::Pattern;
 pub use crate::values::plan::{Migration, Source};
 pub use crate::values::portable;

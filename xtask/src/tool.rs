@@ -3,13 +3,15 @@
 //! The only module that starts a process. It knows no database and no vault.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use xshell::{Cmd, Shell, cmd};
 
 use crate::interrupt::{ChildGuard, Interrupt, Interrupted};
@@ -17,6 +19,9 @@ use crate::interrupt::{ChildGuard, Interrupt, Interrupted};
 /// How much of a program's stderr an error repeats.
 const STDERR_LINES: usize = 12;
 const STDERR_LINE_BYTES: u64 = 2000;
+
+/// How often it is looked for a signal.
+const OFTEN: Duration = Duration::from_millis(50);
 
 /// A program that answered `--version`.
 #[derive(Debug, Clone)]
@@ -198,6 +203,68 @@ impl Drop for Running {
             let _ = self.child.wait();
         }
     }
+}
+
+/// What a line of a shell prints, which the user wrote. What it says on stderr may be more than it
+/// should say, and leads nowhere. Without a terminal, on which it may ask, all that it starts is
+/// ended with it.
+pub fn printed(
+    line: &str,
+    without: impl Fn(&str) -> bool,
+    most_bytes: u64,
+    patience: Duration,
+    interrupt: &Interrupt,
+) -> Result<Vec<u8>> {
+    interrupt.check()?;
+    let is_alone = !std::io::stdin().is_terminal();
+    let mut command = Command::new("/bin/sh");
+    command.arg("-c").arg(line);
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(&without) {
+            command.env_remove(name);
+        }
+    }
+    if is_alone {
+        command.process_group(0);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().context("cannot start `/bin/sh`")?;
+    let _guard = interrupt.guard(&child);
+    let stdout = child.stdout.take().context("`/bin/sh` has no stdout")?;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = stdout.take(most_bytes).read_to_end(&mut bytes);
+        // Nobody waits any more when it took too long.
+        let _ = sender.send(read.map(|_| bytes));
+    });
+    let deadline = Instant::now() + patience;
+    let read = loop {
+        let read = receiver.recv_timeout(OFTEN);
+        let is_late = interrupt.is_raised() || Instant::now() > deadline;
+        match read {
+            Ok(read) => break Some(read),
+            Err(_) if is_late => break None,
+            Err(_) => {}
+        }
+    };
+    let Some(read) = read else {
+        let pid = Pid::from_child(&child);
+        // It may have ended by itself.
+        let _ = match is_alone {
+            true => kill_process_group(pid, Signal::TERM),
+            false => kill_process(pid, Signal::TERM),
+        };
+        interrupt.check()?;
+        bail!("it did not end in {} s", patience.as_secs());
+    };
+    let read = read.context("cannot read what it prints")?;
+    let status = child.wait().context("cannot wait for `/bin/sh`")?;
+    ensure!(status.success(), "it ended with {status}");
+    Ok(read)
 }
 
 fn last_lines(stderr: ChildStderr) -> Vec<String> {

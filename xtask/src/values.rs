@@ -11,6 +11,7 @@ pub mod database_url;
 pub mod diff;
 pub mod digest;
 pub mod effect;
+pub mod encryption;
 pub mod exclusive;
 pub mod failure;
 pub mod id;

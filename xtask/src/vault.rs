@@ -27,6 +27,7 @@ mod pin;
 mod proofs;
 mod publish;
 pub mod receipt;
+mod rekey;
 mod remove;
 mod sealed;
 mod shut;

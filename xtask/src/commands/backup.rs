@@ -15,11 +15,12 @@ use crate::migrations;
 use crate::ui;
 use crate::values::cause;
 use crate::values::database::DatabaseFacts;
+use crate::values::encryption::Encryption;
 use crate::values::failure::Failure;
 use crate::values::id::{BadLabel, Label, Reason};
 use crate::values::journal::{Deed, UNKNOWN};
 use crate::values::kind::Selection;
-use crate::values::manifest::{Manifest, MigrationsThen, PendingMigration, Tool};
+use crate::values::manifest::{DumpFormat, Manifest, MigrationsThen, PendingMigration, Tool};
 use crate::values::verified_dump::VerifiedDump;
 use crate::vault::{Backup, Staged, VaultLock};
 
@@ -134,6 +135,18 @@ pub fn take(
     take_as(scene, engine, &facts, order)
 }
 
+const LAY_IN_A_FOLDER: &str = "warning: several sessions wrote the dump into a private folder of the vault, \
+     where it lay unencrypted until it was packed; it is removed. Without `--jobs` it is never on a disk unencrypted";
+
+/// For the journal: for whom, and what was seen of it.
+fn proven(encryption: &Encryption) -> String {
+    let decrypted = match encryption.decrypted {
+        true => "all of it was decrypted and decompressed when it was read back",
+        false => "not decrypted, no key was at hand",
+    };
+    format!("encrypted for {}; {decrypted}", encryption.summary())
+}
+
 /// Stage, dump, flush, read back, match, publish.
 fn take_as(
     scene: &Scene,
@@ -141,15 +154,15 @@ fn take_as(
     facts: &DatabaseFacts,
     order: Order,
 ) -> Result<(Backup, VerifiedDump)> {
-    let taken = scene.recorded(
-        Deed::Backup,
-        facts,
-        || {
-            take_of(scene, engine, facts, order)
-                .with_context(|| format!("no backup was taken of the {facts}"))
-        },
-        |taken| taken.map(|(backup, _)| backup.id().clone()),
-    )?;
+    let work = || {
+        take_of(scene, engine, facts, order)
+            .with_context(|| format!("no backup was taken of the {facts}"))
+    };
+    let taken = scene.recorded_with(Deed::Backup, facts, work, |taken, entry| {
+        let Ok((backup, _)) = taken else { return };
+        entry.backup = Some(backup.id().clone());
+        entry.note = backup.manifest.dump.encryption.as_ref().map(proven);
+    })?;
     report(scene, &taken.0);
     Ok(taken)
 }
@@ -160,6 +173,15 @@ fn take_of(
     facts: &DatabaseFacts,
     order: Order,
 ) -> Result<(Backup, VerifiedDump)> {
+    scene.settle_seal(engine, facts)?;
+    scene.refuse_public()?;
+    // What is there is kept for whoever may read it, before it is replaced.
+    if matches!(order.reason, Reason::Manual | Reason::PreMigrate) {
+        scene.refuse_another_key()?;
+    }
+    if scene.keys.seal().is_some() && order.selection.globals {
+        return Err(globals_are_not_encrypted().into());
+    }
     let began = Utc::now();
     let estimate = engine.prepare_dump()?;
     scene
@@ -169,9 +191,10 @@ fn take_of(
     let kind = &order.selection.kind;
     let progress = scene.ui.progress();
 
+    let seal = scene.keys.seal();
     let mut draft = scene
         .vault
-        .draft(began, kind, label.as_ref(), facts.engine)?;
+        .draft(began, kind, label.as_ref(), facts.engine, seal)?;
     let staging = draft.workplace()?;
     if order.reason == Reason::PreMigrate {
         engine.name_moment(draft.id().as_str());
@@ -180,26 +203,46 @@ fn take_of(
     for warning in &dumped.warnings {
         scene.ui.insist(format!("warning: {warning}"));
     }
+    if seal.is_some() && dumped.format == DumpFormat::Directory {
+        scene.ui.insist(LAY_IN_A_FOLDER);
+    }
     let staged = draft.finish()?;
     let manifest = describe(scene, order.reason, label, dumped, &staged)?;
-    let read_back = scene
+    let mut read_back = scene
         .vault
         .read_back(staged, manifest, &progress, scene.interrupt)?;
+    let locked = read_back.open(&scene.keys.identities, &progress, scene.interrupt)?;
+    if let Some(locked) = &locked {
+        scene.say_locked(locked);
+    }
     scene.vault.publish(read_back, |manifest| {
         let took = Utc::now() - manifest.created_at;
         manifest.duration_ms = took.num_milliseconds().unsigned_abs();
     })
 }
 
+/// The settings of a role can hold a secret, and a manifest is read without a key.
+fn globals_are_not_encrypted() -> Failure {
+    Failure::refused(
+        "`--globals` keeps the roles in the manifest, which is not encrypted; nothing was changed",
+    )
+    .hint("leave it out; pg_dumpall --globals-only --no-role-passwords | age --recipient age1… > globals.sql.age")
+}
+
 /// The previous backup says best how small this one will be; without one,
 /// half of the database is assumed. Staged copies need their whole size.
 fn needed_bytes(scene: &Scene, facts: &DatabaseFacts, estimate: &DumpEstimate) -> Result<u64> {
-    let is_ours = |backup: &&Backup| choose::is_of(backup, facts) && backup.manifest.is_full();
-    let (listing, _) = scene
-        .vault
-        .newest(|listing| listing.backups.iter().find(is_ours))?;
-    let previous = listing.backups.iter().find(is_ours);
-    let stored = match previous.map(|backup| &backup.manifest.dump) {
+    let previous = choose::newest_full(scene, facts)?;
+    let previous = previous.map(|backup| backup.manifest.dump);
+    let was_encrypted = previous
+        .as_ref()
+        .is_some_and(|dump| dump.encryption.is_some());
+    if was_encrypted && scene.keys.seal().is_none() {
+        scene
+            .ui
+            .insist("warning: the backup before this one is encrypted, and this one will not be");
+    }
+    let stored = match previous {
         Some(dump) if dump.raw_size_bytes > 0 => {
             let ratio = dump.size_bytes as f64 / dump.raw_size_bytes as f64;
             (estimate.raw_size_bytes as f64 * ratio.min(1.0) * 1.25) as u64
@@ -272,8 +315,19 @@ fn report(scene: &Scene, backup: &Backup) {
             .ui
             .detail(format!("  roles and tablespaces by {}", globals.tool));
     }
+    let encrypted = match &dump.encryption {
+        None => String::new(),
+        Some(encryption) => {
+            let decrypted = if encryption.decrypted {
+                " and decrypted"
+            } else {
+                ""
+            };
+            format!("{decrypted}; encrypted for {}", encryption.summary())
+        }
+    };
     scene.ui.say(format!(
-        "backed up as {id}: {}, {}, {}; read back and matched",
+        "backed up as {id}: {}, {}, {}; read back and matched{encrypted}",
         ui::count(tables.len() as u64, "table"),
         ui::count(backup.manifest.rows(), "row"),
         ui::size(dump.size_bytes),

@@ -145,7 +145,8 @@ fn drill(
 /// Verify, restore beside, compare, drop.
 fn restore_and_compare(scene: &Scene, engine: &mut dyn Engine, backup: &Backup) -> Result<Drilled> {
     let progress = scene.ui.progress();
-    let proof = scene.verify(backup)?;
+    let mut proof = scene.verify(backup)?;
+    scene.unlock(&mut proof, &format!("drill {}", backup.id()))?;
     let staging = scene.vault.staging("drill")?;
     let began = Instant::now();
     let order = ScratchOrder {

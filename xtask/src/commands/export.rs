@@ -46,6 +46,7 @@ pub fn run(scene: &Scene, arguments: &cli::Export) -> Result<()> {
             .hint("write a file: -o export.ndjson")
             .into());
     }
+    scene.refuse_public_plain("an export is not encrypted")?;
     let exported = export(scene, arguments, format, is_stdout);
     let head = exported.context("nothing was exported")?;
     report(scene, path, format, &head, is_stdout)

@@ -68,6 +68,7 @@ pub fn run(scene: &Scene, arguments: &cli::Import) -> Result<()> {
     if !arguments.yes {
         restore::confirm(scene, promise(landing.mode), &command)?;
     }
+    scene.settle_seal(&mut *engine, &now)?;
     engine.prepare_import(&landing)?;
     let (safety, proof) = backup::take(scene, &mut *engine, Reason::PreImport, None)?;
     let progress = scene.ui.progress();

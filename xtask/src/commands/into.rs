@@ -8,7 +8,7 @@ use super::offsite::bring;
 use super::restore::Force;
 use super::{Scene, choose, journal, kinds, restore};
 use crate::cli::Restore;
-use crate::engine::{self, Engine, RestoreWay, Restored};
+use crate::engine::{Engine, RestoreWay, Restored};
 use crate::interrupt::is_interrupted;
 use crate::ui;
 use crate::values::database::DatabaseFacts;
@@ -48,7 +48,8 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
     scene.prepare_vault()?;
     let _lock = scene.vault.lock("restore", &scene.who)?;
     let progress = scene.ui.progress();
-    let dump = scene.verify(chosen)?;
+    let mut dump = scene.verify(chosen)?;
+    scene.unlock(&mut dump, &format!("restore {} --into {url}", chosen.id()))?;
 
     let exists = there.exists()?;
     if exists {
@@ -66,6 +67,7 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
     // Somebody may have been there while the question was, and others still can be.
     let exists = restore::exists_by_now(&mut *there, exists)?;
     if exists {
+        scene.settle_seal(&mut *there, &facts)?;
         there.hold_writers()?;
     }
     let found = refuse_data(&mut *there, exists, asked, &facts, &command)?;
@@ -103,9 +105,7 @@ pub(super) fn open(scene: &Scene, text: &str) -> Result<(Box<dyn Engine>, String
         url.create = true;
     }
     let here = std::env::current_dir().context("cannot ask for the current folder")?;
-    let bookkeeping = scene.settings.bookkeeping.clone();
-    let interrupt = scene.interrupt.clone();
-    let mut there = engine::open(&url, &here, bookkeeping, scene.jobs, interrupt)?;
+    let mut there = scene.open(&url, &here)?;
     scene.require_direct(&mut *there)?;
     Ok((there, shell_quoted(&shown)))
 }

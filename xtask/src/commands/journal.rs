@@ -32,6 +32,7 @@ impl Scene<'_> {
             kept: None,
             place: None,
             upload: None,
+            dump: None,
             versions: Vec::new(),
             duration_ms: None,
             note: None,

@@ -1,6 +1,7 @@
 //! `db list`: what is in the vault, newest first.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -78,6 +79,8 @@ pub fn run(scene: &Scene, arguments: &List) -> Result<()> {
     } else {
         let overview = scene.vault.overview()?;
         if !overview.backups.is_empty() {
+            let has_keys = overview.backups.iter().any(|b| b.encrypted_for.is_some());
+            let table = |backups: &[Summary]| table(backups, has_keys);
             let tables = cores::on_all(&overview.backups, table).into_iter();
             let table = tables.reduce(|mut table, more| {
                 table.append(more);
@@ -158,10 +161,11 @@ fn reason(backup: &Summary) -> String {
     }
 }
 
-fn table(backups: &[Summary]) -> Table {
+/// Whether some are encrypted, and for whom, has a column where some are.
+fn table(backups: &[Summary], has_keys: bool) -> Table {
     let now = Utc::now();
     let since = |at: Option<DateTime<Utc>>| at.map(|at| ui::age(at, now));
-    let header = [
+    let mut header = vec![
         "id",
         "reason",
         "database",
@@ -175,6 +179,9 @@ fn table(backups: &[Summary]) -> Table {
         "drill",
         "rehearsal",
     ];
+    if has_keys {
+        header.push("encrypted for");
+    }
     let mut table = Table::new(&header).right(4).right(5).right(6);
     for backup in backups {
         let ladder = &backup.ladder;
@@ -184,7 +191,7 @@ fn table(backups: &[Summary]) -> Table {
         let drill = failed(ladder.drill_failed_at).or_else(|| since(ladder.drilled_at));
         let rehearsal = since(ladder.rehearsed_at);
         let migration = backup.migration.map(|version| version.to_string());
-        table.row(&[
+        let cells: [&dyn Display; 13] = [
             &backup.id,
             &reason(backup),
             &format_args!("{} ({})", backup.database, backup.engine),
@@ -198,7 +205,9 @@ fn table(backups: &[Summary]) -> Table {
             &age,
             &drill.as_deref().unwrap_or("-"),
             &rehearsal.as_deref().unwrap_or("-"),
-        ]);
+            &backup.encrypted_for.as_deref().unwrap_or("-"),
+        ];
+        table.row(&cells[..header.len()]);
     }
     table
 }

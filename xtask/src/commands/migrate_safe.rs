@@ -7,7 +7,7 @@ use super::exclusive::exclusively;
 use super::offsite::send::{self, Wanted};
 use super::rehearse::Rehearsal;
 use super::{Scene, offsite, prune, restore};
-use crate::cli::MigrateSafe;
+use crate::cli::{MigrateSafe, OnFailure};
 use crate::config::keys;
 use crate::engine::Engine;
 use crate::migrations;
@@ -85,6 +85,7 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     if plan.pending.is_empty() {
         return report.emit("nothing-pending", &[], None, &[]);
     }
+    require_key(scene, &mut *engine, &facts, arguments)?;
     if let Some(path) = &arguments.plan {
         let proven = prove(scene, &mut *engine, &report, arguments, accepted)?;
         reviewed::write_receipt(scene, path, &facts, &plan, &proven)?;
@@ -165,6 +166,21 @@ fn refuse_what_ends_the_lock(
         .hint("stop the programs that use the database, and go without `--exclusive`")
         .into()),
         _ => Ok(()),
+    }
+}
+
+/// What restores the backup of this run needs the key for it.
+fn require_key(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    facts: &DatabaseFacts,
+    arguments: &MigrateSafe,
+) -> Result<()> {
+    scene.settle_seal(engine, facts)?;
+    let on_failure = scene.settings.get(keys::ON_FAILURE);
+    match arguments.no_rehearse && on_failure != Some(OnFailure::Restore) {
+        true => Ok(()),
+        false => Ok(scene.require_own_key()?),
     }
 }
 

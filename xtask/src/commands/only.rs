@@ -45,8 +45,8 @@ struct Order<'a> {
     destinations: Vec<(String, String)>,
     facts: &'a DatabaseFacts,
     schema: Option<&'a str>,
-    /// The same again, to be pasted.
-    command: String,
+    /// The same again, behind `cargo xtask db`.
+    verb: String,
 }
 
 pub fn run(scene: &Scene, arguments: &Restore, names: &str) -> Result<()> {
@@ -77,7 +77,7 @@ pub fn run(scene: &Scene, arguments: &Restore, names: &str) -> Result<()> {
     refuse_without_rows(chosen)?;
     let tables = choose_tables(chosen, names)?;
     let (id, only) = (chosen.id(), shell_quoted(names));
-    let command = format!("cargo xtask db restore {id} --only {only} {place}");
+    let verb = format!("restore {id} --only {only} {place}");
     let schema = arguments.into_schema.as_deref();
     match schema {
         Some(schema) => refuse_schema(chosen, &facts, schema, &only, &tables)?,
@@ -99,7 +99,7 @@ pub fn run(scene: &Scene, arguments: &Restore, names: &str) -> Result<()> {
         tables,
         facts: &facts,
         schema,
-        command,
+        verb,
     };
     carry_out(scene, arguments, &mut *there, &order)
 }
@@ -117,17 +117,21 @@ fn carry_out(
         scene.end_left_exclusive(there)?;
     }
     let progress = scene.ui.progress();
-    let dump = scene.verify(order.chosen)?;
+    let mut dump = scene.verify(order.chosen)?;
+    scene.unlock(&mut dump, &order.verb)?;
     let exists = there.exists()?;
     if exists {
         there.lock()?;
     }
     let taken = refuse_taken(there, arguments, order)?;
+    if !taken.is_empty() {
+        scene.settle_seal(there, order.facts)?;
+    }
     let asks = !(arguments.yes || arguments.force);
     show(scene, order, exists, &taken, asks);
     if asks {
         let what = "nothing that is there is changed";
-        restore::confirm(scene, what, &order.command)?;
+        restore::confirm(scene, what, &order.command())?;
     }
     // Somebody may have been there while the question was.
     restore::exists_by_now(there, exists)?;
@@ -169,6 +173,10 @@ fn carry_out(
 }
 
 impl Order<'_> {
+    fn command(&self) -> String {
+        format!("cargo xtask db {}", self.verb)
+    }
+
     /// What is dropped for them: tables that were just backed up, and nothing else.
     fn replaced(
         &self,
@@ -312,7 +320,7 @@ fn refuse_taken(there: &mut dyn Engine, arguments: &Restore, order: &Order) -> R
         }
         None => format!(
             "name another database; or, to replace them: {} --force",
-            order.command
+            order.command()
         ),
     };
     Err(Failure::refused(format!("the {facts} has {names} already"))

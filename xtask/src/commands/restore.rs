@@ -86,15 +86,17 @@ pub(super) fn restore(
     // Whatever shows that this backup cannot be trusted, the error names one that can.
     let or_another =
         |error| choose::with_alternative(scene, order.listing, &is_ours, Some(chosen), error);
-    let dump = match scene.verify(chosen) {
+    let mut dump = match scene.verify(chosen) {
         Ok(dump) => dump,
         Err(_) if !chosen.is_there() => return Err(choose::gone(chosen).into()),
         Err(error) => return Err(or_another(error)?),
     };
+    scene.unlock(&mut dump, &format!("restore {}", chosen.id()))?;
 
     let exists = engine.exists()?;
     if exists {
         engine.lock()?;
+        scene.settle_seal(engine, now)?;
     }
     let way = engine.prepare_restore(&dump)?;
     let contents = exists.then(|| engine.contents());
@@ -264,6 +266,8 @@ pub(super) fn take_safety_backup(
     engine: &mut dyn Engine,
     force: Force,
 ) -> Result<Option<Backup>> {
+    // Who forces it does without where that fails, but never has it lie there for everybody.
+    scene.refuse_public()?;
     match backup::take(scene, engine, Reason::PreRestore, None) {
         Ok((backup, _)) => Ok(Some(backup)),
         Err(error) if is_interrupted(&error) => Err(error),

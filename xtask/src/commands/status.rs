@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::migrations;
 use crate::ui::{self, Table};
 use crate::values::database::{AppliedMigration, Contents, DatabaseFacts, TableRows};
+use crate::values::encryption::Encryption;
 use crate::values::id::{BackupId, Reason};
 use crate::values::journal::{self, Entry, Ladder};
 use crate::values::manifest::PendingMigration;
@@ -51,6 +52,21 @@ struct Latest<'a> {
     created_at: DateTime<Utc>,
     age_hours: f64,
     ladder: &'a Ladder,
+    /// Nothing: it is not encrypted.
+    encryption: Option<&'a Encryption>,
+}
+
+impl<'a> Latest<'a> {
+    fn of(backup: &'a Backup, proofs: &'a Proofs) -> Latest<'a> {
+        let created_at = backup.manifest.created_at;
+        Latest {
+            id: backup.id(),
+            created_at,
+            age_hours: (Utc::now() - created_at).num_seconds() as f64 / 3600.0,
+            ladder: &proofs.of_newest,
+            encryption: backup.manifest.dump.encryption.as_ref(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -109,12 +125,7 @@ pub fn run(scene: &Scene, arguments: &Status) -> Result<()> {
             .map(MigrationPlan::pending_names)
             .unwrap_or_default(),
         problem: problem.clone(),
-        latest: newest.map(|backup| Latest {
-            id: backup.id(),
-            created_at: backup.manifest.created_at,
-            age_hours: (Utc::now() - backup.manifest.created_at).num_seconds() as f64 / 3600.0,
-            ladder: &proofs.of_newest,
-        }),
+        latest: newest.map(|backup| Latest::of(backup, &proofs)),
         newer: newer.as_ref(),
         backups,
         vault: scene.vault.folder().display().to_string(),
@@ -192,10 +203,21 @@ fn show_newest(
         ),
         None => "latest      no backup of this database\n".into(),
     })?;
-    if newest.is_some() {
-        scene.ui.show(proofs.line())?;
-        warn_of_no_drill(scene, proofs);
+    let Some(backup) = newest else {
+        return Ok(());
+    };
+    if let Some(encryption) = &backup.manifest.dump.encryption {
+        let decrypted = match encryption.decrypted {
+            true => "decrypted when it was read back",
+            false => "never decrypted: no key was at hand",
+        };
+        let whom = encryption.summary();
+        scene
+            .ui
+            .show(format!("encrypted   for {whom}; {decrypted}\n"))?;
     }
+    scene.ui.show(proofs.line())?;
+    warn_of_no_drill(scene, proofs);
     newer.map_or(Ok(()), |newer| newer.show(scene))
 }
 

@@ -10,6 +10,7 @@ use super::{Scene, choose, kinds};
 use crate::cli::Verify;
 use crate::interrupt::Interrupted;
 use crate::ui;
+use crate::values::encryption::Encryption;
 use crate::values::failure::Failure;
 use crate::values::journal::{Deed, Ending};
 use crate::values::verified_dump::VerifiedDump;
@@ -29,6 +30,9 @@ struct Verified {
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
     trusted: bool,
+    /// For whom, when it is encrypted: it was matched, and not decrypted, which takes a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encrypted_for: Option<String>,
     problem: Option<String>,
 }
 
@@ -83,6 +87,7 @@ fn verify_all(scene: &Scene, listing: &Listing) -> Result<()> {
         id: problem.file.trim_end_matches(".json").to_owned(),
         kind: None,
         trusted: false,
+        encrypted_for: None,
         problem: Some(format!("its manifest cannot be used: {}", problem.problem)),
     }));
     let bad = verified.iter().filter(|verified| !verified.trusted).count();
@@ -104,10 +109,14 @@ fn verify_all(scene: &Scene, listing: &Listing) -> Result<()> {
 }
 
 fn report(scene: &Scene, verified: Vec<Verified>) -> Result<()> {
-    for Verified { id, problem, .. } in &verified {
-        scene.ui.show(match problem {
-            None => format!("trusted      {id}\n"),
-            Some(problem) => format!("NOT TRUSTED  {id}: {problem}\n"),
+    for found in &verified {
+        let Verified { id, problem, .. } = found;
+        scene.ui.show(match (problem, &found.encrypted_for) {
+            (None, None) => format!("trusted      {id}\n"),
+            (None, Some(whom)) => {
+                format!("trusted      {id} (encrypted for {whom}; matched, not decrypted)\n")
+            }
+            (Some(problem), _) => format!("NOT TRUSTED  {id}: {problem}\n"),
         })?;
     }
     if verified.is_empty() {
@@ -129,10 +138,12 @@ fn verify(scene: &Scene, backup: &Backup) -> Result<Option<Verified>> {
         Err(_) if !backup.is_there() => return Ok(None),
         Err(error) => Some(error.to_string()),
     };
+    let encryption = backup.manifest.dump.encryption.as_ref();
     Ok(Some(Verified {
         id: backup.id().to_string(),
         kind: kinds::name(&backup.manifest),
         trusted: problem.is_none(),
+        encrypted_for: encryption.map(Encryption::summary),
         problem,
     }))
 }

@@ -115,6 +115,13 @@ keys! {
         FINGERPRINT: bool = "backup.fingerprint".or("false").flag("--fingerprint"), "Fingerprint the values of every table";
         DRILL_WITHIN: HowLong = "backup.drill_within".or("forever"), "`db status` warns when no backup was restored for so long";
 
+        RECIPIENTS: Vec<String> = "encryption.recipients".flag("--recipient"), "Encrypt backups for these public keys; `none`: for nobody";
+        RECIPIENTS_FILE: Place = "encryption.recipients_file".flag("--recipients-file"), "The same for every line of this file";
+        IDENTITY: Place = "encryption.identity".flag("--identity"), "The file with the secret key that opens backups";
+        PASSPHRASE_FILE: Place = "encryption.passphrase_file".flag("--passphrase-file"), "The file with the passphrase of backups or of an SSH key";
+        PASSPHRASE_COMMAND: String = "encryption.passphrase_command".flag("--passphrase-command"), "The command that prints it";
+        UNENCRYPTED_IN_PUBLIC: bool = "encryption.unencrypted_in_public".or("false").flag("--unencrypted-in-public"), "Take, fetch and export unencrypted also in a GitHub Actions run of a public repository";
+
         KEEP_LAST: u32 = "retention.keep_last".or("3").flag("--keep-last"), "Keep the newest so many, however old they are";
         KEEP_HOURLY: u32 = "retention.keep_hourly".or("0").flag("--keep-hourly"), "Keep the last one of each of so many hours that have one";
         KEEP_DAILY: u32 = "retention.keep_daily".or("30").flag("--keep-daily"), "Keep the last one of each of so many days that have one";

@@ -68,6 +68,10 @@ impl Setting {
     pub fn for_show(&self) -> Setting {
         let mut shown = self.clone();
         match &mut shown.value {
+            // Its words may hold what it prints.
+            Some(Given::Text(text)) if self.path == keys::PASSPHRASE_COMMAND.path => {
+                *text = "(hidden: a command)".into();
+            }
             Some(Given::Text(text)) => *text = for_show(text),
             Some(Given::List(list)) => list.iter_mut().for_each(|text| *text = for_show(text)),
             _ => {}

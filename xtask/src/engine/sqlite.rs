@@ -50,6 +50,8 @@ pub struct Sqlite {
     held: Option<hold::Hold>,
     takes_fingerprints: bool,
     selection: Selection,
+    /// No copy of what it holds is to lie beside a dump.
+    stays_off_the_disk: bool,
     /// What the migrations will run on, or did.
     watch: Option<watch::Watch>,
 }
@@ -77,6 +79,7 @@ impl Sqlite {
             held: None,
             takes_fingerprints: false,
             selection: Selection::default(),
+            stays_off_the_disk: false,
             watch: None,
         })
     }
@@ -175,6 +178,10 @@ impl Engine for Sqlite {
 
     fn select(&mut self, selection: &Selection) {
         self.selection = selection.clone();
+    }
+
+    fn stay_off_the_disk(&mut self) {
+        self.stays_off_the_disk = true;
     }
 
     fn place(&mut self) -> Result<String> {
@@ -281,6 +288,7 @@ impl Engine for Sqlite {
         }
         // The one before has nothing more to notice.
         self.unwatch();
+        dump::empty_log(self);
         self.watch = Some(watch::Watch::begin(self)?);
         Ok(())
     }
@@ -301,6 +309,7 @@ impl Engine for Sqlite {
     fn hold_writers(&mut self) -> Result<()> {
         self.unwatch();
         if restore::damage(self).is_none() {
+            dump::empty_log(self);
             self.held = Some(hold::hold(self, None)?);
         }
         Ok(())
@@ -308,6 +317,7 @@ impl Engine for Sqlite {
 
     fn hold_unwritten(&mut self) -> Result<()> {
         let mut watch = self.watch.take().ok_or_else(watch::written)?;
+        watch.empty_log(self);
         let held = hold::hold(self, Some(&mut || watch.require_silent(self)));
         self.watch = Some(watch);
         self.held = Some(held?);
@@ -323,6 +333,7 @@ impl Engine for Sqlite {
     /// The lock ends with the process, whatever ends that.
     fn begin_exclusive(&mut self, _before: Option<&Before>) -> Result<()> {
         self.unwatch();
+        dump::empty_log(self);
         let mut watch = watch::Watch::begin(self)?;
         watch.shut_out(self)?;
         self.watch = Some(watch);

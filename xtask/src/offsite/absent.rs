@@ -43,7 +43,7 @@ impl Offsite {
         match self.0 {}
     }
 
-    pub fn abandon(&self, _: &Manifest, _: &str) -> Result<()> {
+    pub fn abandon(&self, _: &str, _: &str) -> Result<()> {
         match self.0 {}
     }
 

@@ -11,7 +11,7 @@ use object_store::{
 use super::store::another;
 use super::{Offsite, open};
 use crate::values::digest::Sha256;
-use crate::values::failure::is_untrusted;
+use crate::values::failure::{Failure, is_untrusted};
 use crate::values::manifest::{Manifest, manifest_file_name};
 use crate::values::offsite::{PlaceKind, Pushed};
 use crate::values::progress::Progress;
@@ -53,8 +53,8 @@ impl Offsite {
             let there = self.small(&name).await?;
             Ok((there, self.head(&self.path(file)).await?))
         })?;
-        if there.as_ref().is_some_and(|there| there != manifest) {
-            return Err(another(&self.place, &name).into());
+        if let Some(there) = there.as_ref().filter(|there| *there != manifest) {
+            return Err(self.another_manifest(then, there).into());
         }
         let was_there = head.is_some();
         if !was_there {
@@ -77,6 +77,24 @@ impl Offsite {
             true => Pushed::AlreadyThere,
             false => Pushed::Copied,
         })
+    }
+
+    /// A rekey keeps the id and changes all else.
+    fn another_manifest(&self, here: &Manifest, there: &[u8]) -> Failure {
+        let name = manifest_file_name(&here.id);
+        let there = Manifest::parse(there).ok();
+        let there = there.filter(|there| there.id == here.id && there.dump.file != here.dump.file);
+        let Some(there) = there else {
+            return another(&self.place, &name);
+        };
+        Failure::untrusted(format!(
+            "at {} there is another dump of `{}`, from before or after a rekey, which is not overwritten",
+            self.place, here.id
+        ))
+        .hint(format!(
+            "if it is to be replaced, remove `{name}` and `{}` there",
+            there.dump.file
+        ))
     }
 
     fn send(

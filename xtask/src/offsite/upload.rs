@@ -102,11 +102,11 @@ impl Offsite {
     }
 
     /// Removes what a run that was killed has sent of a dump.
-    pub fn abandon(&self, manifest: &Manifest, upload: &str) -> Result<()> {
+    pub fn abandon(&self, dump: &str, upload: &str) -> Result<()> {
         let Some(store) = &self.multipart else {
             return Ok(());
         };
-        let path = self.path(&manifest.dump.file);
+        let path = self.path(dump);
         let id = upload.to_owned();
         self.runtime.block_on(async {
             match store.abort_multipart(&path, &id).await {

@@ -42,6 +42,23 @@ impl Ui {
         if !self.attended {
             return Ok(None);
         }
+        self.ask_for(question, true, interrupt)
+    }
+
+    /// As [`Ui::ask`], for what nobody is to read on the screen.
+    pub fn ask_secret(&self, question: &str, interrupt: &Interrupt) -> Result<Option<String>> {
+        if !self.attended {
+            return Ok(None);
+        }
+        self.ask_for(question, false, interrupt)
+    }
+
+    fn ask_for(
+        &self,
+        question: &str,
+        is_shown: bool,
+        interrupt: &Interrupt,
+    ) -> Result<Option<String>> {
         let mut prompt = String::new();
         SimpleTheme
             .format_input_prompt(&mut prompt, &clean(question), None)
@@ -49,7 +66,7 @@ impl Ui {
         let typed = attend(interrupt, move || {
             let term = Term::stderr();
             term.write_str(&prompt)?;
-            let word = read_word(&term);
+            let word = read_word(&term, is_shown);
             term.write_line("")?;
             word
         })?;
@@ -139,21 +156,29 @@ impl Drop for KeyByKey {
 
 /// A line, or `None` after Escape or Ctrl-D. dialoguer's own input passes over
 /// both, and a person who presses them wants out.
-fn read_word(term: &Term) -> io::Result<Option<String>> {
+fn read_word(term: &Term, is_shown: bool) -> io::Result<Option<String>> {
     let mut word = String::new();
     loop {
         match term.read_key()? {
             Key::Enter => return Ok(Some(word)),
             // Ctrl-D; a zero is what it becomes for a reader that was not there yet.
             Key::Escape | Key::Char('\u{4}' | '\0') => return Ok(None),
-            Key::Backspace if word.pop().is_some() => term.clear_chars(1)?,
+            Key::Backspace if word.pop().is_some() => {
+                if is_shown {
+                    term.clear_chars(1)?;
+                }
+            }
             Key::Char('\u{15}') => {
-                term.clear_chars(word.chars().count())?;
+                if is_shown {
+                    term.clear_chars(word.chars().count())?;
+                }
                 word.clear();
             }
             Key::Char(c) if !c.is_control() => {
                 word.push(c);
-                write!(&mut &*term, "{c}")?;
+                if is_shown {
+                    write!(&mut &*term, "{c}")?;
+                }
             }
             // A key that is no letter is not part of the word, and is not passed over either.
             _ => word.push('\u{fffd}'),

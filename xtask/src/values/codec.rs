@@ -1,11 +1,13 @@
 //! How a dump is stored: one zstd frame with its own checksum, so that
-//! `zstd -dc` reads it without this program.
+//! `zstd -dc` reads it without this program; encrypted, where that is wanted,
+//! so that `age --decrypt` gives that frame back.
 
 use std::io::{self, Read, Write};
 
 use zstd::zstd_safe::CParameter;
 
 use super::digest::{Digesting, Sha256};
+use super::encryption::{Seal, Sealing};
 
 /// Measured on dumps and SQLite files: 1 % larger than level 3, in half the time
 /// and half the memory, and far smaller than what `pg_dump` compresses itself.
@@ -17,21 +19,20 @@ const MAX_WORKERS: usize = 8;
 
 pub const NAME: &str = "zstd";
 
-/// Compresses on all cores, digests and counts what comes out.
+/// Compresses on all cores, encrypts, digests and counts what comes out.
 pub struct Packer<W: Write> {
-    encoder: zstd::Encoder<'static, Digesting<W>>,
+    encoder: zstd::Encoder<'static, Storing<W>>,
     raw_size_bytes: u64,
 }
 
 pub struct Packed {
-    pub sha256: Sha256,
-    pub size_bytes: u64,
+    pub stored: Stored,
     pub raw_size_bytes: u64,
 }
 
 impl<W: Write> Packer<W> {
-    pub fn new(sink: W) -> io::Result<Packer<W>> {
-        let mut encoder = zstd::Encoder::new(Digesting::new(sink), LEVEL)?;
+    pub fn new(sink: W, seal: Option<&Seal>) -> io::Result<Packer<W>> {
+        let mut encoder = zstd::Encoder::new(Storing::new(sink, seal)?, LEVEL)?;
         encoder.include_checksum(true)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         encoder.multithread(cores.min(MAX_WORKERS) as u32)?;
@@ -43,12 +44,11 @@ impl<W: Write> Packer<W> {
     }
 
     pub fn finish(self) -> io::Result<(W, Packed)> {
-        let (sink, sha256, size_bytes) = self.encoder.finish()?.finish();
+        let (sink, stored) = self.encoder.finish()?.finish()?;
         Ok((
             sink,
             Packed {
-                sha256,
-                size_bytes,
+                stored,
                 raw_size_bytes: self.raw_size_bytes,
             },
         ))
@@ -64,6 +64,54 @@ impl<W: Write> Write for Packer<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.encoder.flush()
+    }
+}
+
+/// Where compressed bytes go: encrypted or as they are, digested and counted as they are stored.
+pub enum Storing<W: Write> {
+    Plain(Digesting<W>),
+    Sealed(Box<Sealing<Digesting<W>>>),
+}
+
+/// The bytes of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored {
+    pub sha256: Sha256,
+    pub size_bytes: u64,
+}
+
+impl<W: Write> Storing<W> {
+    pub fn new(sink: W, seal: Option<&Seal>) -> io::Result<Storing<W>> {
+        let sink = Digesting::new(sink);
+        Ok(match seal {
+            None => Storing::Plain(sink),
+            Some(seal) => Storing::Sealed(Box::new(seal.wrap(sink)?)),
+        })
+    }
+
+    pub fn finish(self) -> io::Result<(W, Stored)> {
+        let digested = match self {
+            Storing::Plain(digested) => digested,
+            Storing::Sealed(sealing) => sealing.finish()?,
+        };
+        let (sink, sha256, size_bytes) = digested.finish();
+        Ok((sink, Stored { sha256, size_bytes }))
+    }
+}
+
+impl<W: Write> Write for Storing<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        match self {
+            Storing::Plain(digested) => digested.write(buffer),
+            Storing::Sealed(sealing) => sealing.write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Storing::Plain(digested) => digested.flush(),
+            Storing::Sealed(sealing) => sealing.flush(),
+        }
     }
 }
 

@@ -29,6 +29,10 @@ impl Sha256 {
         Sha256(sha2::Sha256::digest(bytes).into())
     }
 
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The first half of it as a number.
     pub fn half(&self) -> u128 {
         let mut half = [0; 16];
@@ -94,6 +98,11 @@ impl<T> Digesting<T> {
             Sha256(self.state.finalize().into()),
             self.size_bytes,
         )
+    }
+
+    /// Of what has passed so far.
+    pub fn digest(&self) -> Sha256 {
+        Sha256(self.state.clone().finalize().into())
     }
 
     fn passed(&mut self, bytes: &[u8]) {

@@ -33,6 +33,7 @@ pub enum Deed {
     Copy,
     /// From a place off-site into the vault.
     Pull,
+    Rekey,
     /// Of a later version.
     #[serde(other)]
     Other,
@@ -55,6 +56,7 @@ impl fmt::Display for Deed {
             Deed::Import => "import",
             Deed::Copy => "copy",
             Deed::Pull => "pull",
+            Deed::Rekey => "rekey",
             Deed::Other => "other",
         })
     }
@@ -117,6 +119,9 @@ pub struct Entry {
     /// Of a copy in parts that was begun: what the store calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<String>,
+    /// Of what was done off-site: the dump's file, which a rekey changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dump: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

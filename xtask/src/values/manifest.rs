@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::database::{AppliedMigration, Contents, DatabaseFacts, EngineKind, TableRows};
 use super::digest::Sha256;
+use super::encryption::Encryption;
 use super::id::{BackupId, Label, Reason};
 use super::kind::Kind;
 use super::schema::Relation;
@@ -103,7 +104,7 @@ pub struct Globals {
 pub struct StoredDump {
     /// The file's name, in the folder of the manifest.
     pub file: String,
-    /// Of the stored, compressed bytes, as `sha256sum` computes it.
+    /// Of the stored bytes, compressed and maybe encrypted, as `sha256sum` computes it.
     pub sha256: Sha256,
     pub size_bytes: u64,
     /// Before compression.
@@ -112,6 +113,9 @@ pub struct StoredDump {
     /// What is compressed; absent for what all engines can write.
     #[serde(default, skip_serializing_if = "DumpFormat::is_stream")]
     pub format: DumpFormat,
+    /// How what is compressed is encrypted; absent when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -201,8 +205,7 @@ impl Manifest {
             }
         };
         manifest.other.remove(SEAL);
-        let (engine, format) = (manifest.database.engine, manifest.dump.format);
-        if manifest.dump.file != dump_file_name(&manifest.id, engine, format) {
+        if manifest.dump_ending().is_none() {
             return Err(BadManifest::DumpName(manifest.dump.file));
         }
         manifest.refuse_kind()?;
@@ -217,6 +220,17 @@ impl Manifest {
             true => Ok(()),
             false => Err(BadManifest::Kind),
         }
+    }
+
+    /// What follows the id in the dump's name; `None` when that is another backup's name.
+    pub fn dump_ending(&self) -> Option<&str> {
+        let ending = self.dump.file.strip_prefix(self.id.as_str())?;
+        let sealing = ending.strip_prefix(dump_ending(self.database.engine, self.dump.format))?;
+        let is_right = match &self.dump.encryption {
+            None => sealing.is_empty(),
+            Some(_) => turn_of(sealing).is_some(),
+        };
+        is_right.then_some(ending)
     }
 
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
@@ -342,8 +356,42 @@ pub fn dump_ending(engine: EngineKind, format: DumpFormat) -> &'static str {
     }
 }
 
-pub fn dump_file_name(id: &BackupId, engine: EngineKind, format: DumpFormat) -> String {
-    format!("{id}{}", dump_ending(engine, format))
+/// `turn` is how often the dump was encrypted, each time into another file.
+pub fn dump_file_name(id: &BackupId, engine: EngineKind, format: DumpFormat, turn: u32) -> String {
+    format!("{id}{}{}", dump_ending(engine, format), sealed_ending(turn))
+}
+
+const SEALED: &str = "age";
+
+/// Nothing, `.age`, `.2.age`, `.3.age`.
+pub fn sealed_ending(turn: u32) -> String {
+    match turn {
+        0 => String::new(),
+        1 => format!(".{SEALED}"),
+        later => format!(".{later}.{SEALED}"),
+    }
+}
+
+/// The reverse, of what is encrypted.
+pub fn turn_of(ending: &str) -> Option<u32> {
+    let before = ending.strip_suffix(SEALED)?.strip_suffix('.')?;
+    let turn = match before.strip_prefix('.') {
+        None => 1,
+        Some(number) => number.parse().ok()?,
+    };
+    (turn > 0 && sealed_ending(turn) == ending).then_some(turn)
+}
+
+/// Splits the name of a dump into what stands for the id and the ending.
+pub fn split_dump_name(name: &str) -> Option<(&str, &str)> {
+    let places = DUMP_ENDINGS.iter().filter_map(|plain| {
+        let at = name.rfind(plain)?;
+        Some((at, &name[at + plain.len()..]))
+    });
+    // A label may look like an ending, too.
+    let (at, sealing) = places.max_by_key(|(at, _)| *at)?;
+    let is_whole = sealing.is_empty() || turn_of(sealing).is_some();
+    is_whole.then(|| name.split_at(at))
 }
 
 pub fn manifest_file_name(id: &BackupId) -> String {

@@ -5,14 +5,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use url::Url;
 
 use super::id::BackupId;
-use super::journal::{Deed, Ending, Line};
-use super::manifest::{DUMP_ENDINGS, Manifest};
+use super::manifest::{Manifest, split_dump_name};
 use super::retention::Policy;
+
+mod known;
+pub use known::{Begun, Known, KnownCopies, known_copies, known_copy};
 
 /// One bucket, container or folder, with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -272,11 +273,22 @@ impl Inventory {
         }
     }
 
+    /// A dump of a backup that is there, and whose own dump is not: of before or after a rekey.
+    pub fn another_dump(&self, here: &Manifest) -> Option<&str> {
+        let has_own = self.dumps.contains_key(&here.dump.file);
+        if has_own || !self.manifests.contains_key(&here.id) {
+            return None;
+        }
+        let is_of = |name: &&String| {
+            split_dump_name(name).is_some_and(|(stem, _)| stem == here.id.as_str())
+        };
+        self.dumps.keys().find(is_of).map(String::as_str)
+    }
+
     /// Dumps beside which there is no manifest.
     pub fn orphans(&self) -> impl Iterator<Item = &str> {
         let named = |name: &&String| {
-            let stem = DUMP_ENDINGS.iter().find_map(|end| name.strip_suffix(end));
-            let id: Option<BackupId> = stem.and_then(|stem| stem.parse().ok());
+            let id = split_dump_name(name).and_then(|(stem, _)| stem.parse::<BackupId>().ok());
             id.is_none_or(|id| !self.manifests.contains_key(&id))
         };
         self.dumps.keys().filter(named).map(String::as_str)
@@ -309,8 +321,7 @@ fn is_id(stem: &str) -> bool {
 
 #[cfg(feature = "offsite")]
 fn is_dump(name: &str) -> bool {
-    let stem = DUMP_ENDINGS.iter().find_map(|end| name.strip_suffix(end));
-    stem.is_some_and(is_id)
+    split_dump_name(name).is_some_and(|(stem, _)| is_id(stem))
 }
 
 /// What came of sending a backup to a place.
@@ -334,48 +345,4 @@ pub struct PartsLeft {
     /// What the store calls them, where it does.
     pub upload: Option<String>,
     pub why: String,
-}
-
-/// What the journal knows of a copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Known {
-    /// Its bytes were read back and matched, last at this moment.
-    Matched(DateTime<Utc>),
-    /// It did not match, or was not there.
-    Bad(DateTime<Utc>),
-    /// It was removed on purpose.
-    Removed(DateTime<Utc>),
-    /// A copy that was begun and not heard of again; what the store calls the upload.
-    Begun(Option<String>),
-}
-
-/// By backup and by the name of the place.
-pub type KnownCopies = BTreeMap<BackupId, BTreeMap<String, Known>>;
-
-pub fn known_copies(lines: &[Line]) -> KnownCopies {
-    let mut copies = KnownCopies::new();
-    for entry in lines.iter().filter_map(|line| line.entry.as_ref()) {
-        let (Some(id), Some(place)) = (&entry.backup, &entry.place) else {
-            continue;
-        };
-        let known = match (entry.deed, entry.ending) {
-            (Deed::Copy | Deed::Pull | Deed::Verify, Ending::Done) => Known::Matched(entry.at),
-            (Deed::Verify, Ending::Failed) => Known::Bad(entry.at),
-            (Deed::Remove, Ending::Done) => Known::Removed(entry.at),
-            (Deed::Copy, Ending::Begun) => Known::Begun(entry.upload.clone()),
-            // It could not clean up behind itself.
-            (Deed::Copy, _) if entry.upload.is_some() => Known::Begun(entry.upload.clone()),
-            _ => {
-                // It was ended in order, and left nothing behind.
-                let places = copies.entry(id.clone()).or_default();
-                if matches!(places.get(place), Some(Known::Begun(_))) {
-                    places.remove(place);
-                }
-                continue;
-            }
-        };
-        let places = copies.entry(id.clone()).or_default();
-        places.insert(place.clone(), known);
-    }
-    copies
 }

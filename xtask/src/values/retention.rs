@@ -43,6 +43,8 @@ pub struct Candidate {
     pub part: Option<String>,
     /// Its dump is known not to match: it takes the place of no other.
     pub is_bad: bool,
+    /// Encrypted, and nobody has seen that it can be decrypted.
+    pub is_closed: bool,
     /// What keeps it, whatever the policy says.
     pub guards: Vec<Guard>,
 }
@@ -215,17 +217,18 @@ impl Policy {
 /// Marks what no policy takes away: what is of the future, and of all else the newest, the newest
 /// of each kind that is no safety copy, and the newest full one that is not known to be bad. They come newest first.
 pub fn guard(backups: &mut [Candidate], is_future: impl Fn(DateTime<Utc>) -> bool) {
-    let (mut any, mut good) = (false, false);
+    let (mut any, mut good, mut open) = (false, false, false);
     let mut kinds = HashSet::new();
     for backup in backups {
         let is_latest = backup.reason != Reason::PreRestore;
         let is_good = backup.is_way_to_go_back();
+        let is_open = is_good && !backup.is_closed;
         let guard = if is_future(backup.at) {
             Some(Guard::Future)
         } else {
             let is_first = is_latest && kinds.insert(backup.part.clone());
-            let is_newest = !any || is_first || (is_good && !good);
-            (any, good) = (true, good | is_good);
+            let is_newest = !any || is_first || (is_good && !good) || (is_open && !open);
+            (any, good, open) = (true, good | is_good, open | is_open);
             is_newest.then_some(Guard::Newest)
         };
         let guard = guard.filter(|guard| !backup.guards.contains(guard));

@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use super::database::EngineKind;
+use super::encryption::Encryption;
 use super::id::Reason;
 use super::journal::Ladder;
-use super::manifest::{DumpFormat, Manifest};
+use super::manifest::Manifest;
 
 /// What a list shows of a manifest.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,9 +14,12 @@ pub struct Summary {
     pub id: String,
     pub reason: Reason,
     pub engine: EngineKind,
-    pub format: DumpFormat,
     /// What it is, when it is no full one.
     pub kind: Option<String>,
+    /// What follows the id in the name of the dump.
+    pub dump_ending: String,
+    /// For whom it is encrypted; nothing when it is not.
+    pub encrypted_for: Option<String>,
     /// The name of the database.
     pub database: String,
     pub created_at: DateTime<Utc>,
@@ -35,8 +39,9 @@ impl From<&Manifest> for Summary {
             id: manifest.id.to_string(),
             reason: manifest.reason,
             engine: manifest.database.engine,
-            format: manifest.dump.format,
             kind: manifest.kind.name(),
+            dump_ending: manifest.dump_ending().unwrap_or_default().to_owned(),
+            encrypted_for: manifest.dump.encryption.as_ref().map(Encryption::summary),
             database: manifest.database.name.clone(),
             created_at: manifest.created_at,
             size_bytes: manifest.dump.size_bytes,

@@ -6,20 +6,29 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::codec;
 use super::digest::{Digesting, Sha256};
+use super::encryption::{Identities, Locked, Opened, Unlocked};
 use super::manifest::Manifest;
 use super::progress::Progress;
 use crate::interrupt::Interrupt;
 
 pub const BUFFER_BYTES: usize = 1 << 20;
 
+/// Said of an encrypted dump that nothing can be made of without a file.
+pub const LAY_OPEN: &str = "for this the encrypted backup was unpacked: it lies unencrypted in a private \
+     folder of the vault until this has ended";
+
 /// A dump whose bytes were read and matched. It keeps the file open, so that
 /// what is restored is what was verified, whatever happens to the name.
+///
+/// To verify an encrypted one takes no key; to unpack it does.
 pub struct VerifiedDump {
     file: File,
     manifest: Manifest,
+    unlocked: Option<Unlocked>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +112,11 @@ impl VerifiedDump {
                 found,
             });
         }
-        Ok(VerifiedDump { file, manifest })
+        Ok(VerifiedDump {
+            file,
+            manifest,
+            unlocked: None,
+        })
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -116,20 +129,132 @@ impl VerifiedDump {
         FromStart::new(&self.file)
     }
 
-    /// The dump as the engine wrote it, from its beginning.
-    pub fn unpack(&self) -> io::Result<Unpacked<'_>> {
-        let stored = Digesting::new(FromStart::new(&self.file));
-        Ok(Unpacked {
-            decoder: codec::unpack(stored)?,
+    /// From here on it can be unpacked. Nothing to do for one that is not encrypted.
+    pub fn unlock(&mut self, identities: &Identities) -> Result<(), Locked> {
+        let Some(encryption) = &self.manifest.dump.encryption else {
+            return Ok(());
+        };
+        if self.unlocked.is_none() {
+            encryption.require_known()?;
+            self.unlocked = Some(identities.unlock(FromStart::new(&self.file))?);
+        }
+        Ok(())
+    }
+
+    pub fn is_encrypted(&self) -> bool {
+        self.manifest.dump.encryption.is_some()
+    }
+
+    pub fn is_locked(&self) -> bool {
+        self.is_encrypted() && self.unlocked.is_none()
+    }
+
+    /// The dump as it was compressed, decrypted.
+    pub fn compressed(&self) -> io::Result<Compressed<'_>> {
+        let stored = FromStart::new(&self.file);
+        let tap = Tap(Arc::new(Mutex::new(Digesting::new(stored))));
+        let reader = match (&self.manifest.dump.encryption, &self.unlocked) {
+            (None, _) => Opening::Plain(tap.clone()),
+            (Some(_), Some(unlocked)) => Opening::Sealed(Box::new(unlocked.open(tap.clone())?)),
+            (Some(_), None) => return Err(io::Error::other(Locked::NoKey.to_string())),
+        };
+        Ok(Compressed {
+            reader,
+            tap,
             expected: self.manifest.dump.sha256,
         })
     }
+
+    /// The dump as the engine wrote it, from its beginning.
+    pub fn unpack(&self) -> io::Result<Unpacked<'_>> {
+        Ok(Unpacked {
+            decoder: codec::unpack(self.compressed()?)?,
+        })
+    }
+
+    /// Decrypts and decompresses all of it, to nowhere: every part of an encrypted
+    /// dump, the frame in it and the frame's own checksum are what they should be,
+    /// and what comes out is as long as what went in.
+    pub fn read_through(
+        &self,
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<(), NotVerified> {
+        let mut unpacked = self.unpack()?;
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut found = 0;
+        loop {
+            let read = unpacked.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            found += read as u64;
+            progress.advance(read as u64);
+            interrupt.check()?;
+        }
+        unpacked.finish()?;
+        let expected = self.manifest.dump.raw_size_bytes;
+        if found != expected {
+            return Err(NotVerified::Size { expected, found });
+        }
+        Ok(())
+    }
 }
 
-/// A verified dump on its way into an engine, digested once more on the way.
-pub struct Unpacked<'a> {
-    decoder: zstd::Decoder<'static, io::BufReader<Digesting<FromStart<'a>>>>,
+/// The stored bytes, digested as they are read, by whoever reads them.
+#[derive(Clone)]
+struct Tap<'a>(Arc<Mutex<Digesting<FromStart<'a>>>>);
+
+impl Read for Tap<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut digested = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        digested.read(buffer)
+    }
+}
+
+enum Opening<'a> {
+    Plain(Tap<'a>),
+    Sealed(Box<Opened<Tap<'a>>>),
+}
+
+/// A verified dump, decrypted and still compressed, digested once more on the way.
+pub struct Compressed<'a> {
+    reader: Opening<'a>,
+    tap: Tap<'a>,
     expected: Sha256,
+}
+
+impl Read for Compressed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.reader {
+            Opening::Plain(tap) => tap.read(buffer),
+            Opening::Sealed(opened) => opened.read(buffer),
+        }
+    }
+}
+
+impl Compressed<'_> {
+    /// To be called before anything is made of what was read: fails when the
+    /// bytes are no longer those that were verified.
+    pub fn finish(mut self) -> io::Result<()> {
+        io::copy(&mut self, &mut io::sink())?;
+        io::copy(&mut self.tap, &mut io::sink())?;
+        drop(self.reader);
+        let digested = self.tap.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = digested.digest();
+        if found == self.expected {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("the dump changed while it was read: its SHA-256 is now {found}"),
+        ))
+    }
+}
+
+/// A verified dump on its way into an engine.
+pub struct Unpacked<'a> {
+    decoder: zstd::Decoder<'static, io::BufReader<Compressed<'a>>>,
 }
 
 impl Unpacked<'_> {
@@ -139,14 +264,7 @@ impl Unpacked<'_> {
         io::copy(&mut self.decoder, &mut io::sink())?;
         let mut stored = self.decoder.finish();
         io::copy(&mut stored, &mut io::sink())?;
-        let (_, found, _) = stored.into_inner().finish();
-        if found == self.expected {
-            return Ok(());
-        }
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("the dump changed while it was read: its SHA-256 is now {found}"),
-        ))
+        stored.into_inner().finish()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is in the vault, newest first.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fs::{DirEntry, File};
 use std::io::{ErrorKind, Read};
@@ -54,6 +54,17 @@ impl Problem {
         Problem {
             file: dump.file(),
             problem: "an orphan: a dump without a manifest, left by a crash".into(),
+        }
+    }
+
+    /// Of a backup whose manifest names another dump.
+    pub(super) fn older(dump: &NamedDump) -> Problem {
+        Problem {
+            file: dump.file(),
+            problem: format!(
+                "an older dump of `{}`, left by a rekey; the same rekey again removes it",
+                dump.stem
+            ),
         }
     }
 }
@@ -124,11 +135,11 @@ pub(super) struct NamedManifest {
 
 pub(super) struct NamedDump {
     pub stem: String,
-    pub ending: &'static str,
+    pub ending: String,
 }
 
 impl NamedDump {
-    fn file(&self) -> String {
+    pub fn file(&self) -> String {
         format!("{}{}", self.stem, self.ending)
     }
 }
@@ -189,12 +200,11 @@ impl Vault {
                 names.manifests.push(NamedManifest { stem, entry });
                 continue;
             }
-            let dump = manifest::DUMP_ENDINGS.iter().find_map(|ending| {
-                let stem = name.strip_suffix(ending)?.to_owned();
-                Some(NamedDump { stem, ending })
-            });
-            match dump {
-                Some(dump) => names.dumps.push(dump),
+            match manifest::split_dump_name(&name) {
+                Some((stem, ending)) => names.dumps.push(NamedDump {
+                    stem: stem.to_owned(),
+                    ending: ending.to_owned(),
+                }),
                 None => {
                     let pin = name.strip_suffix(pin::ENDING);
                     names.pins.extend(pin.map(str::to_owned));
@@ -289,15 +299,16 @@ impl Listing {
     }
 
     fn add_orphans(&mut self, dumps: Vec<NamedDump>) {
-        let named = self.backups.iter().map(|b| b.manifest.dump.file.as_str());
-        let named: HashSet<&str> = named.collect();
+        let named = self.backups.iter();
+        let named = named.map(|b| (b.id().as_str(), b.manifest.dump.file.as_str()));
+        let named: HashMap<&str, &str> = named.collect();
         let unread = self.problems.iter().map(|p| p.file.as_str());
         let unread: HashSet<&str> = unread.filter_map(|f| f.strip_suffix(".json")).collect();
-        let is_orphan = |dump: &NamedDump| {
-            !named.contains(dump.file().as_str()) && !unread.contains(dump.stem.as_str())
+        let problem_with = |dump: &NamedDump| match named.get(dump.stem.as_str()) {
+            Some(file) => (*file != dump.file()).then(|| Problem::older(dump)),
+            None => (!unread.contains(dump.stem.as_str())).then(|| Problem::orphan(dump)),
         };
-        let orphans = dumps.iter().filter(|dump| is_orphan(dump));
-        let mut orphans: Vec<Problem> = orphans.map(Problem::orphan).collect();
+        let mut orphans: Vec<Problem> = dumps.iter().filter_map(problem_with).collect();
         self.problems.append(&mut orphans);
     }
 }

@@ -23,13 +23,12 @@ use crate::durable;
 use crate::values::database::EngineKind;
 use crate::values::id::Reason;
 use crate::values::journal::Ladder;
-use crate::values::manifest::DumpFormat;
 use crate::values::summary::Summary;
 
 const FILE: &str = ".index";
 
 /// Its first bytes. What a line holds is another number with every change.
-const HEADER: &[u8] = b"xtask-db index 2\n";
+const HEADER: &[u8] = b"xtask-db index 3\n";
 
 /// The coarsest clock of a file system that backups are kept on (FAT's), in
 /// nanoseconds; those of others tick every few milliseconds.
@@ -119,7 +118,7 @@ impl Vault {
 }
 
 fn write_line(bytes: &mut Vec<u8>, stamp: Stamp, summary: &Summary) {
-    let [engine, reason, format] = [
+    let [engine, reason] = [
         u8::from(summary.engine == EngineKind::Postgresql),
         match summary.reason {
             Reason::Manual => 0,
@@ -127,14 +126,18 @@ fn write_line(bytes: &mut Vec<u8>, stamp: Stamp, summary: &Summary) {
             Reason::PreRestore => 2,
             Reason::PreImport => 3,
         },
-        match summary.format {
-            DumpFormat::Stream => 0,
-            DumpFormat::Directory => 1,
-            DumpFormat::Plain => 2,
-        },
     ];
-    bytes.extend([engine, reason, format]);
+    let encrypted_for = summary.encrypted_for.as_deref();
+    bytes.extend([engine, reason]);
     bytes.push(u8::from(summary.migration.is_some()));
+    bytes.push(u8::from(encrypted_for.is_some()));
+    let texts = [
+        summary.id.as_str(),
+        &summary.database,
+        &summary.dump_ending,
+        encrypted_for.unwrap_or_default(),
+        summary.kind.as_deref().unwrap_or_default(),
+    ];
     let numbers = [
         summary.migration.unwrap_or_default().cast_unsigned(),
         summary.created_at.timestamp().cast_unsigned(),
@@ -142,16 +145,12 @@ fn write_line(bytes: &mut Vec<u8>, stamp: Stamp, summary: &Summary) {
         summary.size_bytes,
         summary.tables,
         summary.rows,
-        summary.id.len() as u64,
-        summary.database.len() as u64,
-        summary.kind.as_ref().map_or(0, String::len) as u64,
     ];
-    for number in stamp.into_iter().chain(numbers) {
+    let lengths = texts.iter().map(|text| text.len() as u64);
+    for number in stamp.into_iter().chain(numbers).chain(lengths) {
         bytes.extend(number.to_le_bytes());
     }
-    bytes.extend(summary.id.as_bytes());
-    bytes.extend(summary.database.as_bytes());
-    bytes.extend(summary.kind.as_deref().unwrap_or_default().as_bytes());
+    texts.iter().for_each(|text| bytes.extend(text.as_bytes()));
 }
 
 fn lines_in(mut bytes: &[u8]) -> Option<Vec<Line>> {
@@ -163,7 +162,7 @@ fn lines_in(mut bytes: &[u8]) -> Option<Vec<Line>> {
 }
 
 fn read_line(bytes: &mut &[u8]) -> Option<Line> {
-    let [engine, reason, format, has_migration] = *take(bytes)?;
+    let [engine, reason, has_migration, is_encrypted] = *take(bytes)?;
     let stamp = numbers(bytes)?;
     let [
         migration,
@@ -174,6 +173,8 @@ fn read_line(bytes: &mut &[u8]) -> Option<Line> {
         rows,
         id,
         database,
+        dump_ending,
+        encrypted_for,
         kind,
     ] = numbers(bytes)?;
     let mut text = |length: u64| -> Option<String> {
@@ -184,6 +185,9 @@ fn read_line(bytes: &mut &[u8]) -> Option<Line> {
     let summary = Summary {
         id: text(id)?,
         database: text(database)?,
+        dump_ending: text(dump_ending)?,
+        encrypted_for: Some(text(encrypted_for)?).filter(|_| is_encrypted == 1),
+        kind: Some(text(kind)?).filter(|kind| !kind.is_empty()),
         engine: *[EngineKind::Sqlite, EngineKind::Postgresql].get(usize::from(engine))?,
         reason: *[
             Reason::Manual,
@@ -192,9 +196,6 @@ fn read_line(bytes: &mut &[u8]) -> Option<Line> {
             Reason::PreImport,
         ]
         .get(usize::from(reason))?,
-        kind: Some(text(kind)?).filter(|kind| !kind.is_empty()),
-        format: *[DumpFormat::Stream, DumpFormat::Directory, DumpFormat::Plain]
-            .get(usize::from(format))?,
         migration: (has_migration == 1).then_some(migration.cast_signed()),
         created_at: DateTime::from_timestamp(seconds.cast_signed(), u32::try_from(nanos).ok()?)?,
         size_bytes,

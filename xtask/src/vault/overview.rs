@@ -7,7 +7,6 @@ use super::index::{self, Line, Moment};
 use super::proofs::Ladders;
 use super::{Problem, Vault};
 use crate::cores;
-use crate::values::manifest::dump_ending;
 use crate::values::summary::Summary;
 
 /// Fewer manifests are read as soon as an index of them is.
@@ -152,7 +151,7 @@ fn orphans(
     lines: &[Option<Line>],
 ) -> Vec<Problem> {
     let mut manifests = manifests.iter().zip(lines).peekable();
-    let mut is_named = |dump: &NamedDump| {
+    let problem_with = |dump: &NamedDump| {
         while manifests
             .next_if(|(manifest, _)| manifest.stem > dump.stem)
             .is_some()
@@ -161,12 +160,12 @@ fn orphans(
             .peek()
             .filter(|(manifest, _)| manifest.stem == dump.stem)
         else {
-            return false;
+            return Some(Problem::orphan(dump));
         };
-        line.as_ref().is_none_or(|Line { summary, .. }| {
-            dump_ending(summary.engine, summary.format) == dump.ending
-        })
+        let is_named = line
+            .as_ref()
+            .is_none_or(|Line { summary, .. }| summary.dump_ending == dump.ending);
+        (!is_named).then(|| Problem::older(dump))
     };
-    let orphans = dumps.iter().filter(|dump| !is_named(dump));
-    orphans.map(Problem::orphan).collect()
+    dumps.iter().filter_map(problem_with).collect()
 }

@@ -20,16 +20,19 @@ use crate::durable::{self, FlushedEarly};
 use crate::interrupt::Interrupt;
 use crate::values::codec::{Packed, Packer};
 use crate::values::database::EngineKind;
+use crate::values::encryption::{Encryption, Identities, Locked, Seal};
+use crate::values::failure::Failure;
 use crate::values::id::{BackupId, Label};
 use crate::values::kind::Kind;
 use crate::values::manifest::{
     DUMP_ENDINGS, DumpFormat, Manifest, StoredDump, dump_file_name, manifest_file_name,
+    sealed_ending,
 };
 use crate::values::progress::Progress;
 use crate::values::verified_dump::{BUFFER_BYTES, Reading, VerifiedDump};
 
 pub(super) const DUMP: &str = "dump";
-const MANIFEST: &str = "manifest";
+pub(super) const MANIFEST: &str = "manifest";
 
 /// What the kernel may keep in one piece. It forgets nothing of a piece that is not all flushed, so
 /// only whole ones are read back while the file grows.
@@ -44,6 +47,7 @@ pub struct Draft {
     staging: Staging,
     packer: Packer<FlushedEarly<Reading>>,
     engine: EngineKind,
+    encryption: Option<Encryption>,
 }
 
 /// A dump that is complete and on disk, under a name that nobody looks at.
@@ -53,12 +57,15 @@ pub struct Staged {
     reading: Reading,
     engine: EngineKind,
     packed: Packed,
+    encryption: Option<Encryption>,
 }
 
 /// A staged dump that was read back and matched with the manifest that it will get.
 pub struct ReadBack {
     staging: Staging,
     dump: VerifiedDump,
+    /// All of it, with a key that was at hand.
+    decrypted: bool,
 }
 
 impl Vault {
@@ -69,6 +76,7 @@ impl Vault {
         kind: &Kind,
         label: Option<&Label>,
         engine: EngineKind,
+        seal: Option<&Seal>,
     ) -> Result<Draft> {
         let context = || {
             format!(
@@ -85,12 +93,13 @@ impl Vault {
             if self.is_taken(&id).with_context(context)? {
                 continue;
             }
-            let packer = stage_dump(&staging).with_context(context)?;
+            let packer = stage_dump(&staging).and_then(|file| Packer::new(file, seal));
             return Ok(Draft {
                 id,
+                packer: packer.with_context(context)?,
                 staging,
-                packer,
                 engine,
+                encryption: seal.map(|seal| seal.encryption().clone()),
             });
         }
         anyhow::bail!(
@@ -100,8 +109,10 @@ impl Vault {
     }
 
     pub(super) fn is_taken(&self, id: &BackupId) -> io::Result<bool> {
-        let dumps = DUMP_ENDINGS.map(|ending| format!("{id}{ending}"));
-        for name in dumps.into_iter().chain([manifest_file_name(id)]) {
+        let dumps = DUMP_ENDINGS
+            .iter()
+            .flat_map(|ending| [0, 1].map(|turn| format!("{id}{ending}{}", sealed_ending(turn))));
+        for name in dumps.chain([manifest_file_name(id)]) {
             match self.folder.join(name).symlink_metadata() {
                 Ok(_) => return Ok(true),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -132,6 +143,7 @@ impl Vault {
         Ok(ReadBack {
             staging: staged.staging,
             dump,
+            decrypted: false,
         })
     }
 
@@ -141,8 +153,15 @@ impl Vault {
         read_back: ReadBack,
         mut finish: impl FnMut(&mut Manifest),
     ) -> Result<(Backup, VerifiedDump)> {
-        let ReadBack { staging, dump } = read_back;
+        let ReadBack {
+            staging,
+            dump,
+            decrypted,
+        } = read_back;
         let mut manifest = dump.manifest().clone();
+        if let Some(encryption) = &mut manifest.dump.encryption {
+            encryption.decrypted = decrypted;
+        }
         finish(&mut manifest);
         let bytes = manifest
             .to_json()
@@ -192,11 +211,11 @@ impl Vault {
 }
 
 /// The dump's file, and with it who reads it back.
-fn stage_dump(staging: &Staging) -> io::Result<Packer<FlushedEarly<Reading>>> {
+pub(super) fn stage_dump(staging: &Staging) -> io::Result<FlushedEarly<Reading>> {
     let path = staging.file(DUMP);
     let file = durable::create_private_file(&path)?;
     let reading = Reading::new(File::open(&path)?);
-    FlushedEarly::new(file, reading, read_ahead).and_then(Packer::new)
+    FlushedEarly::new(file, reading, read_ahead)
 }
 
 /// Reads back what is on the disk, while more is packed. A failure is left for the last part of
@@ -209,7 +228,7 @@ fn read_ahead(reading: &mut Reading, flushed_bytes: u64) {
 }
 
 /// On disk, and as the next one will read it: within its limits, and the same.
-fn stage_manifest(staging: &Staging, manifest: &Manifest, bytes: &[u8]) -> Result<()> {
+pub(super) fn stage_manifest(staging: &Staging, manifest: &Manifest, bytes: &[u8]) -> Result<()> {
     let path = staging.file(MANIFEST);
     let mut staged = durable::create_private_file(&path)?;
     staged.write_all(bytes).and_then(|()| staged.sync_all())?;
@@ -247,7 +266,39 @@ impl Draft {
             reading,
             engine: self.engine,
             packed,
+            encryption: self.encryption,
         })
+    }
+}
+
+impl ReadBack {
+    /// Decrypts and decompresses all of an encrypted dump, to nowhere, when one of the keys opens
+    /// it; says why it stays closed when none does.
+    pub fn open(
+        &mut self,
+        identities: &Identities,
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Option<Locked>> {
+        match self.dump.unlock(identities) {
+            Ok(()) => {}
+            Err(locked) if locked.is_for_another_key() => return Ok(Some(locked)),
+            Err(locked) => {
+                return Err(
+                    Failure::untrusted(format!("the dump cannot be trusted: {locked}")).into(),
+                );
+            }
+        }
+        if self.dump.manifest().dump.encryption.is_some() {
+            let raw_size_bytes = self.dump.manifest().dump.raw_size_bytes;
+            progress.begin("decrypt", Some(raw_size_bytes));
+            let read = self.dump.read_through(progress, interrupt);
+            progress.end();
+            let name = &self.dump.manifest().dump.file;
+            read.map_err(|error| super::verify::untrusted(error, name))?;
+            self.decrypted = true;
+        }
+        Ok(None)
     }
 }
 
@@ -268,12 +319,18 @@ impl Staged {
 
     pub fn stored_dump(&self, format: DumpFormat) -> StoredDump {
         StoredDump {
-            file: dump_file_name(&self.id, self.engine, format),
-            sha256: self.packed.sha256,
-            size_bytes: self.packed.size_bytes,
+            file: dump_file_name(
+                &self.id,
+                self.engine,
+                format,
+                u32::from(self.encryption.is_some()),
+            ),
+            sha256: self.packed.stored.sha256,
+            size_bytes: self.packed.stored.size_bytes,
             raw_size_bytes: self.packed.raw_size_bytes,
             compression: crate::values::codec::NAME.into(),
             format,
+            encryption: self.encryption.clone(),
             other: Default::default(),
         }
     }

@@ -4,6 +4,7 @@
 //! Identical means: the same catalogue, the same rows of every root table by column name and in any
 //! order, the same sequences and large objects. Dump texts are not compared, see `state.sql`.
 
+mod encrypted;
 mod postgres;
 mod sqlite;
 mod state;

@@ -145,13 +145,52 @@ fn every_licence_is_on_the_list() {
     }
 }
 
+/// A line of the list: what is banned, and who may have it all the same.
+fn banned() -> Vec<(String, Vec<String>)> {
+    let path = workspace_root().join("xtask/deny.toml");
+    let whole = fs::read_to_string(path).expect("read deny.toml");
+    let (_, list) = whole.split_once("\ndeny = [\n").expect("the list");
+    let (list, _) = list.split_once("\n]\n").expect("the end of the list");
+    let lines = list
+        .lines()
+        .filter(|line| line.trim_start().starts_with("{ name = "));
+    let line = |line: &str| {
+        let mut words = line.split('"').skip(1).step_by(2).map(str::to_owned);
+        (words.next().expect("a name"), words.collect())
+    };
+    lines.map(line).collect()
+}
+
 #[test]
 fn no_banned_package_is_there() {
-    let banned = list_in_deny_toml("bans", "deny");
-    assert!(banned.contains(&"openssl-sys".to_owned()), "{banned:?}");
+    let banned = banned();
+    let has = |name: &str| banned.iter().any(|(banned, _)| banned == name);
+    assert!(has("openssl-sys") && has("rsa"), "{banned:?}");
     for package in packages() {
-        let name = text(&package, "name").to_owned();
-        assert!(!banned.contains(&name), "`{name}` is banned in deny.toml");
+        let name = text(&package, "name");
+        let forbidden = banned
+            .iter()
+            .any(|(b, wrappers)| b == name && wrappers.is_empty());
+        assert!(!forbidden, "`{name}` is banned in deny.toml");
+    }
+    for (name, wrappers) in banned.iter().filter(|(_, wrappers)| !wrappers.is_empty()) {
+        let mut tree = Command::new(env!("CARGO"));
+        tree.args([
+            "tree", "--locked", "--invert", name, "--depth", "1", "--prefix", "none",
+        ]);
+        tree.args(["--package", "xtask-db", "--all-features"]);
+        let tree = tree.arg("--offline").current_dir(workspace_root());
+        let tree = exec::run(tree, None).expect_code(0);
+        // The first line is the package itself.
+        let brings = tree
+            .stdout
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split(' ').next());
+        let brings: Vec<&str> = brings.collect();
+        assert!(!brings.is_empty(), "{tree}");
+        let is_wrapper = |name: &&str| wrappers.iter().any(|wrapper| wrapper == name);
+        assert!(brings.iter().all(is_wrapper), "{brings:?} bring `{name}`");
     }
 }
 

@@ -8,6 +8,7 @@ mod contract;
 mod damage;
 mod dependencies;
 mod diffs;
+mod encryption;
 mod exclusive;
 mod exec;
 mod failure;

@@ -9,6 +9,7 @@ use crate::project::Project;
 
 mod failures;
 mod help;
+mod help_of_changes;
 mod migrations;
 mod portable;
 mod postgres;

@@ -18,6 +18,7 @@ mod places;
 mod prune;
 mod race;
 mod refused;
+mod rekeyed;
 mod several;
 
 /// A database with rows whose backups are copied to the server.

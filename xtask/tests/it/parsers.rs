@@ -9,6 +9,7 @@ mod losses;
 mod manifests;
 mod migration_files;
 mod reaches;
+mod recipients;
 mod urls;
 
 use std::fmt::Debug;

@@ -27,6 +27,7 @@ fn candidates(times: &[&str]) -> Vec<Candidate> {
         reason: Reason::Manual,
         part: None,
         is_bad: false,
+        is_closed: false,
         guards: Vec::new(),
     };
     times.iter().enumerate().map(candidate).collect()

@@ -80,7 +80,8 @@ fn restored(scene: &Scene, engine: &mut dyn Engine, side: &Side) -> Result<Optio
     };
     kinds::refuse_alone(backup)?;
     let progress = scene.ui.progress();
-    let proof = scene.verify(backup)?;
+    let mut proof = scene.verify(backup)?;
+    scene.unlock(&mut proof, &format!("diff {} --rows TABLE", backup.id()))?;
     let staging = scene.vault.staging("diff")?;
     let order = ScratchOrder {
         dump: &proof,

@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::ui::Answer;
 use crate::values::cause;
 use crate::values::database::DatabaseFacts;
+use crate::values::encryption::Locked;
 use crate::values::failure::{Failure, Outcome, hint_of};
 use crate::values::journal::Deed;
 use crate::values::others::Others;
@@ -145,6 +146,12 @@ impl Failed<'_> {
     /// or nothing is restored.
     fn bring_back(&self, engine: &mut dyn Engine, is_silent: bool) -> Result<()> {
         let (scene, dump) = (self.scene, &self.proven.proof);
+        if let (true, Some(encryption)) = (dump.is_locked(), &dump.manifest().dump.encryption) {
+            let id = &dump.manifest().id;
+            return Err(Locked::NoKey
+                .refusal(id, encryption, &format!("restore {id}"))
+                .into());
+        }
         let way = engine.prepare_restore(dump)?;
         if !way.obstacles.is_empty() {
             let obstacles = way.obstacles.join("; ");

@@ -89,6 +89,9 @@ pub fn bring(
         _ => choose::of_very_offsite(scene, now),
     };
     refuse_twin(&all, chosen, &|other| wanted != "latest" || is_ours(other))?;
+    if chosen.manifest.dump.encryption.is_none() {
+        scene.refuse_public_plain("the backup is not encrypted")?;
+    }
     condition(chosen, &*is_ours)?;
     let mut failed = Vec::new();
     for look in &looks {
@@ -205,6 +208,7 @@ fn fetch(scene: &Scene, look: &Look, backup: &Backup) -> Result<Backup> {
         |_, entry| {
             entry.backup = Some(id.clone());
             entry.place = Some(place.name.clone());
+            entry.dump = Some(backup.manifest.dump.file.clone());
         },
     )
 }

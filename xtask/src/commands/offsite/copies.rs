@@ -11,7 +11,7 @@ use crate::offsite::Offsite;
 use crate::ui;
 use crate::values::cause;
 use crate::values::id::BackupId;
-use crate::values::offsite::{Inventory, Known, Place, known_copies};
+use crate::values::offsite::{Inventory, Known, Place, known_copies, known_copy};
 use crate::vault::Backup;
 
 /// How many of the newest backups are shown.
@@ -57,7 +57,6 @@ pub fn of(scene: &Scene, newest: &[&Backup], asks: bool) -> Result<Option<Copies
             answers.insert(place.name.as_str(), names);
         }
     }
-    let nothing = BTreeMap::new();
     let backups: Vec<CopiesOf> = newest
         .iter()
         .map(|backup| CopiesOf {
@@ -65,9 +64,9 @@ pub fn of(scene: &Scene, newest: &[&Backup], asks: bool) -> Result<Option<Copies
             places: places
                 .iter()
                 .map(|place| {
-                    let known = known.get(backup.id()).unwrap_or(&nothing);
+                    let known = known_copy(&known, &backup.manifest, &place.name);
                     let answer = answers.get(place.name.as_str());
-                    copy_at(scene, backup, place, known.get(&place.name), answer)
+                    copy_at(scene, backup, place, known, answer)
                 })
                 .collect(),
         })
@@ -84,14 +83,19 @@ fn copy_at(
     scene: &Scene,
     backup: &Backup,
     place: &Place,
-    known: Option<&Known>,
+    known: Option<Known>,
     answer: Option<&Result<Inventory>>,
 ) -> CopyAt {
     let mut matched_at = None;
+    let mut is_earlier = false;
     let mut problem = match known {
         Some(Known::Matched(at)) => {
-            matched_at = Some(*at);
+            matched_at = Some(at);
             None
+        }
+        Some(Known::Earlier(_)) => {
+            is_earlier = true;
+            Some("has another dump of it, from before a rekey".into())
         }
         Some(Known::Bad(_)) => Some("did not match when it was last read".to_owned()),
         Some(Known::Removed(_)) => Some("removed".into()),
@@ -103,7 +107,9 @@ fn copy_at(
         Some(Ok(names)) => {
             let bytes = scene.vault.manifest_bytes(backup);
             let is_there = bytes.is_ok_and(|bytes| names.has(&backup.manifest, bytes.len() as u64));
+            is_earlier &= names.manifests.contains_key(backup.id());
             match (is_there, matched_at) {
+                (false, _) if is_earlier => {}
                 (false, _) => {
                     matched_at = None;
                     problem = Some("not there".into());

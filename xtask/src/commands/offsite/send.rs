@@ -17,9 +17,13 @@ use crate::values::database::DatabaseFacts;
 use crate::values::failure::{Failure, hint_of, is_untrusted};
 use crate::values::id::BackupId;
 use crate::values::journal::{Deed, Ending, Entry};
-use crate::values::offsite::{Inventory, Known, PartsLeft, Place, Pushed, known_copies};
+use crate::values::offsite::{
+    Begun, Inventory, Known, PartsLeft, Place, Pushed, known_copies, known_copy,
+};
 use crate::values::verified_dump::VerifiedDump;
 use crate::vault::Backup;
+
+mod rekeyed;
 
 /// What came of one backup at one place.
 #[derive(Debug, Serialize)]
@@ -153,13 +157,12 @@ impl Sending<'_> {
         let listing = self.scene.vault.list()?;
         let is_ours = choose::ours(&listing, now);
         let known = known_copies(&self.scene.vault.journal()?);
+        let mut rekeyed = Vec::new();
         for backup in listing.backups.iter().filter(|backup| is_ours(backup)) {
             if Some(backup.id()) == except {
                 continue;
             }
-            let known = known
-                .get(backup.id())
-                .and_then(|places| places.get(&self.place.name));
+            let known = known_copy(&known, &backup.manifest, &self.place.name);
             // Somebody may prune meanwhile.
             let manifest_bytes = match self.scene.vault.manifest_bytes(backup) {
                 Err(_) if !backup.is_there() => continue,
@@ -171,9 +174,14 @@ impl Sending<'_> {
                 Some(Known::Matched(_)) if is_there => continue,
                 _ => {}
             }
+            if let Some(there) = names.another_dump(&backup.manifest) {
+                rekeyed.push((backup, there));
+                continue;
+            }
             let sent = self.one(offsite, backup, None, false);
             self.note(backup, sent)?;
         }
+        self.not_replaced(&rekeyed, except.is_some());
         Ok(())
     }
 
@@ -226,14 +234,13 @@ impl Sending<'_> {
 
     /// What the journal knows of the copy at this place.
     fn known(&self, backup: &Backup) -> Result<Option<Known>> {
-        let mut known = known_copies(&self.scene.vault.journal()?);
-        let places = known.get_mut(backup.id());
-        Ok(places.and_then(|places| places.remove(&self.place.name)))
+        let known = known_copies(&self.scene.vault.journal()?);
+        Ok(known_copy(&known, &backup.manifest, &self.place.name))
     }
 
     fn begun_before(&self, backup: &Backup) -> Option<String> {
         match self.known(backup) {
-            Ok(Some(Known::Begun(upload))) => upload,
+            Ok(Some(Known::Begun(begun))) => begun.map(|begun| begun.upload),
             _ => None,
         }
     }
@@ -254,7 +261,7 @@ impl Sending<'_> {
             Some(Known::Matched(_)) if !again && self.was_just_sent(offsite, backup)? => {
                 return Ok(None);
             }
-            Some(Known::Begun(Some(upload))) => self.abandon(offsite, backup, upload),
+            Some(Known::Begun(Some(begun))) => self.abandon(offsite, backup, begun),
             _ => None,
         };
         match (self.prove_and_push(offsite, backup, proof), left) {
@@ -336,14 +343,17 @@ impl Sending<'_> {
         let mut entry = self.scene.entry(Deed::Copy, ending, database);
         entry.backup = Some(backup.id().clone());
         entry.place = Some(self.place.name.clone());
+        entry.dump = Some(backup.manifest.dump.file.clone());
         entry
     }
 
     /// What a killed run has sent costs money until it is removed. Returns what is left there.
-    fn abandon(&self, offsite: &Offsite, backup: &Backup, upload: String) -> Option<PartsLeft> {
+    fn abandon(&self, offsite: &Offsite, backup: &Backup, begun: Begun) -> Option<PartsLeft> {
         let ui = self.scene.ui;
         let (id, place) = (backup.id(), self.place);
-        match offsite.abandon(&backup.manifest, &upload) {
+        let Begun { upload, dump } = begun;
+        let file = dump.unwrap_or_else(|| backup.manifest.dump.file.clone());
+        match offsite.abandon(&file, &upload) {
             Ok(()) => {
                 ui.say(format!(
                     "removed what a run that was cut short had sent of {id} to {place}"
@@ -355,7 +365,7 @@ impl Sending<'_> {
                 ui.insist(format!(
                     "warning: what a run that was cut short had sent of {id} to {place} is left there: {why}"
                 ));
-                let (file, upload) = (backup.manifest.dump.file.clone(), Some(upload));
+                let upload = Some(upload);
                 Some(PartsLeft { file, upload, why })
             }
         }

@@ -17,7 +17,7 @@ use crate::values::database::DatabaseFacts;
 use crate::values::failure::is_untrusted;
 use crate::values::id::BackupId;
 use crate::values::journal::{Deed, Ending, Entry};
-use crate::values::offsite::{Known, KnownCopies, Place, known_copies};
+use crate::values::offsite::{Known, KnownCopies, Place, known_copies, known_copy};
 use crate::values::retention::Guard;
 use crate::vault::{Backup, Listing};
 
@@ -175,7 +175,7 @@ impl Copies<'_> {
     fn known(&self, place: &Place, backup: &Backup) -> Option<Known> {
         match self.bad.borrow().contains(&of(place, backup)) {
             true => Some(Known::Bad(backup.manifest.created_at)),
-            false => self.known.get(backup.id())?.get(&place.name).cloned(),
+            false => known_copy(&self.known, &backup.manifest, &place.name),
         }
     }
 

@@ -290,12 +290,14 @@ pub fn candidates(
             let State { is_bad, guard } = state(backup);
             let is_pinned = scene.vault.is_pinned(backup.id());
             let pinned = is_pinned.then_some(Guard::Pinned);
+            let encryption = backup.manifest.dump.encryption.as_ref();
             Candidate {
                 id: backup.id().to_string(),
                 at: backup.manifest.created_at,
                 reason: backup.manifest.reason,
                 part: part(&backup.manifest),
                 is_bad,
+                is_closed: encryption.is_some_and(|encryption| !encryption.decrypted),
                 guards: pinned.into_iter().chain(guard).collect(),
             }
         })

@@ -123,7 +123,8 @@ impl Filling<'_> {
         let free = durable::free_bytes(self.staging).context("cannot ask for free space")?;
         let is_worth_it = match self.postgres.jobs {
             Some(jobs) => jobs > 1,
-            None => size >= WORTH_UNPACKING_BYTES,
+            // Encrypted, it is not laid on a disk as it is unless somebody says so.
+            None => size >= WORTH_UNPACKING_BYTES && !self.input.dump.is_encrypted(),
         };
         if !is_worth_it || free < size.saturating_add(SPARE_BYTES) {
             return Ok(None);

@@ -111,7 +111,13 @@ pub fn contents_of(dump: &VerifiedDump, interrupt: &Interrupt) -> Result<Option<
     Ok(Some(folder))
 }
 
-fn is_folder(dump: &VerifiedDump) -> bool {
+/// Whether an encrypted dump lies on a disk as it was while it is restored.
+pub fn lies_open(postgres: &Postgres, dump: &VerifiedDump) -> bool {
+    let is_unpacked = is_folder(dump) || postgres.jobs.is_some_and(|jobs| jobs > 1);
+    dump.is_encrypted() && is_unpacked
+}
+
+pub fn is_folder(dump: &VerifiedDump) -> bool {
     dump.manifest().dump.format == DumpFormat::Directory
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::folder::Input;
+use super::folder::{self, Input};
 use super::target::{self, Target};
 use super::toc::Toc;
 use super::{Postgres, in_place, plain, programs, rebuild};
@@ -40,6 +40,11 @@ pub fn prepare(postgres: &Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
         obstacles: Vec::new(),
         loses_late_rows: false,
     };
+    if folder::lies_open(postgres, dump) {
+        way.warnings.push(
+            "it lies unencrypted in a private folder of the vault until it is restored".into(),
+        );
+    }
     match decide(postgres, &target, dump)? {
         Way::Rebuild if now => {
             let slots = target::slots(&mut target.maintenance.session, &database);

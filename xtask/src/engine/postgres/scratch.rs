@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use sqlx::{Connection, PgConnection};
 
-use super::folder::Input;
+use super::folder::{self, Input};
 use super::target::{self, Target};
 use super::toc::Toc;
 use super::{
@@ -19,7 +19,7 @@ use crate::values::plan::Migration;
 use crate::values::progress::Progress;
 use crate::values::rows::{Rows, Shape};
 use crate::values::survey::{Rehearsed, Survey};
-use crate::values::verified_dump::VerifiedDump;
+use crate::values::verified_dump::{LAY_OPEN, VerifiedDump};
 
 mod foreign;
 pub mod shared;
@@ -65,6 +65,7 @@ pub fn build(
     let postgres = Postgres::new(url, live.bookkeeping.clone(), live.jobs, interrupt)?;
     let mut target = postgres.runtime.block_on(target::target(&postgres.url))?;
     let mut warnings = warnings(&target, dump);
+    warnings.extend(folder::lies_open(&postgres, dump).then(|| LAY_OPEN.into()));
     let is_elsewhere =
         elsewhere.is_some() && postgres.runtime.block_on(is_another(&mut target, dump))?;
     if !is_elsewhere {

@@ -13,6 +13,7 @@ use crate::engine::{Brought, TablesOrder};
 use crate::values::database::TableRows;
 use crate::values::failure::Failure;
 use crate::values::progress::Progress;
+use crate::values::verified_dump::LAY_OPEN;
 
 pub fn bring(sqlite: &mut Sqlite, order: &TablesOrder, progress: &dyn Progress) -> Result<Brought> {
     sqlite.require_writable()?;
@@ -39,9 +40,11 @@ pub fn bring(sqlite: &mut Sqlite, order: &TablesOrder, progress: &dyn Progress) 
         true => "the tables were not brought over; the file, which was missing, is empty",
         false => "the tables were not brought over; the database is as it was",
     };
-    Ok(Brought {
-        notes: brought.context(what)?,
-    })
+    let mut notes = brought.context(what)?;
+    if order.scratch.dump.is_encrypted() {
+        notes.push(LAY_OPEN.into());
+    }
+    Ok(Brought { notes })
 }
 
 /// The file, with the backup attached as `backup`.

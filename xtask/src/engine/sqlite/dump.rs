@@ -37,19 +37,29 @@ pub fn dump(
         path: staging.join("copy.db"),
         estimate,
     };
+    let mut warnings = Vec::new();
     let (taken_at, contents) = match &sqlite.held {
         Some(Hold::Exclusive(holder)) => {
             inspect::patiently(sqlite.interrupt(), || begin_to_read(holder))?;
             let taken_at = Utc::now();
-            let contents = by_way_of_a_copy(sqlite, holder, &copied, sink, progress)?;
+            let contents = match sqlite.stays_off_the_disk {
+                true => alone(sqlite, holder, &copied, sink, progress)?,
+                false => by_way_of_a_copy(sqlite, holder, &copied, sink, progress)?,
+            };
             (taken_at, contents)
         }
         _ => {
-            let source = begun(sqlite)?;
+            let source = begun_settled(sqlite)?;
             let taken_at = Utc::now();
             let contents = match live_beside(sqlite, &source)? {
                 Some(live) => as_it_stands(sqlite, &source, live, sink, progress)?,
-                None => by_way_of_a_copy(sqlite, source, &copied, sink, progress)?,
+                None if sqlite.stays_off_the_disk && !live_file::is_wal(&source)? => {
+                    alone(sqlite, &source, &copied, sink, progress)?
+                }
+                None => {
+                    warnings.extend(sqlite.stays_off_the_disk.then(lay_on_the_disk));
+                    by_way_of_a_copy(sqlite, source, &copied, sink, progress)?
+                }
             };
             (taken_at, contents)
         }
@@ -64,8 +74,44 @@ pub fn dump(
         has_history: true,
         globals: None,
         wal: None,
-        warnings: Vec::new(),
+        warnings,
     })
+}
+
+fn lay_on_the_disk() -> String {
+    "the write-ahead log of the database could not be emptied, so a copy of it lay unencrypted in the \
+     vault, in a private folder, while it was packed; it is removed"
+        .into()
+}
+
+/// How often the log is emptied, where others fill it at the same time.
+const SETTLINGS: u32 = 5;
+
+/// Where no copy may lie on the disk, with a log that has been emptied, if others let us.
+fn begun_settled(sqlite: &Sqlite) -> Result<Connection> {
+    // A checkpoint looks to a watch like somebody else's commit; it has had its own before.
+    let may_settle = sqlite.stays_off_the_disk && sqlite.watch.is_none() && sqlite.held.is_none();
+    for _ in 0..SETTLINGS {
+        let source = begun(sqlite)?;
+        if !may_settle || !live_file::is_wal(&source)? || live_file::has_empty_log(&source)? {
+            return Ok(source);
+        }
+        drop(source);
+        empty_log(sqlite);
+    }
+    begun(sqlite)
+}
+
+/// Moves what is in the log into the file, where others let us: the file alone is then the
+/// database, and needs no copy to be read.
+pub(super) fn empty_log(sqlite: &Sqlite) {
+    if !sqlite.stays_off_the_disk || sqlite.read_only || !sqlite.path.exists() {
+        return;
+    }
+    // Where it cannot be done, there is a copy, and that is said.
+    if let Ok(connection) = open_source(sqlite) {
+        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
 }
 
 /// Where the copy will lie, and about how large it will be.
@@ -111,6 +157,28 @@ fn as_it_stands(
     };
     let checking = || check_connection(source, &sqlite.look(), interrupt);
     at_once(packing, checking)
+}
+
+/// With a rollback journal: whoever writes waits until all is packed and checked, one after the
+/// other, because a second connection would wait for a writer that waits for the first.
+fn alone(
+    sqlite: &Sqlite,
+    source: &Connection,
+    copied: &Copied,
+    sink: &mut (dyn Write + Send),
+    progress: &dyn Progress,
+) -> Result<Contents> {
+    let Some(mut live) = LiveFile::new(source)? else {
+        // It has no pages yet, and so nothing that a copy could show.
+        return by_way_of_a_copy(sqlite, source, copied, sink, progress);
+    };
+    let (interrupt, size_bytes) = (sqlite.interrupt(), live.size_bytes());
+    pack(&mut live, size_bytes, sink, progress, interrupt)?;
+    live.require_unchanged()?;
+    let contents = check_connection(source, &sqlite.look(), interrupt)?;
+    let ended = source.execute_batch("COMMIT");
+    ended.context("cannot end reading")?;
+    Ok(contents)
 }
 
 /// The moment ends with the copy, and whoever waits for it can go on.

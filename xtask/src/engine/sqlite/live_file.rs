@@ -8,11 +8,13 @@
 //! checkpoint moves nothing into the file that the oldest reader does not see.
 //!
 //! With a rollback journal the file cannot change either, but there writers wait
-//! for a reader, and a copy that lets them go on is made no faster this way.
+//! for a reader, and a copy that lets them go on is made no faster this way. It is
+//! read all the same where no copy may lie on a disk.
 //!
 //! It is read through the handle that the connection has: a file of our own
 //! would, when it is closed, take all locks of this process with it (POSIX).
 
+use std::borrow::Borrow;
 use std::io::{self, Read};
 
 use anyhow::{Context, Result, ensure};
@@ -21,8 +23,8 @@ use rusqlite::{Connection, ffi};
 const HEADER_BYTES: usize = 100;
 
 /// The database file of a connection that reads, and reads on until this is dropped.
-pub struct LiveFile {
-    connection: Connection,
+pub struct LiveFile<C: Borrow<Connection> = Connection> {
+    connection: C,
     size_bytes: u64,
     /// Read first, and once more at the end.
     header: [u8; HEADER_BYTES],
@@ -46,11 +48,14 @@ pub fn is_wal(source: &Connection) -> Result<bool> {
     Ok(mode == "wal")
 }
 
-impl LiveFile {
-    /// Of a connection of which [`has_empty_log`] was true. `None` when it is not stored as usual.
-    pub fn new(connection: Connection) -> Result<Option<LiveFile>> {
+impl<C: Borrow<Connection>> LiveFile<C> {
+    /// Of a connection that has begun to read, with a rollback journal or of which
+    /// [`has_empty_log`] was true. `None` when it is not stored as usual.
+    pub fn new(connection: C) -> Result<Option<LiveFile<C>>> {
         let number = |pragma: &str| -> rusqlite::Result<u64> {
-            let number: i64 = connection.query_row(pragma, [], |row| row.get(0))?;
+            let number: i64 = connection
+                .borrow()
+                .query_row(pragma, [], |row| row.get(0))?;
             Ok(number.unsigned_abs())
         };
         let size_bytes = number("PRAGMA page_count")? * number("PRAGMA page_size")?;
@@ -112,7 +117,7 @@ impl LiveFile {
         // pointer, written to where the last argument points.
         let code = unsafe {
             ffi::sqlite3_file_control(
-                self.connection.handle(),
+                self.connection.borrow().handle(),
                 c"main".as_ptr(),
                 ffi::SQLITE_FCNTL_FILE_POINTER,
                 (&raw mut handle).cast(),
@@ -133,7 +138,7 @@ fn as_io(code: i32) -> io::Result<()> {
     }
 }
 
-impl Read for LiveFile {
+impl<C: Borrow<Connection>> Read for LiveFile<C> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.size_bytes - self.at).unwrap_or(usize::MAX);
         let length = buffer.len().min(left);

@@ -27,7 +27,7 @@ use crate::values::words::shell_quoted;
 /// How long a restore waits for other processes to let go.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub fn prepare(sqlite: &Sqlite, _dump: &VerifiedDump) -> Result<RestoreWay> {
+pub fn prepare(sqlite: &Sqlite, dump: &VerifiedDump) -> Result<RestoreWay> {
     let mut way = RestoreWay {
         description: "copied into the live file in one transaction; open connections see it".into(),
         sessions: Vec::new(),
@@ -41,6 +41,11 @@ pub fn prepare(sqlite: &Sqlite, _dump: &VerifiedDump) -> Result<RestoreWay> {
         way.warnings.push(format!(
             "the live file cannot be read ({why}) and will be moved aside"
         ));
+    }
+    if dump.is_encrypted() {
+        way.warnings.push(
+            "it lies unencrypted in a private folder of the vault until it is restored".into(),
+        );
     }
     Ok(way)
 }

@@ -19,6 +19,7 @@ use crate::values::plan::Migration;
 use crate::values::progress::Progress;
 use crate::values::rows::{Rows, Shape};
 use crate::values::survey::{Rehearsed, Survey};
+use crate::values::verified_dump::LAY_OPEN;
 
 /// Of one table; SQLite takes up to 2,000 columns in an answer.
 const COLUMNS_A_QUESTION: usize = 1000;
@@ -29,6 +30,7 @@ pub struct SqliteScratch {
     compared: Option<Contents>,
     /// Leads to the staging folder when that has a name that sqlx cannot take.
     _link: Option<TempDir>,
+    warnings: Vec<String>,
 }
 
 pub fn build(
@@ -58,9 +60,11 @@ pub fn build(
             held: None,
             takes_fingerprints: false,
             selection: Selection::default(),
+            stays_off_the_disk: false,
             watch: None,
         },
         _link: link,
+        warnings: Vec::from_iter(dump.is_encrypted().then(|| LAY_OPEN.into())),
     })
 }
 
@@ -90,7 +94,7 @@ impl Readable for SqliteScratch {
 
 impl Scratch for SqliteScratch {
     fn warnings(&self) -> &[String] {
-        &[]
+        &self.warnings
     }
 
     fn survey(&mut self) -> Result<Survey> {

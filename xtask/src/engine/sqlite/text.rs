@@ -21,6 +21,9 @@ use crate::values::kind::Kind;
 use crate::values::manifest::DumpFormat;
 use crate::values::progress::Progress;
 
+const LAY_ON_THE_DISK: &str = "a copy of the database lay unencrypted in the vault, in a private folder, while it was \
+     written as text; it is removed";
+
 /// Before a statement of more than one line: how many it has.
 pub const LINES: &str = "-- lines: ";
 /// A signal is looked for that often.
@@ -79,7 +82,7 @@ pub fn dump(
         has_history,
         globals: None,
         wal: None,
-        warnings: Vec::new(),
+        warnings: Vec::from_iter(sqlite.stays_off_the_disk.then(|| LAY_ON_THE_DISK.into())),
     })
 }
 

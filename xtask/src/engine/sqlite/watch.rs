@@ -102,6 +102,20 @@ impl Watch {
         })
     }
 
+    /// As `dump::empty_log`. By this connection, for to it another one's checkpoint looks like
+    /// a commit of others, and its own does not.
+    pub fn empty_log(&mut self, sqlite: &Sqlite) {
+        if !sqlite.stays_off_the_disk || self.shuts_out {
+            return;
+        }
+        // Where it cannot be done, there is a copy, and that is said.
+        let _ = sqlite.runtime.block_on_to_the_end(async {
+            let asked =
+                sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection);
+            tokio::time::timeout(PATIENCE, asked).await
+        });
+    }
+
     pub async fn close(self) -> Result<()> {
         Ok(self.connection.close().await?)
     }

@@ -18,14 +18,14 @@ use crate::project::{Project, shared_data};
 
 /// A database of the server of version `MAJOR`, or of the shared one, which is 0; `LIMITED` is the
 /// owner without `CREATEDB`.
-struct Postgres<const LIMITED: bool, const MAJOR: u32 = 0> {
+pub(super) struct Postgres<const LIMITED: bool, const MAJOR: u32 = 0> {
     project: Project,
     database: Database,
     flags: &'static [&'static str],
 }
 
-type Superuser = Postgres<false>;
-type Owner = Postgres<true>;
+pub(super) type Superuser = Postgres<false>;
+pub(super) type Owner = Postgres<true>;
 
 contract_tests!(Superuser:
     an_empty_database_is_one_again

@@ -17,7 +17,7 @@ use super::{Subject, contract_tests, schema_tests};
 use crate::project::{Project, shared_data, sqlite_rows};
 
 /// The default database of a project.
-struct Sqlite {
+pub(super) struct Sqlite {
     project: Project,
 }
 

@@ -51,6 +51,7 @@ fn of_db() {
       prune         Remove backups that no rule keeps; databases that restores kept
       pin           Keep a backup, whatever the rules say
       unpin         Let the rules decide about a backup again
+      rekey         Encrypt backups for others than before
       help          Print this message or the help of the given subcommand(s)
 
     Options:
@@ -69,6 +70,24 @@ fn of_db() {
           --json                One JSON document on stdout, nothing else there
       -q, --quiet               Say nothing but errors and questions
       -v, --verbose             Say more
+
+    Encryption:
+          --recipient <KEY>               Encrypt backups for this public key (`age1…`, `ssh-ed25519 …`,
+                                          `ssh-rsa …`); may be repeated. Unnamed: for those of the
+                                          backup before; `none`: for nobody, unencrypted [env:
+                                          XTASK_DB_RECIPIENTS, separated by commas]
+          --recipients-file <FILE>        The same for every line of this file; may be repeated [env:
+                                          XTASK_DB_RECIPIENTS_FILE]
+          --identity <FILE>               A file with a secret key (age's, or an SSH key) that opens
+                                          backups; may be repeated [env: XTASK_DB_IDENTITY]
+          --passphrase-file <FILE>        The passphrase of backups, where there are no recipients, or
+                                          of an SSH key: the line in this file [env:
+                                          XTASK_DB_PASSPHRASE_FILE]
+          --passphrase-command <COMMAND>  The same: what this command of a shell prints; other programs
+                                          of this machine can see the command, so it must not hold the
+                                          passphrase itself [env: XTASK_DB_PASSPHRASE_COMMAND]
+          --unencrypted-in-public         Take, fetch, export unencrypted also in GitHub Actions of a
+                                          public repository [env: XTASK_DB_UNENCRYPTED_IN_PUBLIC=true]
 
     Exit codes: 0 done; 1 unexpected, database untouched; 2 wrong usage; 3 refused, database untouched;
     4 a backup cannot be trusted, database untouched; 5 failed after the first change, follow the hint;
@@ -124,6 +143,24 @@ fn of_db_backup() {
           --json                One JSON document on stdout, nothing else there
       -q, --quiet               Say nothing but errors and questions
       -v, --verbose             Say more
+
+    Encryption:
+          --recipient <KEY>               Encrypt backups for this public key (`age1…`, `ssh-ed25519 …`,
+                                          `ssh-rsa …`); may be repeated. Unnamed: for those of the
+                                          backup before; `none`: for nobody, unencrypted [env:
+                                          XTASK_DB_RECIPIENTS, separated by commas]
+          --recipients-file <FILE>        The same for every line of this file; may be repeated [env:
+                                          XTASK_DB_RECIPIENTS_FILE]
+          --identity <FILE>               A file with a secret key (age's, or an SSH key) that opens
+                                          backups; may be repeated [env: XTASK_DB_IDENTITY]
+          --passphrase-file <FILE>        The passphrase of backups, where there are no recipients, or
+                                          of an SSH key: the line in this file [env:
+                                          XTASK_DB_PASSPHRASE_FILE]
+          --passphrase-command <COMMAND>  The same: what this command of a shell prints; other programs
+                                          of this machine can see the command, so it must not hold the
+                                          passphrase itself [env: XTASK_DB_PASSPHRASE_COMMAND]
+          --unencrypted-in-public         Take, fetch, export unencrypted also in GitHub Actions of a
+                                          public repository [env: XTASK_DB_UNENCRYPTED_IN_PUBLIC=true]
     "#);
 }
 
@@ -154,6 +191,24 @@ fn of_db_list() {
           --json                One JSON document on stdout, nothing else there
       -q, --quiet               Say nothing but errors and questions
       -v, --verbose             Say more
+
+    Encryption:
+          --recipient <KEY>               Encrypt backups for this public key (`age1…`, `ssh-ed25519 …`,
+                                          `ssh-rsa …`); may be repeated. Unnamed: for those of the
+                                          backup before; `none`: for nobody, unencrypted [env:
+                                          XTASK_DB_RECIPIENTS, separated by commas]
+          --recipients-file <FILE>        The same for every line of this file; may be repeated [env:
+                                          XTASK_DB_RECIPIENTS_FILE]
+          --identity <FILE>               A file with a secret key (age's, or an SSH key) that opens
+                                          backups; may be repeated [env: XTASK_DB_IDENTITY]
+          --passphrase-file <FILE>        The passphrase of backups, where there are no recipients, or
+                                          of an SSH key: the line in this file [env:
+                                          XTASK_DB_PASSPHRASE_FILE]
+          --passphrase-command <COMMAND>  The same: what this command of a shell prints; other programs
+                                          of this machine can see the command, so it must not hold the
+                                          passphrase itself [env: XTASK_DB_PASSPHRASE_COMMAND]
+          --unencrypted-in-public         Take, fetch, export unencrypted also in GitHub Actions of a
+                                          public repository [env: XTASK_DB_UNENCRYPTED_IN_PUBLIC=true]
     ");
 }
 
@@ -184,6 +239,24 @@ fn of_db_status() {
           --json                One JSON document on stdout, nothing else there
       -q, --quiet               Say nothing but errors and questions
       -v, --verbose             Say more
+
+    Encryption:
+          --recipient <KEY>               Encrypt backups for this public key (`age1…`, `ssh-ed25519 …`,
+                                          `ssh-rsa …`); may be repeated. Unnamed: for those of the
+                                          backup before; `none`: for nobody, unencrypted [env:
+                                          XTASK_DB_RECIPIENTS, separated by commas]
+          --recipients-file <FILE>        The same for every line of this file; may be repeated [env:
+                                          XTASK_DB_RECIPIENTS_FILE]
+          --identity <FILE>               A file with a secret key (age's, or an SSH key) that opens
+                                          backups; may be repeated [env: XTASK_DB_IDENTITY]
+          --passphrase-file <FILE>        The passphrase of backups, where there are no recipients, or
+                                          of an SSH key: the line in this file [env:
+                                          XTASK_DB_PASSPHRASE_FILE]
+          --passphrase-command <COMMAND>  The same: what this command of a shell prints; other programs
+                                          of this machine can see the command, so it must not hold the
+                                          passphrase itself [env: XTASK_DB_PASSPHRASE_COMMAND]
+          --unencrypted-in-public         Take, fetch, export unencrypted also in GitHub Actions of a
+                                          public repository [env: XTASK_DB_UNENCRYPTED_IN_PUBLIC=true]
     ");
 }
 
@@ -218,103 +291,24 @@ fn of_db_verify() {
           --json                One JSON document on stdout, nothing else there
       -q, --quiet               Say nothing but errors and questions
       -v, --verbose             Say more
-    ");
-}
 
-#[test]
-fn of_db_migrate_safe() {
-    let _steady = steady();
-    insta::assert_snapshot!(said(&Project::new(), ["db", "migrate-safe", "--help"]), @"
-    exit code 0
-    --- stdout
-    Take a backup, rehearse the pending migrations on it, then run them
-
-    Usage: cargo xtask db migrate-safe [OPTIONS]
-
-    Options:
-          --dry-run              Show what would run; write nothing
-          --target-version <N>   Run migrations up to this version only
-          --jobs <N>             PostgreSQL: take the backup through N sessions at once
-          --fingerprint          Fingerprint the values of every table; whatever restores the backup
-                                 compares them, too
-          --rehearse-reaching    Rehearse also what reaches further than its database, such as CREATE
-                                 ROLE, on the live database's own server
-          --no-rehearse          Do not restore the backup into a scratch database, and run the
-                                 migrations unrehearsed
-          --accept-loss <NAMES>  Tables and columns whose rows or values may be lost, such as
-                                 `books,users.phone`
-          --plan <FILE>          Do everything but the jump: write what would happen into FILE, for a
-                                 review
-          --approve <FILE>       Run only if it is what FILE, written by --plan, says
-          --on-failure <WHAT>    When a migration fails on the live database: `ask` whether the backup
-                                 is to be restored, `restore` it when nobody else has written since, or
-                                 `keep` what there is [default: ask on a terminal, else keep]
-          --exclusive            Let nobody else write from before the backup until the migrations have
-                                 ended
-          --offsite-first        Migrate only when the backup has arrived at all places off-site and was
-                                 matched there
-      -y, --yes                  Answer the question with `yes`
-      -h, --help                 Print help
-
-    Options of every verb:
-          --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
-                                sqlite://database/app.db]
-          --source <DIR>        The migrations folder [default: `migrations` in the project]
-          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
-                                project]
-          --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
-                                may be given more than once [env: OFFSITE_URL]
-          --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
-                                `database/`]
-          --json                One JSON document on stdout, nothing else there
-      -q, --quiet               Say nothing but errors and questions
-      -v, --verbose             Say more
-    ");
-}
-
-#[test]
-fn of_db_restore() {
-    let _steady = steady();
-    insta::assert_snapshot!(said(&Project::new(), ["db", "restore", "--help"]), @"
-    exit code 0
-    --- stdout
-    Put a backup in place of the database, or change nothing
-
-    Usage: cargo xtask db restore [OPTIONS] [latest|ID]
-
-    Arguments:
-      [latest|ID]  `latest`, an id, or a part that only one id has [default: ask on a terminal]
-
-    Options:
-          --undo                Undo the last restore: swap the database that it kept back, or restore
-                                the backup that it took first
-          --into <URL>          Restore into this database instead, which is created when it is missing;
-                                the live one is not touched
-          --only <TABLE[,…]>    Bring back only these tables, beside what is there: with --into, or with
-                                --into-schema
-          --into-schema <NAME>  PostgreSQL, with --only: into this schema of the live database, which is
-                                created when it is missing
-          --jobs <N>            PostgreSQL: restore through N sessions at once (unasked: up to 4), and
-                                take the safety backup through as many (unasked: one)
-      -y, --yes                 Answer the question with `yes`
-          --force               As --yes, and go on when the backup is another database's, when the
-                                database as it is cannot be backed up first, or when that of --into
-                                holds something
-      -h, --help                Print help
-
-    Options of every verb:
-          --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
-                                sqlite://database/app.db]
-          --source <DIR>        The migrations folder [default: `migrations` in the project]
-          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
-                                project]
-          --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
-                                may be given more than once [env: OFFSITE_URL]
-          --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
-                                `database/`]
-          --json                One JSON document on stdout, nothing else there
-      -q, --quiet               Say nothing but errors and questions
-      -v, --verbose             Say more
+    Encryption:
+          --recipient <KEY>               Encrypt backups for this public key (`age1…`, `ssh-ed25519 …`,
+                                          `ssh-rsa …`); may be repeated. Unnamed: for those of the
+                                          backup before; `none`: for nobody, unencrypted [env:
+                                          XTASK_DB_RECIPIENTS, separated by commas]
+          --recipients-file <FILE>        The same for every line of this file; may be repeated [env:
+                                          XTASK_DB_RECIPIENTS_FILE]
+          --identity <FILE>               A file with a secret key (age's, or an SSH key) that opens
+                                          backups; may be repeated [env: XTASK_DB_IDENTITY]
+          --passphrase-file <FILE>        The passphrase of backups, where there are no recipients, or
+                                          of an SSH key: the line in this file [env:
+                                          XTASK_DB_PASSPHRASE_FILE]
+          --passphrase-command <COMMAND>  The same: what this command of a shell prints; other programs
+                                          of this machine can see the command, so it must not hold the
+                                          passphrase itself [env: XTASK_DB_PASSPHRASE_COMMAND]
+          --unencrypted-in-public         Take, fetch, export unencrypted also in GitHub Actions of a
+                                          public repository [env: XTASK_DB_UNENCRYPTED_IN_PUBLIC=true]
     ");
 }
 
@@ -335,56 +329,8 @@ fn of_a_verb_that_does_not_exist() {
 }
 
 #[test]
-fn of_no_verb_at_all() {
+fn of_two_flags_that_contradict_each_other() {
     let _steady = steady();
-    insta::assert_snapshot!(said(&Project::new(), ["db"]), @"
-    exit code 2
-    --- stderr
-    Back up, migrate and restore the database
-
-    Usage: cargo xtask db [OPTIONS] <COMMAND>
-
-    Commands:
-      backup        Take a backup, read it back and match it
-      list          Show the backups in the vault, newest first
-      status        Show the database, its migrations and its newest backup
-      config        Show all settings, and where each comes from
-      log           Show what was done with the vault, and whether its journal is whole
-      verify        Match backups with their manifests
-      diff          Show what differs between two backups, or a backup and the database
-      drill         Restore backups into scratch databases and compare
-      migrate-safe  Take a backup, rehearse the pending migrations on it, then run them
-      restore       Put a backup in place of the database, or change nothing
-      export        Write rows into a file that can be read, edited and imported
-      import        Put the rows of such a file into the database, or change nothing
-      push          Copy backups to the places off-site that do not have them
-      pull          Fetch a backup from off-site into the vault
-      prune         Remove backups that no rule keeps; databases that restores kept
-      pin           Keep a backup, whatever the rules say
-      unpin         Let the rules decide about a backup again
-      help          Print this message or the help of the given subcommand(s)
-
-    Options:
-      -h, --help  Print help
-
-    Options of every verb:
-          --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
-                                sqlite://database/app.db]
-          --source <DIR>        The migrations folder [default: `migrations` in the project]
-          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
-                                project]
-          --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
-                                may be given more than once [env: OFFSITE_URL]
-          --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
-                                `database/`]
-          --json                One JSON document on stdout, nothing else there
-      -q, --quiet               Say nothing but errors and questions
-      -v, --verbose             Say more
-
-    Exit codes: 0 done; 1 unexpected, database untouched; 2 wrong usage; 3 refused, database untouched;
-    4 a backup cannot be trusted, database untouched; 5 failed after the first change, follow the hint;
-    6 done, but a copy is missing, or something could not be removed; 130 interrupted: see its last line
-    ");
     insta::assert_snapshot!(said(&Project::new(), ["db", "backup", "--quiet", "--verbose"]), @"
     exit code 2
     --- stderr
@@ -394,4 +340,12 @@ fn of_no_verb_at_all() {
 
     For more information, try '--help'.
     ");
+}
+
+/// What `-h` says, as an error.
+#[test]
+fn of_db_without_a_verb() {
+    let help = Project::new().run(["db", "-h"]).expect_code(0);
+    let bare = Project::new().run(["db"]).expect_code(2);
+    assert_eq!((bare.stdout.as_str(), bare.stderr), ("", help.stdout));
 }

@@ -50,6 +50,24 @@ fn of_db_prune() {
           --json                One JSON document on stdout, nothing else there
       -q, --quiet               Say nothing but errors and questions
       -v, --verbose             Say more
+
+    Encryption:
+          --recipient <KEY>               Encrypt backups for this public key (`age1…`, `ssh-ed25519 …`,
+                                          `ssh-rsa …`); may be repeated. Unnamed: for those of the
+                                          backup before; `none`: for nobody, unencrypted [env:
+                                          XTASK_DB_RECIPIENTS, separated by commas]
+          --recipients-file <FILE>        The same for every line of this file; may be repeated [env:
+                                          XTASK_DB_RECIPIENTS_FILE]
+          --identity <FILE>               A file with a secret key (age's, or an SSH key) that opens
+                                          backups; may be repeated [env: XTASK_DB_IDENTITY]
+          --passphrase-file <FILE>        The passphrase of backups, where there are no recipients, or
+                                          of an SSH key: the line in this file [env:
+                                          XTASK_DB_PASSPHRASE_FILE]
+          --passphrase-command <COMMAND>  The same: what this command of a shell prints; other programs
+                                          of this machine can see the command, so it must not hold the
+                                          passphrase itself [env: XTASK_DB_PASSPHRASE_COMMAND]
+          --unencrypted-in-public         Take, fetch, export unencrypted also in GitHub Actions of a
+                                          public repository [env: XTASK_DB_UNENCRYPTED_IN_PUBLIC=true]
     ");
 }
 

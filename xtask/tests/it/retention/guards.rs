@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use serde_json::json;
 
 use super::history::{History, applied};
+use crate::encryption::Pair;
 use crate::setup::{Case, says};
 
 /// Keeps next to nothing.
@@ -337,4 +338,22 @@ fn it_is_refused_beside_others_and_they_wait_for_it() {
     assert_eq!(history.plan(&LEAST).0, std::slice::from_ref(&old));
     drop(held);
     assert_eq!(left(&history, &[&old]), [""; 0]);
+}
+
+/// A key that nobody has may be the only one that opens it.
+#[test]
+fn one_that_was_never_decrypted_takes_no_others_place() {
+    let history = History::sqlite();
+    let older = history.add(72, "older", |_| {});
+    let ada = Pair::new();
+    let to = ["db", "backup", "--recipient", &ada.public];
+    history.project().json(to);
+    assert_eq!(
+        left(&history, &[&history.newest, &older]),
+        [&history.newest]
+    );
+    ada.file(history.project(), "key.txt");
+    let with = [&to[..], &["--identity", "key.txt"]].concat();
+    history.project().json(with);
+    assert!(left(&history, &[&history.newest]).is_empty());
 }

@@ -52,6 +52,7 @@ fn candidates(times: Vec<(i64, u8, bool, u8)>) -> Vec<Candidate> {
             reason: [Reason::Manual, Reason::PreMigrate, Reason::PreRestore][usize::from(reason)],
             part: (guard == 7).then(|| "schema-only".into()),
             is_bad: is_bad && guard % 2 == 0,
+            is_closed: age % 3 == 0,
             guards: match guard {
                 0 => vec![Guard::Pinned],
                 1 => vec![Guard::WayBack],
@@ -94,6 +95,7 @@ fn whatever_the_policy_the_guards_hold() {
             first(&|backup| is_latest(backup) && backup.part.is_none()),
             first(&|backup| is_latest(backup) && backup.part.is_some()),
             first(&Candidate::is_way_to_go_back),
+            first(&|backup| backup.is_way_to_go_back() && !backup.is_closed),
         ] {
             prop_assert!(newest.is_none_or(stays), "the newest goes");
         }
@@ -162,6 +164,7 @@ fn an_empty_policy_is_known_as_one() {
             reason: Reason::Manual,
             part: None,
             is_bad: false,
+            is_closed: false,
             guards: Vec::new(),
         }];
         // An empty one keeps nothing by itself, even of this moment.

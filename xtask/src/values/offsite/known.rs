@@ -1,0 +1,83 @@
+//! What the journal knows of copies.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::values::id::BackupId;
+use crate::values::journal::{Deed, Ending, Line};
+use crate::values::manifest::Manifest;
+
+/// What the journal knows of a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// Its bytes were read back and matched, last at this moment.
+    Matched(DateTime<Utc>),
+    /// The same of what the backup was before it was encrypted for others.
+    Earlier(DateTime<Utc>),
+    /// It did not match, or was not there.
+    Bad(DateTime<Utc>),
+    /// It was removed on purpose.
+    Removed(DateTime<Utc>),
+    /// A copy that was begun and not heard of again.
+    Begun(Option<Begun>),
+}
+
+/// An upload in parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    /// As the store calls it.
+    pub upload: String,
+    /// The file that it was to become.
+    pub dump: Option<String>,
+}
+
+/// By backup and by the name of the place; with the file of the dump that it is about.
+pub type KnownCopies = BTreeMap<BackupId, BTreeMap<String, (Known, Option<String>)>>;
+
+/// What is known of the copy of a backup as it is now: a rekey gives it another dump.
+pub fn known_copy(copies: &KnownCopies, manifest: &Manifest, place: &str) -> Option<Known> {
+    let (known, dump) = copies.get(&manifest.id)?.get(place)?;
+    let is_of_now = match dump {
+        Some(dump) => *dump == manifest.dump.file,
+        // A journal of before there was encryption.
+        None => manifest.dump.encryption.is_none(),
+    };
+    Some(match known {
+        Known::Matched(at) if !is_of_now => Known::Earlier(*at),
+        known => known.clone(),
+    })
+}
+
+pub fn known_copies(lines: &[Line]) -> KnownCopies {
+    let mut copies = KnownCopies::new();
+    for entry in lines.iter().filter_map(|line| line.entry.as_ref()) {
+        let (Some(id), Some(place)) = (&entry.backup, &entry.place) else {
+            continue;
+        };
+        let begun = || {
+            let upload = entry.upload.clone()?;
+            let dump = entry.dump.clone();
+            Some(Begun { upload, dump })
+        };
+        let known = match (entry.deed, entry.ending) {
+            (Deed::Copy | Deed::Pull | Deed::Verify, Ending::Done) => Known::Matched(entry.at),
+            (Deed::Verify, Ending::Failed) => Known::Bad(entry.at),
+            (Deed::Remove, Ending::Done) => Known::Removed(entry.at),
+            (Deed::Copy, Ending::Begun) => Known::Begun(begun()),
+            // It could not clean up behind itself.
+            (Deed::Copy, _) if entry.upload.is_some() => Known::Begun(begun()),
+            _ => {
+                // It was ended in order, and left nothing behind.
+                let places = copies.entry(id.clone()).or_default();
+                if matches!(places.get(place), Some((Known::Begun(_), _))) {
+                    places.remove(place);
+                }
+                continue;
+            }
+        };
+        let places = copies.entry(id.clone()).or_default();
+        places.insert(place.clone(), (known, entry.dump.clone()));
+    }
+    copies
+}
