@@ -112,14 +112,14 @@ fn unknown_fields_survive() {
     let mut document: Value = serde_json::from_slice(&read(&scene.manifest())).expect("JSON");
     let added = json!({"nested": [1, {"deep": null}]});
     document["from_the_future"] = added.clone();
-    document["dump"]["encryption"] = json!("none");
+    document["dump"]["flavour"] = json!("none");
     document["database"]["flavour"] = json!("vanilla");
     fs::write(scene.manifest(), sealed(document)).expect("write the manifest");
     scene.run(&["verify"]).expect_code(0);
     let listed = scene.case.project.json(["db", "list"]);
     let shown = &listed["backups"][0]["manifest"];
     assert_eq!(shown["from_the_future"], added);
-    assert_eq!(shown["dump"]["encryption"], "none");
+    assert_eq!(shown["dump"]["flavour"], "none");
     assert_eq!(shown["database"]["flavour"], "vanilla");
     let restored = scene.case.restore("latest");
     assert_eq!(text(&restored, "/restored"), scene.newest);
