@@ -203,22 +203,26 @@ fn show_newest(
         ),
         None => "latest      no backup of this database\n".into(),
     })?;
-    let Some(backup) = newest else {
+    if let Some(backup) = newest {
+        show_encryption(scene, backup)?;
+        scene.ui.show(proofs.line())?;
+        warn_of_no_drill(scene, proofs);
+    }
+    newer.map_or(Ok(()), |newer| newer.show(scene))
+}
+
+fn show_encryption(scene: &Scene, backup: &Backup) -> Result<()> {
+    let Some(encryption) = &backup.manifest.dump.encryption else {
         return Ok(());
     };
-    if let Some(encryption) = &backup.manifest.dump.encryption {
-        let decrypted = match encryption.decrypted {
-            true => "decrypted when it was read back",
-            false => "never decrypted: no key was at hand",
-        };
-        let whom = encryption.summary();
-        scene
-            .ui
-            .show(format!("encrypted   for {whom}; {decrypted}\n"))?;
-    }
-    scene.ui.show(proofs.line())?;
-    warn_of_no_drill(scene, proofs);
-    newer.map_or(Ok(()), |newer| newer.show(scene))
+    let decrypted = match encryption.decrypted {
+        true => "decrypted when it was read back",
+        false => "never decrypted: no key was at hand",
+    };
+    let whom = encryption.summary();
+    scene
+        .ui
+        .show(format!("encrypted   for {whom}; {decrypted}\n"))
 }
 
 /// A backup that nobody has ever restored is a hope.
