@@ -14,7 +14,7 @@ fuzz_target!(|text: &str| {
         assert!(is_plain(text) && text.len() <= 128);
         assert_eq!(id.to_string(), text);
         assert_eq!(id.time().bytes().filter(u8::is_ascii_digit).count(), 14);
-        drop(id.is_safety());
+        let _ = id.is_safety();
     }
     match text.parse::<Label>() {
         Ok(label) => {
