@@ -194,7 +194,8 @@ fn what_is_not_this_databases_or_is_pinned_stays() {
     let project = &copies.case().project;
     project.run(["db", "pin", &copies.ids[2]]).expect_code(0);
     let other = History::sqlite();
-    let theirs = other.newest.clone();
+    // Two that are taken in one second bear one name.
+    let theirs = other.add(1, "theirs", |_| {});
     for file in [other.case.dump(&theirs), other.case.manifest(&theirs)] {
         let name = file
             .file_name()
