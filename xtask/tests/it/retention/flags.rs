@@ -1,8 +1,10 @@
 //! Every flag that is a setting reaches it, and every setting that has a flag has it somewhere.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 
 use super::history::History;
+use crate::encryption::Pair;
 use crate::project::workspace_root;
 
 /// Each rule alone, all others off, on a backup of now and one that is older by so many hours.
@@ -77,7 +79,24 @@ fn every_flag_is_one_of_a_verb_and_is_taken() {
         ("migrate-safe", &jobs),
         ("migrate-safe", &migrate),
         ("prune", &["--kept", "--older-than", "3", "--dry-run"]),
+        (
+            "backup",
+            &["--recipient", "none", "--unencrypted-in-public"],
+        ),
+        (
+            "backup",
+            &["--recipients-file", "whom.txt", "--identity", "key.txt"],
+        ),
+        ("backup", &["--passphrase-file", "words.txt"]),
+        ("backup", &["--passphrase-command", "cat words.txt"]),
     ];
+    let pair = Pair::new();
+    pair.file(project, "key.txt");
+    project.write("whom.txt", &pair.public);
+    project.write("words.txt", "words that nobody would guess");
+    let private = std::fs::Permissions::from_mode(0o600);
+    let words = project.path().join("words.txt");
+    std::fs::set_permissions(words, private).expect("make them private");
     let mut given: BTreeSet<&str> = RULES.iter().map(|(flag, ..)| *flag).collect();
     for (verb, flags) in runs {
         let yes = (verb == "migrate-safe" && flags == jobs).then_some("--yes");
