@@ -123,7 +123,10 @@ impl Passphrase {
         is_one.then(|| Passphrase(line.to_owned()))
     }
 
-    #[cfg_attr(not(feature = "encryption"), expect(dead_code))]
+    #[cfg_attr(
+        not(feature = "encryption"),
+        expect(dead_code, reason = "without the feature there is nothing to open")
+    )]
     fn expose(&self) -> &str {
         &self.0
     }
@@ -137,7 +140,6 @@ pub fn keys_in(list: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// Why a text is nobody's public key. The text is not repeated: it may be a secret one.
-#[cfg_attr(not(feature = "encryption"), allow(dead_code))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecipient {
     #[error(
@@ -165,7 +167,10 @@ pub enum BadRecipient {
 }
 
 /// Why something holds no secret key that can be used. Nothing of it is repeated.
-#[cfg_attr(not(feature = "encryption"), expect(dead_code))]
+#[cfg_attr(
+    not(feature = "encryption"),
+    expect(dead_code, reason = "without the feature no key is looked at")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadIdentity {
     #[error("it holds no `AGE-SECRET-KEY-1…` and no SSH key")]

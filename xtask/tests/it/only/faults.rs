@@ -127,10 +127,11 @@ fn a_commit_that_cannot_be_asked_after_may_have_been_done() {
     }
     let postgres = other.cluster().database("postgres");
     let name = other.name();
-    let allow = |is: bool| postgres.psql(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {is};"));
-    allow(false);
+    let let_in =
+        |is: bool| postgres.psql(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {is};"));
+    let_in(false);
     let output: Output = running.finish().expect_code(5);
-    allow(true);
+    let_in(true);
     says(
         &output,
         &["whether it was committed cannot be asked", "hint: "],
