@@ -168,16 +168,17 @@ impl Verb {
 }
 
 impl Verb {
-    /// Whether it may write or open an encrypted dump. To match one takes no key.
-    pub fn needs_keys(&self) -> bool {
+    /// How a hint calls a verb that may write or open an encrypted dump; nothing for the others.
+    /// To match one takes no key.
+    pub fn with_keys(&self) -> Option<&'static str> {
         match self {
-            Verb::Backup(_)
-            | Verb::MigrateSafe(_)
-            | Verb::Restore(_)
-            | Verb::Drill(_)
-            | Verb::Import(_)
-            | Verb::Rekey(_) => true,
-            Verb::Diff(arguments) => arguments.rows.is_some(),
+            Verb::Backup(_) => Some("backup"),
+            Verb::MigrateSafe(_) => Some("migrate-safe"),
+            Verb::Restore(_) => Some("restore latest"),
+            Verb::Drill(_) => Some("drill"),
+            Verb::Import(_) => Some("import FILE"),
+            Verb::Rekey(_) => Some("rekey latest"),
+            Verb::Diff(arguments) => arguments.rows.as_ref().map(|_| "diff latest"),
             Verb::List(_)
             | Verb::Status(_)
             | Verb::Config
@@ -188,31 +189,7 @@ impl Verb {
             | Verb::Prune(_)
             | Verb::Pin(_)
             | Verb::Unpin(_)
-            | Verb::Export(_) => false,
-        }
-    }
-
-    /// How a hint calls this verb.
-    pub fn example(&self) -> &'static str {
-        match self {
-            Verb::Backup(_) => "backup",
-            Verb::List(_) => "list",
-            Verb::Status(_) => "status",
-            Verb::Config => "config",
-            Verb::Verify(_) => "verify",
-            Verb::Log(_) => "log",
-            Verb::Diff(_) => "diff latest",
-            Verb::Drill(_) => "drill",
-            Verb::MigrateSafe(_) => "migrate-safe",
-            Verb::Restore(_) => "restore latest",
-            Verb::Prune(_) => "prune --kept",
-            Verb::Pin(_) => "pin ID",
-            Verb::Unpin(_) => "unpin ID",
-            Verb::Export(_) => "export",
-            Verb::Import(_) => "import FILE",
-            Verb::Push(_) => "push",
-            Verb::Pull(_) => "pull latest",
-            Verb::Rekey(_) => "rekey latest",
+            | Verb::Export(_) => None,
         }
     }
 }

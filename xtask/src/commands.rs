@@ -65,9 +65,9 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
     let settings = config::settings(&db.options, db.verb.given())?;
     ui.repeat_flags(settings.flags.clone());
     let vault = Vault::at(settings.vault.clone());
-    let keyring = match db.verb.needs_keys() {
-        true => keyring::load(&settings.encryption, db.verb.example(), interrupt)?,
-        false => Keys::default(),
+    let keyring = match db.verb.with_keys() {
+        Some(verb) => keyring::load(&settings.encryption, verb, interrupt)?,
+        None => Keys::default(),
     };
     let mut scene = Scene {
         settings,

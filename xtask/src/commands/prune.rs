@@ -31,6 +31,13 @@ const MOST_FAILURES: usize = 5;
 #[derive(Serialize)]
 struct Document<'a> {
     database: &'a DatabaseFacts,
+    #[serde(flatten)]
+    outcome: PlanOutcome<'a>,
+}
+
+/// A plan, and what came of it.
+#[derive(Serialize)]
+struct PlanOutcome<'a> {
     keep: Vec<Line<'a>>,
     remove: Vec<Line<'a>>,
     /// Of those to be removed; the others could not be, or it was only a look.
@@ -38,8 +45,22 @@ struct Document<'a> {
     size_before_bytes: u64,
     /// Once all of them are removed.
     size_after_bytes: u64,
-    /// Backups of other databases in this vault.
+    /// Backups of other databases in the same place.
     others: usize,
+}
+
+impl<'a> PlanOutcome<'a> {
+    fn of(plan: &'a Plan, removed: Vec<BackupId>) -> PlanOutcome<'a> {
+        let after = size(plan.kept());
+        PlanOutcome {
+            keep: plan.kept().map(Line::of).collect(),
+            remove: plan.removed().map(Line::of).collect(),
+            removed,
+            size_before_bytes: after.saturating_add(size(plan.removed())),
+            size_after_bytes: after,
+            others: plan.others,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -332,14 +353,8 @@ fn outcome(
 }
 
 fn emit(scene: &Scene, now: &DatabaseFacts, plan: &Plan, removed: Vec<BackupId>) -> Result<()> {
-    let after = size(plan.kept());
     scene.ui.emit(&Document {
         database: &now.for_show(),
-        keep: plan.kept().map(Line::of).collect(),
-        remove: plan.removed().map(Line::of).collect(),
-        removed,
-        size_before_bytes: after.saturating_add(size(plan.removed())),
-        size_after_bytes: after,
-        others: plan.others,
+        outcome: PlanOutcome::of(plan, removed),
     })
 }

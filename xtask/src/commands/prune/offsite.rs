@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::plan::{self, Plan, State, decide};
-use super::{Line, carry_out, lines, size};
+use super::{PlanOutcome, carry_out, lines};
 use crate::cli::Prune;
 use crate::commands::offsite::look::{Look, look_everywhere};
 use crate::commands::offsite::{matched, usable};
@@ -33,12 +33,8 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct PlaceDocument<'a> {
     place: &'a str,
-    keep: Vec<Line<'a>>,
-    remove: Vec<Line<'a>>,
-    removed: Vec<BackupId>,
-    size_before_bytes: u64,
-    size_after_bytes: u64,
-    others: usize,
+    #[serde(flatten)]
+    outcome: PlanOutcome<'a>,
 }
 
 /// A place and what is to become of its copies.
@@ -249,17 +245,9 @@ fn remove(scene: &Scene, now: &DatabaseFacts, look: &Look, backup: &Backup) -> R
 
 fn emit(scene: &Scene, now: &DatabaseFacts, all: &[At], removed: Vec<Vec<BackupId>>) -> Result<()> {
     let mut removed = removed.into_iter();
-    let places = all.iter().map(|At { look, plan }| {
-        let after = size(plan.kept());
-        PlaceDocument {
-            place: &look.place.name,
-            keep: plan.kept().map(Line::of).collect(),
-            remove: plan.removed().map(Line::of).collect(),
-            removed: removed.next().unwrap_or_default(),
-            size_before_bytes: after.saturating_add(size(plan.removed())),
-            size_after_bytes: after,
-            others: plan.others,
-        }
+    let places = all.iter().map(|At { look, plan }| PlaceDocument {
+        place: &look.place.name,
+        outcome: PlanOutcome::of(plan, removed.next().unwrap_or_default()),
     });
     scene.ui.emit(&Document {
         database: &now.for_show(),
