@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::inspect::{self, quoted};
+use super::watch::Watch;
 use super::{Sqlite, migrate, restore};
 use crate::engine::{Readable, Scratch, ScratchOrder};
 use crate::runtime::Runtime;
@@ -92,6 +93,19 @@ impl Readable for SqliteScratch {
     }
 }
 
+impl SqliteScratch {
+    /// The file is gone before a power cut could matter: the first commit would otherwise wait until
+    /// all that was unpacked is on the disk.
+    fn unflushed(&self) -> Result<Watch> {
+        let mut watch = Watch::begin(&self.sqlite)?;
+        self.sqlite.runtime.block_on(async {
+            let set = sqlx::raw_sql("PRAGMA synchronous = OFF").execute(watch.connection());
+            set.await.context("cannot prepare the scratch database")
+        })?;
+        Ok(watch)
+    }
+}
+
 impl Scratch for SqliteScratch {
     fn warnings(&self) -> &[String] {
         &self.warnings
@@ -112,6 +126,7 @@ impl Scratch for SqliteScratch {
 
     fn migrate(&mut self, migration: &Migration, _commits_itself: bool) -> Result<Rehearsed> {
         self.compared = None;
+        self.sqlite.watch = Some(self.unflushed()?);
         let mut ran = None;
         let one = std::slice::from_ref(migration);
         migrate::migrate(&mut self.sqlite, one, &mut |migration| {

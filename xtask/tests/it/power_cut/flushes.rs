@@ -46,3 +46,17 @@ fn a_backup_is_flushed_in_the_order_in_which_it_is_named() {
     ];
     assert_eq!(short, expected, "all calls: {calls:#?}");
 }
+
+/// It is gone before a power cut could matter, and the first commit would wait for all of it.
+#[test]
+fn a_scratch_database_is_not_flushed() {
+    let project = Project::new().rehearsed();
+    let project = project.migration("1_t.sql", "CREATE TABLE u (id INTEGER);");
+    project.sqlite("CREATE TABLE t (id INTEGER);");
+    let trace = "trace=fsync,fdatasync";
+    let Some(calls) = calls(&project, trace, &["db", "migrate-safe", "--yes"]) else {
+        return;
+    };
+    let of = |file: &str| calls.iter().any(|call| call.contains(file));
+    assert!(of("database/app.db") && !of("scratch.db"), "{calls:#?}");
+}
