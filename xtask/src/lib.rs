@@ -144,7 +144,8 @@
 //! read from; any other manifest is read. A file that changed less than two seconds
 //! before the index was begun is not kept, for it could change again within one tick. It is written
 //! beside and renamed, carries its own SHA-256, and is left alone when it is of no use, somebody else's
-//! or cannot be written. Only the table comes from it: `--json` and all else read the manifests.
+//! or cannot be written. Only the table and the order of `--json` come from it: that reads each manifest while it is written, and all else
+//! reads the manifests first.
 //!
 //! What was shown of each backup is the journal's: `.proofs` keeps, in the same way, what was read of it and up to
 //! where, for a journal only grows. `--json` and `db log` read all of it.

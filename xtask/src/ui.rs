@@ -1,14 +1,17 @@
 //! The human: say, show, ask. Text for people goes to stderr, data to stdout.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use escaping::Escaping;
+
 mod actions;
 mod ask;
+mod escaping;
 mod progress;
 mod table;
 mod words;
@@ -18,6 +21,9 @@ pub use ask::Answer;
 pub use progress::Shown;
 pub use table::Table;
 pub use words::{age, count, duration, old, size, time};
+
+/// Of a document that is on its way out.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// How a command that is shown begins.
 const COMMAND: &str = "cargo xtask db ";
@@ -132,9 +138,13 @@ impl Ui {
         if !self.json || self.emitted.replace(true) {
             return Ok(());
         }
-        let mut text = serde_json::to_string_pretty(document).context("cannot write JSON")?;
-        text.push('\n');
-        write_stdout(&escaped(text))
+        let mut stdout = BufWriter::with_capacity(BUFFER_BYTES, Escaping::new(io::stdout().lock()));
+        let written = serde_json::to_writer_pretty(&mut stdout, document);
+        let ended = written.map_err(io::Error::from).and_then(|()| {
+            stdout.write_all(b"\n")?;
+            stdout.flush()
+        });
+        unless_nobody_reads(ended).context("cannot write JSON")
     }
 
     /// Keeps what was found: should the run fail, its document says it beside the error.
@@ -155,13 +165,15 @@ impl Ui {
 
 fn write_stdout(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
-        // A reader such as `head` that has seen enough is no error of ours.
+    let written = stdout.write_all(text.as_bytes());
+    unless_nobody_reads(written.and_then(|()| stdout.flush())).context("cannot write to stdout")
+}
+
+/// A reader such as `head` that has seen enough is no error of ours.
+fn unless_nobody_reads(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to stdout"),
+        written => written,
     }
 }
 
@@ -177,7 +189,7 @@ fn eprint_line(line: &str) {
 
 /// Names come from databases and files: what would steer a terminal is made visible.
 pub fn clean(text: &str) -> String {
-    if is_plain(text) {
+    if is_plain(text.as_bytes()) {
         return text.to_owned();
     }
     let visible = |c| if steers(c) { '\u{fffd}' } else { c };
@@ -196,26 +208,9 @@ fn indented(text: &str) -> String {
     indented
 }
 
-/// The same JSON, with what JSON lets stand and a terminal would obey as `\u…`.
-fn escaped(json: String) -> String {
-    if is_plain(&json) {
-        return json;
-    }
-    let mut text = String::with_capacity(json.len());
-    for c in json.chars() {
-        if steers(c) {
-            text += &format!("\\u{:04x}", u32::from(c));
-        } else {
-            text.push(c);
-        }
-    }
-    text
-}
-
 /// Whether there is nothing but ASCII and line breaks in it, and nothing that steers.
 /// Byte by byte: unoptimised, as `cargo xtask` runs, an iterator takes ten times as long.
-fn is_plain(text: &str) -> bool {
-    let bytes = text.as_bytes();
+fn is_plain(bytes: &[u8]) -> bool {
     let mut at = 0;
     while at < bytes.len() && matches!(bytes[at], b' '..=b'~' | b'\n') {
         at += 1;

@@ -1,11 +1,13 @@
 //! `db list`: what is in the vault, newest first.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use serde::ser::SerializeSeq;
 
 use super::Scene;
 use crate::cli::List;
@@ -15,7 +17,7 @@ use crate::values::id::BackupId;
 use crate::values::journal::{self, Ladder};
 use crate::values::manifest::Manifest;
 use crate::values::summary::Summary;
-use crate::vault::{Backup, Problem};
+use crate::vault::{Listing, Overview, Problem, Vault};
 
 mod offsite;
 
@@ -23,7 +25,8 @@ mod offsite;
 struct Document<'a> {
     vault: String,
     backups: Entries<'a>,
-    problems: &'a [Problem],
+    /// After the backups, which are read while they are written.
+    problems: &'a RefCell<Vec<Problem>>,
     /// When one of them was last restored into a scratch database and compared.
     restored_at: Option<DateTime<Utc>>,
     pins: Vec<Pinned>,
@@ -53,49 +56,23 @@ pub fn run(scene: &Scene, arguments: &List) -> Result<()> {
     if arguments.offsite {
         return offsite::run(scene);
     }
-    let (backups, problems, pins, restored_at) = if scene.ui.is_json() {
-        let mut listing = scene.vault.list()?;
-        let lines = scene.vault.journal().unwrap_or_else(|error| {
-            listing.problems.push(Problem::of_journal(&error));
-            Vec::new()
-        });
-        let ladders = journal::ladders(&lines);
-        let of_these = listing.backups.iter().filter_map(|b| ladders.get(b.id()));
-        let restored_at = of_these.filter_map(Ladder::restored_at).max();
-        let manifests = listing
-            .backups
-            .iter_mut()
-            .map(|backup| &mut backup.manifest);
-        manifests.for_each(Manifest::hide);
-        scene.ui.emit(&Document {
-            vault: scene.vault.folder().display().to_string(),
-            backups: Entries(&listing.backups, &ladders),
-            problems: &listing.problems,
-            pins: pinned(scene, &listing.pins),
-            restored_at,
-        })?;
-        let backups = listing.backups.len();
-        (backups, listing.problems, listing.pins, restored_at)
-    } else {
-        let overview = scene.vault.overview()?;
-        if !overview.backups.is_empty() {
-            let has_keys = overview.backups.iter().any(|b| b.encrypted_for.is_some());
-            let table = |backups: &[Summary]| table(backups, has_keys);
-            let tables = cores::on_all(&overview.backups, table).into_iter();
-            let table = tables.reduce(|mut table, more| {
-                table.append(more);
-                table
-            });
-            scene
-                .ui
-                .show(table.map_or_else(String::new, |table| table.to_string()))?;
-        }
-        let ladders = overview.backups.iter().map(|backup| &backup.ladder);
-        let restored_at = ladders.filter_map(Ladder::restored_at).max();
-        let backups = overview.backups.len();
-        (backups, overview.problems, overview.pins, restored_at)
+    let looked = match scene.ui.is_json() {
+        true => scene.vault.in_order(),
+        false => scene.vault.overview(),
     };
-    if backups == 0 {
+    let Overview {
+        backups,
+        mut problems,
+        pins,
+    } = looked?;
+    let restored_at = if scene.ui.is_json() {
+        emit(scene, &backups, &mut problems, &pins)?
+    } else {
+        show(scene, &backups)?;
+        let ladders = backups.iter().map(|backup| &backup.ladder);
+        ladders.filter_map(Ladder::restored_at).max()
+    };
+    if backups.is_empty() {
         scene.ui.say(format!(
             "no backups in `{}`",
             scene.vault.folder().display()
@@ -114,6 +91,54 @@ pub fn run(scene: &Scene, arguments: &List) -> Result<()> {
         scene.ui.say(format!("pinned: {id}{note}"));
     }
     Ok(())
+}
+
+fn show(scene: &Scene, backups: &[Summary]) -> Result<()> {
+    if backups.is_empty() {
+        return Ok(());
+    }
+    let has_keys = backups.iter().any(|b| b.encrypted_for.is_some());
+    let tables = cores::on_all(backups, |backups| table(backups, has_keys)).into_iter();
+    let table = tables.reduce(|mut table, more| {
+        table.append(more);
+        table
+    });
+    let table = table.map_or_else(String::new, |table| table.to_string());
+    scene.ui.show(table)
+}
+
+/// The order is the overview's; what is said of each is read from its manifest. When one of them was
+/// last restored.
+fn emit(
+    scene: &Scene,
+    backups: &[Summary],
+    problems: &mut Vec<Problem>,
+    pins: &[String],
+) -> Result<Option<DateTime<Utc>>> {
+    let lines = scene.vault.journal().unwrap_or_else(|error| {
+        problems.push(Problem::of_journal(&error));
+        Vec::new()
+    });
+    let ladders = journal::ladders(&lines);
+    let of_these = backups
+        .iter()
+        .filter_map(|backup| ladders.get(&backup.id.parse().ok()?));
+    let restored_at = of_these.filter_map(Ladder::restored_at).max();
+    let found = RefCell::new(std::mem::take(problems));
+    let emitted = scene.ui.emit(&Document {
+        vault: scene.vault.folder().display().to_string(),
+        backups: Entries {
+            vault: &scene.vault,
+            backups,
+            ladders: &ladders,
+            problems: &found,
+        },
+        problems: &found,
+        pins: pinned(scene, pins),
+        restored_at,
+    });
+    *problems = found.into_inner();
+    emitted.map(|()| restored_at)
 }
 
 fn pinned(scene: &Scene, stems: &[String]) -> Vec<Pinned> {
@@ -141,16 +166,36 @@ fn say_when_restored(scene: &Scene, restored_at: Option<DateTime<Utc>>) {
     ));
 }
 
-/// Never copied: a vault may hold thousands.
-struct Entries<'a>(&'a [Backup], &'a BTreeMap<BackupId, Ladder>);
+/// A vault may hold thousands: some are read, written and forgotten before the next.
+struct Entries<'a> {
+    vault: &'a Vault,
+    backups: &'a [Summary],
+    ladders: &'a BTreeMap<BackupId, Ladder>,
+    /// What is found on the way.
+    problems: &'a RefCell<Vec<Problem>>,
+}
+
+const AT_ONCE: usize = 64;
 
 impl Serialize for Entries<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|backup| Entry {
-            manifest: &backup.manifest,
-            path: backup.dump_path.display().to_string(),
-            ladder: self.1.get(backup.id()).copied().unwrap_or_default(),
-        }))
+        let mut entries = serializer.serialize_seq(None)?;
+        for some in self.backups.chunks(AT_ONCE) {
+            let stems: Vec<String> = some.iter().map(|backup| backup.id.clone()).collect();
+            let Listing {
+                backups, problems, ..
+            } = self.vault.read_all(&stems);
+            for mut backup in backups {
+                backup.manifest.hide();
+                entries.serialize_element(&Entry {
+                    path: backup.dump_path.display().to_string(),
+                    ladder: self.ladders.get(backup.id()).copied().unwrap_or_default(),
+                    manifest: &backup.manifest,
+                })?;
+            }
+            self.problems.borrow_mut().extend(problems);
+        }
+        entries.end()
     }
 }
 

@@ -51,7 +51,7 @@ impl Table {
         // Writing into a string does not fail.
         let _ = write!(self.text, "{cell}");
         let text = &self.text[start..];
-        let width = if super::is_plain(text) && !text.contains('\n') {
+        let width = if super::is_plain(text.as_bytes()) && !text.contains('\n') {
             text.len()
         } else {
             // A name with a line break would tear the row.

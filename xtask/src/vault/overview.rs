@@ -28,9 +28,21 @@ impl Vault {
     /// What [`Vault::list`] finds, for showing: a manifest that an earlier
     /// overview has read, and that nobody has touched since, is not read again.
     pub fn overview(&self) -> Result<Overview> {
+        self.look(true)
+    }
+
+    /// The same without what was shown of them; nothing is written.
+    pub fn in_order(&self) -> Result<Overview> {
+        self.look(false)
+    }
+
+    fn look(&self, remembers: bool) -> Result<Overview> {
         let (mut names, index, ladders) = std::thread::scope(|scope| {
             let index = scope.spawn(|| self.read_index());
-            let ladders = scope.spawn(|| self.ladders());
+            let ladders = scope.spawn(|| match remembers {
+                true => self.ladders(),
+                false => Ok(Vec::new()),
+            });
             let names = self.names();
             let ladders = ladders.join().unwrap_or_else(|_| Ok(Vec::new()));
             Ok::<_, anyhow::Error>((names?, index.join().unwrap_or_default(), ladders))
@@ -41,7 +53,7 @@ impl Vault {
         });
         let is_large = names.manifests.len() >= WORTH_AN_INDEX;
         let mut lines = recall(&names.manifests, if is_large { index } else { Vec::new() });
-        let mut problems = self.read_missing(&names.manifests, &mut lines, is_large);
+        let mut problems = self.read_missing(&names.manifests, &mut lines, is_large && remembers);
 
         // A list without what was shown of them is better than none.
         let ladders = ladders.unwrap_or_else(|error| {
@@ -65,10 +77,10 @@ impl Vault {
         &self,
         manifests: &[NamedManifest],
         lines: &mut [Option<Line>],
-        is_large: bool,
+        remembers: bool,
     ) -> Vec<Problem> {
         let missing: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].is_none()).collect();
-        let is_worth_it = is_large && missing.len() >= WORTH_WRITING;
+        let is_worth_it = remembers && missing.len() >= WORTH_WRITING;
         let draft = is_worth_it.then(|| self.draft_index()).flatten();
         let since = draft.as_ref().map(|draft| draft.since);
         let read = cores::on_all(&missing, |share| {

@@ -167,6 +167,21 @@ impl Running {
         }
     }
 
+    /// Waits for its end; with the most memory that it had at once, in KiB.
+    pub fn finish_with_peak(mut self) -> (Output, u64) {
+        let status = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        let mut peak = 0;
+        while !self.has_ended() {
+            let status = std::fs::read_to_string(&status).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+            peak = peak.max(kib.unwrap_or(0));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(peak > 10 << 10, "the peak was not measured");
+        (self.finish(), peak)
+    }
+
     /// Waits for the end; at the limit, kills the whole process group and panics.
     #[track_caller]
     pub fn finish(mut self) -> Output {

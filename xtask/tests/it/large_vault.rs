@@ -179,6 +179,29 @@ fn a_large_vault_is_listed_whole_and_newest_first() {
     assert_eq!(shown.stdout.lines().count(), 1 + found.len());
 }
 
+/// As JSON it is written while it is read: a vault of any size goes through a small memory.
+#[test]
+fn the_memory_of_a_list_does_not_grow_with_the_vault() {
+    let vault = Vault::empty();
+    let newest = Utc::now() - TimeDelta::days(1);
+    let tables: Vec<Value> = (0..500)
+        .map(
+            |number| json!({"schema": "main", "name": format!("a_table_{number}"), "rows": number}),
+        )
+        .collect();
+    for number in 0..500 {
+        vault.add(newest - TimeDelta::minutes(number), |manifest| {
+            manifest["tables"] = json!(tables);
+        });
+    }
+    let mut command = vault.case.project.command(["db", "list", "--json"]);
+    let (output, peak) = exec::start(&mut command, None).finish_with_peak();
+    let listed = output.expect_code(0).json();
+    assert_eq!(listed["backups"].as_array().map(Vec::len), Some(500));
+    assert_eq!(listed["backups"][499]["manifest"]["tables"], json!(tables));
+    assert!(peak < 64 << 10, "{peak} KiB");
+}
+
 /// splitmix64.
 struct Random(u64);
 

@@ -326,17 +326,8 @@ fn memory_is_bounded() {
     let case = filled(Case::sqlite());
     let peak = |arguments: &[&str]| {
         let mut command = case.project.command(arguments);
-        let running = exec::start(&mut command, None);
-        let path = format!("/proc/{}/status", running.pid().as_raw_nonzero());
-        let (mut running, mut peak) = (running, 0);
-        while !running.has_ended() {
-            let status = fs::read_to_string(&path).unwrap_or_default();
-            let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-            let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-            peak = peak.max(kib.unwrap_or(0));
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        running.finish().expect_code(0);
+        let (output, peak) = exec::start(&mut command, None).finish_with_peak();
+        output.expect_code(0);
         peak
     };
     let small = peak(&["db", "backup"]);
