@@ -50,7 +50,11 @@ enum Side<'a> {
 
 pub fn run(scene: &Scene, arguments: &cli::Diff) -> Result<()> {
     let listing = scene.vault.list()?;
-    let mut engine = scene.engine()?;
+    // For rows, a backup goes into a scratch database as in a drill.
+    let mut engine = match arguments.rows {
+        Some(_) => scene.direct_engine()?,
+        None => scene.engine()?,
+    };
     let [a, b] = sides(scene, &mut *engine, &listing, arguments)?;
     let (contents_a, contents_b) = match (&a, &b) {
         // The other one says whether fingerprints can be compared.

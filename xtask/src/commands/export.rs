@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Scene;
 use crate::cli::{self, ExportFormat};
+use crate::engine::Engine;
 use crate::ui;
 use crate::values::database_url::DatabaseUrl;
 use crate::values::failure::Failure;
@@ -90,12 +91,15 @@ fn export(
     is_stdout: bool,
 ) -> Result<Head> {
     let path = arguments.output.as_path();
+    let mut engine = scene.direct_engine()?;
+    let engine = &mut *engine;
     let to = |out| layout(format, out);
     if is_stdout {
-        return send(scene, arguments, to(Box::new(export_file::stdout())));
+        let stdout = to(Box::new(export_file::stdout()));
+        return send(scene, engine, arguments, stdout);
     }
     let database = match scene.settings.url {
-        DatabaseUrl::Sqlite(_) => scene.engine()?.facts()?.path.map(PathBuf::from),
+        DatabaseUrl::Sqlite(_) => engine.facts()?.path.map(PathBuf::from),
         DatabaseUrl::Postgres(_) => None,
     };
     let kept = Kept {
@@ -105,13 +109,15 @@ fn export(
     if format == ExportFormat::Csv {
         let staged = StagedFolder::create(path, &kept)?;
         remove_left_overs(scene, path)?;
-        let head = send(scene, arguments, Box::new(CsvFolder::new(staged.files())))?;
+        let folder = Box::new(CsvFolder::new(staged.files()));
+        let head = send(scene, engine, arguments, folder)?;
         staged.publish()?;
         return Ok(head);
     }
     let staged = Staged::create(path, arguments.force, &kept)?;
     remove_left_overs(scene, path)?;
-    let head = send(scene, arguments, to(Box::new(staged.writer()?)))?;
+    let file = to(Box::new(staged.writer()?));
+    let head = send(scene, engine, arguments, file)?;
     staged.publish()?;
     Ok(head)
 }
@@ -133,11 +139,16 @@ fn layout<'a>(format: ExportFormat, out: Box<dyn Write + 'a>) -> Box<dyn Layout 
     }
 }
 
-fn send<'a>(scene: &Scene, arguments: &cli::Export, layout: Box<dyn Layout + 'a>) -> Result<Head> {
+fn send<'a>(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    arguments: &cli::Export,
+    layout: Box<dyn Layout + 'a>,
+) -> Result<Head> {
     let mut outlet = Outlet::new(layout);
     let progress = scene.ui.progress();
     let mut told = Told::new(&mut outlet, &progress, "export");
-    let exported = scene.engine()?.export(&arguments.tables, &mut told);
+    let exported = engine.export(&arguments.tables, &mut told);
     progress.end();
     exported?;
     outlet.finish()

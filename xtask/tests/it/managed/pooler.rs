@@ -34,7 +34,11 @@ fn known_ones_are_refused_by_name() {
             "the instance or of the cluster",
         ),
     ];
-    let verbs: [&[&str]; 6] = [
+    let (_case, file) = exported();
+    let verbs: [&[&str]; 9] = [
+        &["diff", "latest", "--rows", "t"],
+        &["import", &file, "--replace", "--yes"],
+        &["export", "-o", "other.ndjson"],
         &[
             "restore",
             "latest",
@@ -60,7 +64,19 @@ fn known_ones_are_refused_by_name() {
             assert!(!output.stderr.contains("secret"), "{output}");
         }
         assert_eq!(project.vault_files(), [""; 0]);
+        assert!(!project.path().join("other.ndjson").exists());
     }
+}
+
+/// Rows for a table `t`, and the project that they lie in.
+fn exported() -> (Case, String) {
+    let case = Case::sqlite();
+    case.query("CREATE TABLE t (id BIGINT); INSERT INTO t VALUES (3);");
+    let export = ["db", "export", "-o", "t.ndjson"];
+    case.project.run(export).expect_code(0);
+    let file = case.project.path().join("t.ndjson");
+    let file = file.to_str().expect("a UTF-8 path").to_owned();
+    (case, file)
 }
 
 /// The same for what a backup is restored into.
@@ -167,10 +183,22 @@ fn one_that_lends_sessions_out_is_known_by_what_it_does() {
     let Some(pooler) = PgBouncer::start_or_say(&database, "transaction") else {
         return;
     };
-    let project = Project::new()
+    // Taken on the direct way; a table of its rows is compared with a scratch database.
+    let mut project = Project::new()
         .migration("1_more.sql", "INSERT INTO t VALUES (2);")
-        .database_url(&database.url_through(pooler.port));
-    for verb in [&["backup"][..], &["migrate-safe", "--yes"]] {
+        .database_url(&database.url());
+    project.run(["db", "backup"]).expect_code(0);
+    let vault = project.vault_files();
+    project = project.database_url(&database.url_through(pooler.port));
+    let (_case, file) = exported();
+    let verbs: [&[&str]; 5] = [
+        &["import", &file, "--replace", "--yes"],
+        &["export", "-o", "other.ndjson"],
+        &["diff", "latest", "--rows", "t"],
+        &["backup"],
+        &["migrate-safe", "--yes"],
+    ];
+    for verb in verbs {
         let output = project.run([&["db"], verb].concat()).expect_code(3);
         says(
             &output,
@@ -180,8 +208,11 @@ fn one_that_lends_sessions_out_is_known_by_what_it_does() {
             ],
         );
     }
-    assert_eq!(database.psql("SELECT count(*) FROM t"), "1");
-    assert_eq!(project.vault_files(), [""; 0]);
+    assert_eq!(database.psql("SELECT id FROM t"), "1");
+    assert_eq!(project.vault_files(), vault);
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database =
+        (SELECT oid FROM pg_database WHERE datname = current_database())";
+    assert_eq!(database.psql(locks), "0");
     // Where nothing is held, nothing is asked.
     project.run(["db", "list"]).expect_code(0);
 }
