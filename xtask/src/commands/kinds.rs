@@ -39,7 +39,7 @@ pub fn refuse_alone(chosen: &Backup) -> Result<(), Failure> {
         .hint(rows_by_hand(chosen)));
     }
     let mut needs = kind.needs.clone();
-    if kind.plain {
+    if kind.plain || chosen.manifest.dump.format == DumpFormat::Plain {
         // Text is read as a whole: what it refers to cannot be left out.
         let keys = kind.foreign_keys_left_out.iter();
         needs.extend(keys.map(|key| format!("table {} with its rows", key.refers_to)));
@@ -53,30 +53,48 @@ pub fn refuse_alone(chosen: &Backup) -> Result<(), Failure> {
         "the backup `{id}` cannot be restored alone: it needs {}",
         needs.join(", ")
     ))
-    .hint("a backup with `--schema` holds what belongs together; a full one holds all"))
+    .hint(match is_sqlite(chosen) {
+        true => format!(
+            "take one that holds these tables too, or a full one: cargo xtask db backup; or read it \
+             by hand: {} | sqlite3 -bail FILE",
+            unpacked(chosen)
+        ),
+        false => "a backup with `--schema` holds what belongs together; a full one holds all".into(),
+    }))
+}
+
+fn is_sqlite(chosen: &Backup) -> bool {
+    chosen.manifest.database.path.is_some()
+}
+
+/// The command that gives what the engine wrote.
+fn unpacked(chosen: &Backup) -> String {
+    let dump = shell_quoted(&chosen.dump_path.display().to_string());
+    match &chosen.manifest.dump.encryption {
+        None => format!("zstd -dc {dump}"),
+        Some(encryption) if encryption.passphrase => format!("age --decrypt {dump} | zstd -dc"),
+        Some(_) => format!("age --decrypt --identity KEY {dump} | zstd -dc"),
+    }
 }
 
 /// Into tables that are there: as whoever knows them decides.
 fn rows_by_hand(chosen: &Backup) -> String {
-    let dump = shell_quoted(&chosen.dump_path.display().to_string());
+    let unpacked = unpacked(chosen);
     let into = "into empty tables that are there already, whose triggers fire";
     if chosen.manifest.dump.format == DumpFormat::Directory {
         return format!(
-            "{into}: mkdir rows && zstd -dc {dump} | tar -xC rows && pg_restore --data-only \
+            "{into}: mkdir rows && {unpacked} | tar -xC rows && pg_restore --data-only \
              --single-transaction --exit-on-error --dbname=URL rows"
         );
     }
-    let program = match (
-        chosen.manifest.database.path.is_some(),
-        chosen.manifest.dump.format,
-    ) {
+    let program = match (is_sqlite(chosen), chosen.manifest.dump.format) {
         (true, _) => "sqlite3 -bail FILE",
         (false, DumpFormat::Plain) => {
             "psql --set=ON_ERROR_STOP=1 --single-transaction --dbname=URL"
         }
         (false, _) => "pg_restore --data-only --single-transaction --exit-on-error --dbname=URL",
     };
-    format!("{into}: zstd -dc {dump} | {program}")
+    format!("{into}: {unpacked} | {program}")
 }
 
 /// For the one who is asked.

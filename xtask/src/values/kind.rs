@@ -32,7 +32,8 @@ pub struct Kind {
     pub no_owner: bool,
     #[serde(skip_serializing_if = "Not::not")]
     pub no_privileges: bool,
-    /// Foreign keys to tables or rows that are not in it: they are not restored.
+    /// Foreign keys to tables or rows that are not in it: they are not restored, and text, in which
+    /// they stand, is not restored alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub foreign_keys_left_out: Vec<ForeignKey>,
     /// What it refers to and does not hold, in words.
@@ -62,7 +63,7 @@ pub enum Only {
     Data,
 }
 
-/// As PostgreSQL and its dump know it.
+/// As PostgreSQL and its dump know it. In SQLite it has no name of its own, and a number in its table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ForeignKey {
     pub oid: i64,

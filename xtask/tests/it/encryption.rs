@@ -296,7 +296,7 @@ fn several_sessions_dump_and_restore() {
     assert_eq!(pair.decrypt(&dump)[..7], *b"toc.dat");
 }
 
-fn is_missing(program: &str) -> bool {
+pub fn is_missing(program: &str) -> bool {
     let missing = !exec::installed(program);
     if missing {
         exec::skip(&format!("`{program}` is not installed"));

@@ -7,7 +7,7 @@ use super::inspect::quoted;
 use super::literal;
 use crate::values::database::{Contents, TableRows};
 use crate::values::failure::Failure;
-use crate::values::kind::Kind;
+use crate::values::kind::{ForeignKey, Kind};
 use crate::values::pattern::Pattern;
 
 pub const SCHEMA: &str = "main";
@@ -137,6 +137,20 @@ impl Choice {
         tables.any(|table| table.name.eq_ignore_ascii_case(name) && table.has_rows(kind))
     }
 
+    /// Foreign keys to tables that are not in it, and of rows that are to rows that are not.
+    pub fn gaps(&self, connection: &Connection, kind: &Kind) -> Result<Vec<ForeignKey>> {
+        let mut gaps = Vec::new();
+        for child in &self.tables {
+            let keys =
+                foreign_keys(connection, &child.name).context("cannot list the foreign keys")?;
+            gaps.extend(keys.into_iter().filter(|key| {
+                let parent = self.tables.iter().find(|table| table.name == key.refers_to);
+                parent.is_none_or(|parent| child.has_rows(kind) && !parent.has_rows(kind))
+            }));
+        }
+        Ok(gaps)
+    }
+
     /// What will be there when the text was read again.
     pub fn narrow(&self, whole: &Contents, kind: &Kind) -> Contents {
         let mut narrowed = whole.clone();
@@ -225,6 +239,27 @@ fn shadows(connection: &Connection, tables: &[Entry]) -> Result<Vec<(String, Str
         Some((name, owner))
     });
     Ok(owned.collect())
+}
+
+/// To tables that there are; a key has no name of its own.
+fn foreign_keys(connection: &Connection, table: &str) -> rusqlite::Result<Vec<ForeignKey>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT k.id, group_concat(k.\"from\", ', '), s.name \
+         FROM (SELECT * FROM pragma_foreign_key_list(?1) ORDER BY id, seq) k \
+         JOIN sqlite_schema s ON s.type = 'table' AND s.name = k.\"table\" COLLATE NOCASE \
+         GROUP BY k.id ORDER BY k.id",
+    )?;
+    let keys = statement.query_map([table], |row| {
+        let (columns, refers_to): (String, String) = (row.get(1)?, row.get(2)?);
+        Ok(ForeignKey {
+            oid: row.get(0)?,
+            schema: SCHEMA.into(),
+            table: table.into(),
+            name: format!("({columns}) → {refers_to}"),
+            refers_to,
+        })
+    })?;
+    keys.collect()
 }
 
 /// The columns that a row is written with: not what is computed, and the number of the row where

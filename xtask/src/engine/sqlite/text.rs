@@ -17,7 +17,7 @@ use crate::engine::{Dumped, Engine};
 use crate::interrupt::Interrupt;
 use crate::values::database::Contents;
 use crate::values::failure::Failure;
-use crate::values::kind::Kind;
+use crate::values::kind::{ForeignKey, Kind};
 use crate::values::manifest::DumpFormat;
 use crate::values::progress::Progress;
 
@@ -36,7 +36,7 @@ pub fn dump(
     staging: &Path,
     progress: &dyn Progress,
 ) -> Result<Dumped> {
-    let kind = sqlite.selection.kind.clone();
+    let mut kind = sqlite.selection.kind.clone();
     let (copied, proof) = (staging.join("copy.db"), staging.join("proof.db"));
     let source = begun(sqlite)?;
     let taken_at = Utc::now();
@@ -53,6 +53,7 @@ pub fn dump(
     let whole = check(&copied, &look, sqlite.interrupt())?;
     let connection = inspect::open_unchanging(&copied)?;
     let choice = Choice::of(&connection, &kind)?;
+    kind.foreign_keys_left_out = choice.gaps(&connection, &kind)?;
     progress.begin("write SQL", None);
     let script = Script::new(sink, &proof, sqlite.interrupt());
     let written = script.and_then(|script| script.write(&connection, &kind, &choice, progress));
@@ -78,12 +79,25 @@ pub fn dump(
         },
         dump_tool: format!("SQLite {}", rusqlite::version()),
         format: DumpFormat::Plain,
+        warnings: warnings(sqlite, &kind),
         kind,
         has_history,
         globals: None,
         wal: None,
-        warnings: Vec::from_iter(sqlite.stays_off_the_disk.then(|| LAY_ON_THE_DISK.into())),
     })
+}
+
+fn warnings(sqlite: &Sqlite, kind: &Kind) -> Vec<String> {
+    let line = |key: &ForeignKey| {
+        format!(
+            "the foreign key `{}` of `{}` leads to nothing: `{}` or its rows are not in the dump, \
+             which cannot be restored alone",
+            key.name, key.table, key.refers_to
+        )
+    };
+    let on_the_disk = sqlite.stays_off_the_disk.then(|| LAY_ON_THE_DISK.into());
+    let gaps = kind.foreign_keys_left_out.iter();
+    on_the_disk.into_iter().chain(gaps.map(line)).collect()
 }
 
 /// What came of the text against what was to be written.

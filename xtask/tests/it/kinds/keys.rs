@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use super::{drilled, elsewhere, id, refused, restored_into, taken};
+use crate::encryption::{Pair, is_missing};
+use crate::exec;
 use crate::setup::{Case, says, text};
 
 const KEYS: &str =
@@ -82,43 +84,134 @@ fn text_with_a_gap_is_said_to_need_more_and_not_tried() {
     refused(case.project.run(restore), 3, &alone);
 }
 
-/// Several sessions dump into a folder, which is packed: the hint unpacks it.
+/// Also of a folder of several sessions, which is packed, and of what is encrypted.
 #[test]
-fn rows_of_several_sessions_go_into_tables_by_the_hint() {
-    let Some(case) = Case::postgres("keys_jobs") else {
-        return;
+fn rows_go_into_tables_by_the_hint() {
+    for case in Case::each("keys_hint") {
+        case.query(
+            "CREATE TABLE t (id int); CREATE TABLE u (id int); \
+             INSERT INTO t VALUES (1), (2); INSERT INTO u VALUES (3);",
+        );
+        let schema = taken(&case, &["--schema-only"]);
+        let pair = Pair::new();
+        pair.file(&case.project, "key.txt");
+        let recipient = ["--recipient", &pair.public];
+        for (jobs, sealed) in [(false, false), (true, false), (false, true), (true, true)] {
+            if jobs && case.server.is_none() || sealed && is_missing("age") {
+                continue;
+            }
+            let jobs: &[&str] = if jobs { &["--jobs", "2"] } else { &[] };
+            let sealed: &[&str] = if sealed { &recipient } else { &[] };
+            let rows = taken(&case, &[&["--data-only"], jobs, sealed].concat());
+            let output = drilled(&case, id(&rows)).expect_code(3);
+            let (url, other) = elsewhere(&case, &format!("{} {}", jobs.len(), sealed.len()));
+            restored_into(&case, id(&schema), &url);
+            if by_hint(
+                &case,
+                &output,
+                "there already, whose triggers fire: ",
+                &other,
+            ) {
+                let count = "SELECT count(*) FROM t; SELECT id FROM u;";
+                assert_eq!(other.query(count), case.query(count));
+            }
+        }
+    }
+}
+
+/// Does what the hint says behind these words, in a shell; not where a program is missing.
+fn by_hint(case: &Case, output: &exec::Output, words: &str, into: &Case) -> bool {
+    let program = if into.server.is_none() {
+        "sqlite3"
+    } else {
+        "tar"
     };
-    case.query(
-        "CREATE TABLE t (id int); CREATE TABLE u (id int); \
-         INSERT INTO t VALUES (1), (2); INSERT INTO u VALUES (3);",
-    );
-    let schema = taken(&case, &["--schema-only"]);
-    let rows = taken(&case, &["--data-only", "--jobs", "2"]);
-    let output = drilled(&case, id(&rows)).expect_code(3);
-    let (url, other) = elsewhere(&case, "jobs");
-    restored_into(&case, id(&schema), &url);
-    let hint = output
+    if is_missing("zstd") || is_missing(program) {
+        return false;
+    }
+    let (_, command) = output
         .stderr
-        .split_once("there already, ")
-        .expect("a hint")
-        .1;
-    let (_, command) = hint.split_once(": ").expect("a command");
+        .split_once(words)
+        .expect("a command in a hint");
     let command = command.lines().next().expect("a line");
-    let live = other.server.as_ref().expect("a server");
-    let bin = live.cluster().bin().display().to_string();
-    let command = command
-        .replace("pg_restore", &format!("'{bin}/pg_restore'"))
-        .replace("URL", &format!("'{}'", live.name()));
+    let key = case.project.path().join("key.txt");
+    let mut command = command.replace("KEY", &format!("'{}'", key.display()));
     let mut shell = std::process::Command::new("/bin/sh");
-    let client = live.client("psql");
-    let set = client
-        .get_envs()
-        .filter_map(|(name, value)| Some((name, value?)));
-    shell
-        .envs(set)
-        .args(["-c", &command])
-        .current_dir(case.project.tmp());
-    crate::exec::run(&mut shell, None).expect_code(0);
-    let count = "SELECT count(*) FROM t; SELECT id FROM u;";
-    assert_eq!(other.query(count), case.query(count));
+    if let Some(live) = &into.server {
+        let bin = live.cluster().bin().display();
+        command = command
+            .replace("pg_restore", &format!("'{bin}/pg_restore'"))
+            .replace("URL", &format!("'{}'", live.name()));
+        let client = live.client("psql");
+        let set = client.get_envs();
+        shell.envs(set.filter_map(|(name, value)| Some((name, value?))));
+    } else {
+        let file = into.project.sqlite_path();
+        command = command.replace("FILE", &format!("'{}'", file.display()));
+    }
+    shell.args(["-c", &command]).current_dir(into.project.tmp());
+    exec::run(&mut shell, None).expect_code(0);
+    true
+}
+
+/// SQLite writes text, whose foreign keys stand in it: rows of a table whose parents stayed behind.
+#[test]
+fn keys_of_sqlite_that_lead_to_nothing_are_named_and_not_tried() {
+    let case = Case::sqlite();
+    case.query(
+        "CREATE TABLE Authors (id INTEGER PRIMARY KEY, born INT, UNIQUE (id, born));
+         CREATE TABLE books (id INTEGER PRIMARY KEY, author INT, born INT, sequel INT REFERENCES books,
+           FOREIGN KEY (author, born) REFERENCES AUTHORS (id, born));
+         INSERT INTO authors VALUES (1, 1815); INSERT INTO books VALUES (7, 1, 1815, 7);",
+    );
+    let gaps: [&[&str]; 5] = [
+        &["--table", "books"],
+        &["--exclude-table", "authors"],
+        &["--exclude-table-data", "authors"],
+        &["--schema-only", "--table", "books"],
+        &["--data-only", "--table", "books"],
+    ];
+    for flags in gaps {
+        let arguments = [&["db", "backup", "--json"], flags].concat();
+        let output = case.project.run(arguments).expect_code(0);
+        says(
+            &output,
+            &["the foreign key `(author, born) → Authors` of `books` leads to nothing"],
+        );
+        let document = output.json();
+        let manifest = &document["backup"];
+        assert_eq!(
+            left_out(manifest),
+            ["(author, born) → Authors"],
+            "{flags:?}"
+        );
+        if flags.contains(&"--data-only") {
+            continue;
+        }
+        let alone = ["cannot be restored alone: it needs table Authors with its rows"];
+        refused(drilled(&case, id(manifest)), 3, &alone);
+        let (url, other) = elsewhere(&case, "gap");
+        let restore = ["db", "restore", id(manifest), "--into", &url, "--yes"];
+        let output = case.project.run(restore).expect_code(3);
+        says(&output, &alone);
+        if by_hint(&case, &output, "by hand: ", &other) {
+            let rows = if flags.contains(&"--schema-only") {
+                "0"
+            } else {
+                "1"
+            };
+            assert_eq!(other.query("SELECT count(*) FROM books;"), [rows]);
+        }
+    }
+    let whole: [&[&str]; 4] = [
+        &["--schema-only"],
+        &["--format", "plain"],
+        &["--table", "books", "--table", "authors"],
+        &["--exclude-table-data", "*"],
+    ];
+    for flags in whole {
+        let manifest = taken(&case, flags);
+        assert_eq!(left_out(&manifest), [""; 0], "{flags:?}");
+        drilled(&case, id(&manifest)).expect_code(0);
+    }
 }
