@@ -6,10 +6,10 @@
 
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::bound::Bounded;
+use super::bound::{Bounded, MAX_ROW_BYTES, TOO_LONG};
 use super::cell::{Cell, Kind, hex};
 use super::head::{ColumnHead, End, Head, TableEnd, TableHead};
 use super::intake::Intake;
@@ -18,6 +18,8 @@ use super::{MAX_FIRST_LINE_BYTES, number, value};
 use crate::values::failure::Failure;
 
 pub const HEAD_FILE: &str = "export.json";
+/// More than a reader has of the next rows when it comes to the end of one.
+const READ_AHEAD_BYTES: usize = 1 << 16;
 const NULL: &str = "\\N";
 /// Eight letters and the end of the line; more is none.
 const MAX_CHECK_BYTES: u64 = 64;
@@ -88,9 +90,13 @@ impl<F: Files> Layout for CsvFolder<F> {
 
     fn row(&mut self, cells: &[Cell], check: &str) -> Result<()> {
         let (rows, checks) = self.open.as_mut().context("no table has begun")?;
+        let mut bytes = READ_AHEAD_BYTES;
         for (cell, kind) in cells.iter().zip(&self.kinds) {
-            rows.write_field(field(cell, *kind))
-                .context("cannot write")?;
+            let field = field(cell, *kind);
+            // A quote is written twice, quotes stand around, and a comma behind.
+            bytes += field.len() + field.matches('"').count() + 3;
+            ensure!((bytes as u64) < MAX_ROW_BYTES, TOO_LONG);
+            rows.write_field(field).context("cannot write")?;
         }
         rows.write_record(None::<&[u8]>).context("cannot write")?;
         writeln!(checks, "{check}").context("cannot write")
@@ -283,12 +289,12 @@ fn read_table(
         }
         let cells =
             cells(&record, places, &table.columns).map_err(|error| intake.damaged(error))?;
-        let mut check = String::new();
+        let mut check = Vec::new();
         let read = checks.as_mut().map_or(Ok(0), |checks| {
-            checks.take(MAX_CHECK_BYTES).read_line(&mut check)
+            checks.take(MAX_CHECK_BYTES).read_until(b'\n', &mut check)
         });
         read.context("cannot read the checks")?;
-        intake.row(&cells, Some(check.trim_end()))?;
+        intake.row(&cells, Some(String::from_utf8_lossy(&check).trim_end()))?;
     }
     match places {
         Some(_) => Ok(()),

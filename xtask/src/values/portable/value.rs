@@ -26,8 +26,8 @@ pub fn write(cell: &Cell, out: &mut String) {
         Cell::Decimal(digits) if number::is_safe(digits) => out.push_str(digits),
         Cell::Decimal(digits) => tagged("decimal", digits, out),
         Cell::Text(text) => string(text, out),
-        Cell::TextBytes(bytes) => tagged("text_bytes", &hex(bytes), out),
-        Cell::Bytes(bytes) => tagged("bytes", &hex(bytes), out),
+        Cell::TextBytes(bytes) => in_hex("text_bytes", bytes, out),
+        Cell::Bytes(bytes) => in_hex("bytes", bytes, out),
         Cell::Json(json) if is_one_line(json) => {
             out.push_str("{\"json\": ");
             out.push_str(json);
@@ -59,6 +59,15 @@ fn tagged(tag: &str, text: &str, out: &mut String) {
     out.push_str("\": ");
     string(text, out);
     out.push('}');
+}
+
+/// A large value is not looked through for what JSON would escape.
+fn in_hex(tag: &str, bytes: &[u8], out: &mut String) {
+    out.push_str("{\"");
+    out.push_str(tag);
+    out.push_str("\": \"");
+    out.push_str(&hex(bytes));
+    out.push_str("\"}");
 }
 
 /// A JSON string in which nothing is left that would steer a terminal.

@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{BufRead, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use xtask_db::parsers::Interrupt;
 use xtask_db::parsers::portable::csv_folder::{self, Folder};
 use xtask_db::parsers::portable::intake::Intake;
 use xtask_db::parsers::portable::{Nowhere, read_file};
+use xtask_db::parsers::{Failure, Interrupt};
 
 use super::{export, import};
 use crate::exec::Output;
@@ -175,14 +175,17 @@ fn each_flipped_byte_of_a_folder_is_found() {
     struct Here(PathBuf);
     impl Folder for Here {
         fn open(&self, name: &str) -> anyhow::Result<Box<dyn Read>> {
-            Ok(Box::new(fs::File::open(self.0.join(name))?))
+            let file = fs::File::open(self.0.join(name));
+            let missing = |_| Failure::untrusted(format!("`{name}` cannot be read"));
+            Ok(Box::new(file.map_err(missing)?))
         }
     }
-    let verdict = |path: &Path| {
+    let read = |path: &Path, is_edited| {
         let mut nowhere = Nowhere;
-        let mut intake = Intake::new(&mut nowhere, false, Interrupt::unconnected());
+        let mut intake = Intake::new(&mut nowhere, is_edited, Interrupt::unconnected());
         csv_folder::read(&Here(path.to_owned()), &mut intake).and_then(|()| intake.finish())
     };
+    let verdict = |path: &Path| read(path, false);
     let case = small();
     let path = export(&case, "csv");
     let exported = verdict(&path).expect("it is whole");
@@ -193,10 +196,20 @@ fn each_flipped_byte_of_a_folder_is_found() {
         let file = path.join(name);
         let whole = fs::read(&file).expect("read it");
         for at in 0..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[at] ^= 0x02;
-            fs::write(&file, &bytes).expect("flip it");
-            assert!(verdict(&path).is_err(), "byte {at} of `{name}`");
+            // The second one makes it no UTF-8.
+            for flip in [0x02, 0x80] {
+                let mut bytes = whole.clone();
+                bytes[at] ^= flip;
+                fs::write(&file, &bytes).expect("flip it");
+                let error = verdict(&path).expect_err("it is damaged");
+                let place = format!("byte {at} of `{name}`: {error:#}");
+                assert!(is_untrusted(&error), "{place}");
+                // A name of a file that is none is said as such.
+                let is_placed = place.contains(" line ") || place.ends_with("cannot be read");
+                assert!(is_placed, "{place}");
+                let is_check = name.ends_with(".check");
+                assert!(!is_check || read(&path, true).is_ok(), "{place}");
+            }
             fs::write(&file, &whole[..at]).expect("cut it");
             assert!(is_found(), "`{name}` cut at {at}");
             same += u32::from(verdict(&path).is_ok());
@@ -205,6 +218,12 @@ fn each_flipped_byte_of_a_folder_is_found() {
     }
     assert!(same <= 6, "{same} cuts were of no account");
     assert!(verdict(&path).is_ok());
+}
+
+/// Whether the tool would end with code 4.
+fn is_untrusted(error: &anyhow::Error) -> bool {
+    let failure = error.downcast_ref::<Failure>();
+    failure.is_some_and(|failure| failure.outcome.exit_code() == 4)
 }
 
 #[test]

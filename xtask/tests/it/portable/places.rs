@@ -76,6 +76,26 @@ fn the_hint_for_csv_keeps_the_name() {
     says(&output, &["name one: --format csv -o export\n"]);
 }
 
+/// It could not be read again. Half of what its text would take is in the database.
+#[test]
+fn a_row_beyond_the_bound_is_not_exported() {
+    if std::env::var_os("XTASK_DB_BIG").is_none() {
+        return exec::say("SKIPPED: a row of more than 1 GiB, without XTASK_DB_BIG");
+    }
+    let case = Case::sqlite();
+    case.query(
+        "CREATE TABLE t (id INTEGER, body BLOB); INSERT INTO t VALUES (1, zeroblob(540000000));",
+    );
+    for format in ["ndjson", "json", "csv"] {
+        let path = super::place(&case, format);
+        let shown = path.to_str().expect("a UTF-8 path");
+        let arguments = ["db", "export", "--format", format, "-o", shown];
+        let output = case.project.run(arguments).expect_code(1);
+        says(&output, &["a row has more than 1 GiB as text"]);
+        assert!(!path.exists());
+    }
+}
+
 fn left_overs(case: &Case) -> Vec<String> {
     let entries = fs::read_dir(case.project.path()).expect("list it");
     let names = entries.map(|entry| {
