@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::inspect::{self, quoted};
 use super::{Sqlite, import, keys};
+use crate::engine::portable::Source;
 use crate::engine::{Engine as _, Portable, Restored};
 use crate::interrupt::Interrupt;
 use crate::values::database::EngineKind;
@@ -31,7 +32,7 @@ impl Portable for Sqlite {
         &mut self,
         _proof: &VerifiedDump,
         landing: &Landing,
-        source: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
+        source: Source,
         progress: &dyn Progress,
     ) -> Result<Restored> {
         import::import(self, landing, source, progress)

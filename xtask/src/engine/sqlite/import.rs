@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 use super::inspect::{self, quoted};
 use super::{Sqlite, export, hold, keys, watch};
 use crate::engine::Restored;
-use crate::engine::portable::{ROWS_A_WORD, silent_triggers};
+use crate::engine::portable::{self, Source};
 use crate::interrupt::Interrupt;
 use crate::values::failure::Failure;
 use crate::values::others::Others;
@@ -18,14 +18,12 @@ use crate::values::portable::cell::{Cell, Kind};
 use crate::values::portable::fit::{Landed, Landing, Mode};
 use crate::values::portable::head::Head;
 use crate::values::portable::tally::Tally;
-use crate::values::portable::{Sink, mismatch, number};
+use crate::values::portable::{Sink, number};
 use crate::values::progress::Progress;
 use crate::values::words::on_one_line;
 
 /// As SQLite wants kibibytes: below zero.
 const CACHE_KIB: i64 = -16 * 1024;
-
-type Source<'a> = &'a mut dyn FnMut(&mut dyn Sink) -> Result<()>;
 
 pub fn import(
     sqlite: &mut Sqlite,
@@ -98,11 +96,12 @@ impl Scene<'_> {
     /// All but the COMMIT; returns what is to be said.
     fn fill(&self, source: Source) -> Result<Vec<String>> {
         let (connection, landing) = (self.connection, self.landing);
+        let mut rows = |table: &Landed, row: &mut dyn FnMut(&[Cell])| self.rows(table, row);
         for table in landing.wanted() {
-            require_rows(connection, table)?;
+            portable::require_rows(table, count(connection, table)?)?;
         }
         let earlier = match landing.mode {
-            Mode::Append => self.tallies()?,
+            Mode::Append => portable::tallies(landing, self.progress, &mut rows)?,
             Mode::IntoEmpty | Mode::Replace => Vec::new(),
         };
         let broken = keys::broken(connection, landing)?;
@@ -117,30 +116,11 @@ impl Scene<'_> {
         source(&mut loader)?;
         let given = loader.finish();
         advance_numbers(connection, landing)?;
-        let found = self.tallies()?;
-        self.require_same(&earlier, &given, &found, source)?;
+        let found = portable::tallies(landing, self.progress, &mut rows)?;
+        let all = (&earlier[..], &given[..], &found[..]);
+        portable::require_same(landing, all, &mut rows, source)?;
         keys::require(&broken, &keys::broken(connection, landing)?)?;
         self.silent_triggers()
-    }
-
-    /// What the tables hold, in the columns that the file has.
-    fn tallies(&self) -> Result<Vec<Tally>> {
-        let rows = self.landing.wanted().map(|table| table.rows_to_come);
-        self.progress.begin_rows("read back", rows.sum());
-        let mut tallies = Vec::new();
-        for table in self.landing.wanted() {
-            let mut tally = Tally::default();
-            self.rows(table, &mut |cells| {
-                table.add(&mut tally, cells);
-                if tally.rows.is_multiple_of(ROWS_A_WORD) {
-                    self.progress.advance(ROWS_A_WORD);
-                }
-            })?;
-            self.progress.advance(tally.rows % ROWS_A_WORD);
-            tallies.push(tally);
-        }
-        self.progress.end();
-        Ok(tallies)
     }
 
     fn rows(&self, table: &Landed, row: &mut dyn FnMut(&[Cell])) -> Result<()> {
@@ -158,24 +138,6 @@ impl Scene<'_> {
         )
     }
 
-    /// Row for row what the file says, and nothing else of what was there before.
-    fn require_same(
-        &self,
-        earlier: &[Tally],
-        given: &[Tally],
-        found: &[Tally],
-        source: Source,
-    ) -> Result<()> {
-        let Some(mut search) = mismatch::search(self.landing, earlier, given, found) else {
-            return Ok(());
-        };
-        if search.is_of_values() {
-            self.rows(search.table, &mut |cells| search.learn(cells))?;
-            source(&mut search)?;
-        }
-        Err(search.refusal().into())
-    }
-
     fn silent_triggers(&self) -> Result<Vec<String>> {
         let mut statement = self.connection.prepare(
             "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE",
@@ -186,27 +148,17 @@ impl Scene<'_> {
                 .query_row([&table.name], |row| row.get(0))
                 .context("cannot look for triggers")?;
             if triggers > 0 {
-                warnings.push(silent_triggers(&table.title));
+                warnings.push(portable::silent_triggers(&table.title));
             }
         }
         Ok(warnings)
     }
 }
 
-/// What the plan said of rows that are there must still be so.
-fn require_rows(connection: &Connection, table: &Landed) -> Result<()> {
+fn count(connection: &Connection, table: &Landed) -> rusqlite::Result<u64> {
     let count = format!("SELECT count(*) FROM main.{}", quoted(&table.name));
     let rows: i64 = connection.query_row(&count, [], |row| row.get(0))?;
-    if rows.unsigned_abs() == table.rows_now {
-        return Ok(());
-    }
-    Err(Failure::refused(format!(
-        "somebody has written to the database meanwhile: `{}` has {rows} rows, and had {} when the \
-         plan was made",
-        table.title, table.rows_now
-    ))
-    .hint("nothing was changed; run the command again")
-    .into())
+    Ok(rows.unsigned_abs())
 }
 
 /// The next number of an AUTOINCREMENT is one that was never given out; never back.

@@ -7,8 +7,8 @@ use super::cell::Cell;
 use super::head::Head;
 use crate::values::progress::Progress;
 
-/// So many rows are passed on between two words.
-const ROWS_A_WORD: u64 = 512;
+/// So many rows are passed on between two words of how far it is.
+pub const ROWS_A_WORD: u64 = 512;
 
 pub struct Told<'a> {
     sink: &'a mut dyn Sink,

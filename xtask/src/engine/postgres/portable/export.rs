@@ -12,6 +12,7 @@ use super::super::fingerprint::SETTINGS;
 use super::super::inspect::{self, begin_in};
 use super::copy_text;
 use super::{import, outline};
+use crate::engine::portable::Source;
 use crate::engine::{Portable, Restored};
 use crate::values::database::EngineKind;
 use crate::values::portable::Sink;
@@ -31,7 +32,7 @@ impl Portable for Postgres {
         &mut self,
         _proof: &VerifiedDump,
         landing: &Landing,
-        source: &mut dyn FnMut(&mut dyn Sink) -> Result<()>,
+        source: Source,
         progress: &dyn Progress,
     ) -> Result<Restored> {
         import::import(self, landing, source, progress)

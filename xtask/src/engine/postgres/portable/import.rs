@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::super::connect::{self, quoted};
@@ -12,20 +12,17 @@ use super::super::{Postgres, in_place, lock};
 use super::load::Loader;
 use super::{children, export, loosen, numbers, outline, views};
 use crate::engine::Restored;
-use crate::engine::portable::ROWS_A_WORD;
+use crate::engine::portable::{self, Source};
 use crate::values::database_url::PostgresUrl;
 use crate::values::failure::Failure;
 use crate::values::portable::cell::Cell;
 use crate::values::portable::fit::{Landed, LandedColumn, Landing, Mode};
 use crate::values::portable::outline::ColumnOutline;
 use crate::values::portable::tally::Tally;
-use crate::values::portable::{Sink, mismatch};
 use crate::values::progress::Progress;
 
 /// How long a server may take to end a session.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-pub type Source<'a> = &'a mut dyn FnMut(&mut dyn Sink) -> Result<()>;
 
 /// Where rows are to be replaced, the tables are held from before the backup: what is deleted is
 /// what the backup holds, and no row that somebody was told is written is in neither.
@@ -150,12 +147,12 @@ impl Scene<'_> {
         let (runtime, landing) = (&self.postgres.runtime, self.landing);
         let path = work.search_path.clone();
         let session = &mut work.session;
-        let (earlier, loosened) = runtime.block_on(async {
-            count(session, landing).await?;
-            let earlier = match landing.mode {
-                Mode::Append => self.tallies(session).await?,
-                Mode::IntoEmpty | Mode::Replace => Vec::new(),
-            };
+        runtime.block_on(count(session, landing))?;
+        let earlier = match landing.mode {
+            Mode::Append => self.tallies(session)?,
+            Mode::IntoEmpty | Mode::Replace => Vec::new(),
+        };
+        let loosened = runtime.block_on(async {
             if landing.mode == Mode::Replace {
                 children::refuse(session, landing).await?;
             }
@@ -164,63 +161,34 @@ impl Scene<'_> {
                 delete(session, landing).await?;
             }
             set_search_path(session, &path).await?;
-            anyhow::Ok((earlier, loosened))
+            anyhow::Ok(loosened)
         })?;
         let mut loader = Loader::new(runtime, session, landing);
         source(&mut loader)?;
         let given = loader.finish()?;
-        let (found, mut warnings) = runtime.block_on(async {
+        let mut warnings = runtime.block_on(async {
             loosen::tighten(session, &loosened).await?;
             let warnings = numbers::advance(session, landing).await?;
             set_search_path(session, "").await?;
-            anyhow::Ok((self.tallies(session).await?, warnings))
+            anyhow::Ok(warnings)
         })?;
-        self.require_same(session, (&earlier, &given, &found), source)?;
+        let found = self.tallies(session)?;
+        let all = (&earlier[..], &given[..], &found[..]);
+        let mut rows = |table: &Landed, row: &mut dyn FnMut(&[Cell])| {
+            runtime.block_on(rows_of(session, table, row))
+        };
+        portable::require_same(landing, all, &mut rows, source)?;
         warnings.extend(loosened.warnings);
         warnings.extend(runtime.block_on(views::stale(session, landing))?);
         Ok(warnings)
     }
 
-    /// What the tables hold, in the columns that the file has.
-    async fn tallies(&self, session: &mut PgConnection) -> Result<Vec<Tally>> {
-        let rows = self.landing.wanted().map(|table| table.rows_to_come);
-        self.progress.begin_rows("read back", rows.sum());
-        let mut tallies = Vec::new();
-        for table in self.landing.wanted() {
-            let mut tally = Tally::default();
-            rows_of(session, table, &mut |cells| {
-                table.add(&mut tally, cells);
-                if tally.rows.is_multiple_of(ROWS_A_WORD) {
-                    self.progress.advance(ROWS_A_WORD);
-                }
-            })
-            .await?;
-            self.progress.advance(tally.rows % ROWS_A_WORD);
-            tallies.push(tally);
-        }
-        self.progress.end();
-        Ok(tallies)
-    }
-
-    /// Row for row what the file says, and nothing else of what was there before.
-    fn require_same(
-        &self,
-        session: &mut PgConnection,
-        (earlier, given, found): (&[Tally], &[Tally], &[Tally]),
-        source: Source,
-    ) -> Result<()> {
-        ensure!(given.len() == found.len(), "a table was not filled");
-        let Some(mut search) = mismatch::search(self.landing, earlier, given, found) else {
-            return Ok(());
+    fn tallies(&self, session: &mut PgConnection) -> Result<Vec<Tally>> {
+        let mut rows = |table: &Landed, row: &mut dyn FnMut(&[Cell])| {
+            let rows = rows_of(session, table, row);
+            self.postgres.runtime.block_on(rows)
         };
-        if search.is_of_values() {
-            let table = search.table;
-            let mut learn = |cells: &[Cell]| search.learn(cells);
-            let learnt = rows_of(session, table, &mut learn);
-            self.postgres.runtime.block_on(learnt)?;
-            source(&mut search)?;
-        }
-        Err(search.refusal().into())
+        portable::tallies(self.landing, self.progress, &mut rows)
     }
 }
 
@@ -254,19 +222,10 @@ async fn set_search_path(session: &mut PgConnection, path: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the plan said of rows that are there must still be so.
 async fn count(session: &mut PgConnection, landing: &Landing) -> Result<()> {
     for table in landing.wanted() {
         let rows = outline::count(session, &(table.schema.clone(), table.name.clone())).await?;
-        if rows != table.rows_now {
-            return Err(Failure::refused(format!(
-                "somebody has written to the database meanwhile: `{}` has {rows} rows, and had {} \
-                 when the plan was made",
-                table.title, table.rows_now
-            ))
-            .hint("nothing was changed; run the command again")
-            .into());
-        }
+        portable::require_rows(table, rows)?;
     }
     Ok(())
 }
