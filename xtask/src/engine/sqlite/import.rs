@@ -104,8 +104,10 @@ impl Scene<'_> {
             Mode::Append => portable::tallies(landing, self.progress, &mut rows)?,
             Mode::IntoEmpty | Mode::Replace => Vec::new(),
         };
-        let broken = keys::broken(connection, landing)?;
+        let mut broken = keys::broken(connection, landing)?;
         if landing.mode == Mode::Replace {
+            // Rows that go away are no excuse for those that come.
+            broken.retain(|(table, _), _| !landing.has("main", table));
             for table in landing.wanted() {
                 let delete = format!("DELETE FROM main.{}", quoted(&table.name));
                 let deleted = connection.execute(&delete, []);

@@ -124,6 +124,38 @@ fn one_more_broken_key_among_thousands_is_seen() {
     assert_eq!(case.query("SELECT count(*) FROM child;"), ["1501"]);
 }
 
+/// A row that goes away is no excuse for one that comes: as into an empty table.
+#[test]
+fn a_broken_key_that_is_replaced_hides_no_other() {
+    let case = Case::sqlite();
+    case.query(
+        "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+         CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent (id));
+         PRAGMA foreign_keys = OFF; INSERT INTO parent VALUES (1); INSERT INTO child VALUES (10, 1), (11, 99);",
+    );
+    let path = export(&case, "ndjson");
+    let text = std::fs::read_to_string(&path).expect("read it");
+    let mended = text.replace("\"parent\": 99", "\"parent\": 1");
+    let mistyped = mended.replacen("\"parent\": 1}", "\"parent\": 77}", 1);
+    assert!(text != mended && mended != mistyped, "{text}");
+    let look = "SELECT id, parent FROM child ORDER BY 1;";
+    for (edited, is_taken) in [(&text, false), (&mistyped, false), (&mended, true)] {
+        std::fs::write(&path, edited).expect("edit it");
+        for more in [&[][..], &["--table", "child"]] {
+            let arguments = [&["--replace", "--edited"], more].concat();
+            let output = import(&case, &path, &arguments);
+            if is_taken {
+                output.expect_code(0);
+                assert_eq!(case.query(look), ["10|1", "11|1"]);
+                continue;
+            }
+            let none = "the rows do not fit together: 1 of `child` would refer to rows of `parent` that are not there";
+            says(&output.expect_code(3), &[none, "hint: "]);
+            assert_eq!(case.query(look), ["10|1", "11|99"]);
+        }
+    }
+}
+
 /// Where a key leads to columns that are no key, nothing can be checked: of the tables that are imported.
 #[test]
 fn a_key_that_cannot_be_checked_is_refused_before_anything() {
