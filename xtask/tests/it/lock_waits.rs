@@ -136,3 +136,52 @@ fn a_migration_waits_a_minute_unless_somebody_says_otherwise() {
         assert_eq!(case.query(said), expected, "{set} {options:?}");
     }
 }
+
+/// Also where only the lock of a writer is in the way, before the backup and after it.
+#[test]
+fn an_import_says_which_table_it_waited_for() {
+    let Some(case) = Case::postgres("locked_import") else {
+        return;
+    };
+    case.query(CREATE);
+    let export = ["db", "export", "-o", "t.ndjson"];
+    case.project.run(export).expect_code(0);
+    case.query("UPDATE t SET id = 2;");
+    for mode in ["--replace", "--append"] {
+        let holder = Holder::of(&case, "ROW EXCLUSIVE");
+        let mut command = case
+            .project
+            .command(["db", "import", "t.ndjson", "--yes", mode]);
+        let output = exec::run(command.env("PGOPTIONS", SHORT), None).expect_code(3);
+        says(
+            &output,
+            &[
+                "cannot hold `t` against writers",
+                "lock timeout",
+                "hint: nothing was changed; end the sessions that use the table",
+            ],
+        );
+        holder.let_go();
+        assert_eq!(case.query("SELECT id FROM t;"), ["2"]);
+    }
+}
+
+/// A key of a table to itself is made deferrable, which waits for readers as well.
+#[test]
+fn an_import_that_waits_for_readers_does_not_blame_the_role() {
+    let Some(case) = Case::postgres("locked_reader") else {
+        return;
+    };
+    case.query(CREATE);
+    case.query("ALTER TABLE t ADD COLUMN up BIGINT REFERENCES t (id);");
+    let export = ["db", "export", "-o", "t.ndjson"];
+    case.project.run(export).expect_code(0);
+    let holder = Holder::of(&case, "ACCESS SHARE");
+    let arguments = ["db", "import", "t.ndjson", "--yes", "--replace"];
+    let mut command = case.project.command(arguments);
+    let output = exec::run(command.env("PGOPTIONS", SHORT), None).expect_code(3);
+    let said = ["ALTER CONSTRAINT", "end the sessions that use the table"];
+    says(&output, &said);
+    holder.let_go();
+    case.project.run(arguments).expect_code(0);
+}

@@ -94,11 +94,17 @@ impl<'s> Intake<'s> {
 
     /// An error that says where.
     pub fn damaged(&self, what: impl std::fmt::Display) -> anyhow::Error {
+        let failure = self.untrusted(what);
+        let hint = "nothing was changed; mend that line, or export again";
+        failure.hint(hint).into()
+    }
+
+    fn untrusted(&self, what: impl std::fmt::Display) -> Failure {
         let place = match &self.file {
             Some(file) => format!("`{file}` line {}", self.line.get()),
             None => format!("line {}", self.line.get()),
         };
-        Failure::untrusted(format!("{place}: {what}")).into()
+        Failure::untrusted(format!("{place}: {what}"))
     }
 
     /// What serde says; its own line is the better one, where it knows it.
@@ -132,10 +138,12 @@ impl<'s> Intake<'s> {
             return Err(self.damaged("a second head"));
         }
         if head.format != FORMAT {
-            return Err(self.damaged(format!(
-                "its format is {}, and only {FORMAT} is known here; a newer version may read it",
+            let what = format!(
+                "its format is {}, and only {FORMAT} is known here",
                 head.format
-            )));
+            );
+            let hint = "nothing was changed; a newer version of this tool may read it";
+            return Err(self.untrusted(what).hint(hint).into());
         }
         let mut names: Vec<_> = head.tables.iter().map(TableHead::short).collect();
         names.sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
@@ -257,8 +265,8 @@ impl<'s> Intake<'s> {
     /// Refuses what has no end.
     pub fn finish(mut self) -> Result<Inventory> {
         if !self.ended {
-            let cut = self.damaged("the file ends here, without its `end`: it was cut");
-            return Err(cut);
+            let cut = self.untrusted("the file ends here, without its `end`: it was cut");
+            return Err(cut.hint("nothing was changed; export again").into());
         }
         let head = self.head.take().context("there is no head")?;
         let tables = (0..head.tables.len()).map(|index| self.found.remove(&index));

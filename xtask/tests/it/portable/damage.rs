@@ -154,7 +154,7 @@ fn damage_in_a_folder_is_found_with_its_file_and_line() {
     ];
     for (text, says_so) in damages {
         fs::write(&table, &text).expect("damage it");
-        says(&refused(&case, &path), &[says_so]);
+        says(&refused(&case, &path), &[says_so, "\nhint: "]);
     }
     fs::write(&table, &whole).expect("mend it");
     fs::remove_file(path.join("b.csv")).expect("take one away");
@@ -256,7 +256,8 @@ fn what_somebody_edited_is_imported_when_they_say_so() {
         // What was cut is not what was edited.
         fs::write(&path, lines[..4].join("\n")).expect("cut it");
         let output = import(&case, &path, &["--replace", "--edited"]).expect_code(4);
-        says(&output, &["the file ends here, without its `end`"]);
+        let cut = "the file ends here, without its `end`";
+        says(&output, &[cut, "hint: nothing was changed; export again"]);
         // Nor is a head that says something else.
         let head = text.replace("\"rows\":3", "\"rows\":4");
         assert_ne!(head, text);

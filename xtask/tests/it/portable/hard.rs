@@ -137,6 +137,19 @@ fn the_owner_of_the_tables_is_enough() {
         ],
     );
     assert_eq!(admin.psql("SELECT count(*) FROM theirs;"), "1");
+    // The same where it may only add.
+    admin.psql(&format!(
+        "REVOKE UPDATE, DELETE, TRUNCATE ON theirs FROM {role};"
+    ));
+    let output = import(&case, &path, &["--append", "--table", "theirs"]).expect_code(3);
+    says(
+        &output,
+        &[
+            "cannot hold `theirs` against writers",
+            "hint: nothing was changed; import as the owner of the tables",
+        ],
+    );
+    assert_eq!(admin.psql("SELECT count(*) FROM theirs;"), "1");
 }
 
 /// The rows of a virtual table are its module's; that they are not there is said.

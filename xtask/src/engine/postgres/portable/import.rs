@@ -23,6 +23,7 @@ use crate::values::progress::Progress;
 
 /// How long a server may take to end a session.
 const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// Where rows are to be replaced, the tables are held from before the backup: what is deleted is
 /// what the backup holds, and no row that somebody was told is written is in neither.
@@ -117,7 +118,7 @@ async fn begin(url: &PostgresUrl, landing: &Landing) -> Result<Work> {
         );
     }
     let begun = session.execute(AssertSqlSafe(begin)).await;
-    begun.context("cannot hold the tables against writers")?;
+    begun.map_err(|error| not_held(landing, error))?;
     let number = sqlx::query_scalar("SELECT txid_current()")
         .fetch_one(&mut session)
         .await
@@ -128,6 +129,28 @@ async fn begin(url: &PostgresUrl, landing: &Landing) -> Result<Work> {
         number,
         search_path,
     })
+}
+
+fn not_held(landing: &Landing, error: sqlx::Error) -> anyhow::Error {
+    let code = error.as_database_error().and_then(|answer| answer.code());
+    if !matches!(code.as_deref(), Some(LOCK_NOT_AVAILABLE | "42501")) {
+        return anyhow::Error::new(error).context("cannot hold the tables against writers");
+    }
+    let titles: Vec<String> = landing.wanted().map(|t| format!("`{}`", t.title)).collect();
+    let refused = format!("cannot hold {} against writers", titles.join(", "));
+    let refused = Failure::refused(refused).hint(way_out(&error));
+    anyhow::Error::new(error).context(refused)
+}
+
+/// Where a table cannot be had: somebody uses it, or this role may not.
+pub fn way_out(error: &sqlx::Error) -> &'static str {
+    let code = error.as_database_error().and_then(|answer| answer.code());
+    match code.as_deref() {
+        Some(LOCK_NOT_AVAILABLE) => {
+            "nothing was changed; end the sessions that use the table, then run the command again"
+        }
+        _ => "nothing was changed; import as the owner of the tables",
+    }
 }
 
 pub fn in_sql(table: &Landed) -> String {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::super::connect::quoted;
-use super::import::in_sql;
+use super::import::{in_sql, way_out};
 use super::outline::KEYS;
 use crate::engine::portable::silent_triggers;
 use crate::values::failure::Failure;
@@ -46,9 +46,10 @@ pub async fn tighten(session: &mut PgConnection, loosened: &Loosened) -> Result<
 
 async fn run(session: &mut PgConnection, statement: &str) -> Result<()> {
     let done = session.execute(AssertSqlSafe(statement.to_owned())).await;
-    done.map(drop).with_context(|| {
-        Failure::refused(format!("the server does not take `{statement}`"))
-            .hint("import as the owner of the tables")
+    done.map(drop).map_err(|error| {
+        let refused = Failure::refused(format!("the server does not take `{statement}`"));
+        let refused = refused.hint(way_out(&error));
+        anyhow::Error::new(error).context(refused)
     })
 }
 
