@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{export, fingerprints};
 use crate::exec;
+use crate::pg_bin::PgBin;
 use crate::pty::{CTRL_C, ENTER, Terminal};
 use crate::setup::{Case, says};
 
@@ -112,6 +113,32 @@ fn vault_is_empty(case: &Case) -> bool {
         .map(|entry| entry.file_name());
     let mut staged = names.filter(|name| name.to_string_lossy().ends_with(".partial"));
     staged.next().is_none()
+}
+
+/// On PostgreSQL they wait, from before the backup on: what is deleted is what it holds.
+#[test]
+fn nobody_writes_between_the_backup_and_what_is_replaced() {
+    let Some(case) = Case::postgres("portable_held") else {
+        return;
+    };
+    case.query(TWO);
+    let path = export(&case, "ndjson");
+    let server = case.server.as_ref().expect("a server");
+    let bin = PgBin::logging(server.cluster());
+    let bin = bin.gated(server.cluster(), "pg_dump", "--format=custom");
+    let shown = path.to_str().expect("a UTF-8 path");
+    let arguments = ["db", "import", shown, "--replace", "--yes"];
+    let mut command = case.project.command(arguments);
+    let running = exec::start(command.env("PG_BIN", bin.path()), None);
+    bin.wait_for("pg_dump.waits");
+    let write = "SET lock_timeout = '1s'; UPDATE t SET name = 'theirs' WHERE id = 1;";
+    let held = exec::run(&mut server.psql_command(), Some(write));
+    assert_ne!(held.code, 0, "somebody could write: {held}");
+    says(&held, &["lock timeout"]);
+    assert_eq!(case.query("SELECT name FROM t WHERE id = 1;"), ["a"]);
+    bin.open("pg_dump");
+    running.finish().expect_code(0);
+    case.query(write);
 }
 
 /// The file was read before the question; what is read after it must be the same.

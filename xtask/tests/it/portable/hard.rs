@@ -152,6 +152,32 @@ fn the_owner_of_the_tables_is_enough() {
     assert_eq!(admin.psql("SELECT count(*) FROM theirs;"), "1");
 }
 
+/// They hold what the tables held: each is named, also one that asks a view or another of them.
+#[test]
+fn materialized_views_that_are_stale_are_named() {
+    let Some(case) = Case::postgres("portable_stale") else {
+        return;
+    };
+    case.query(
+        "CREATE TABLE t (id BIGINT); CREATE TABLE u (id BIGINT); INSERT INTO t VALUES (1), (2);
+         CREATE SCHEMA \"S\"; CREATE VIEW v AS SELECT id FROM t;
+         CREATE MATERIALIZED VIEW \"S\".first AS SELECT count(*) AS n FROM v;
+         CREATE MATERIALIZED VIEW second AS SELECT n + 1 AS n FROM \"S\".first;
+         CREATE MATERIALIZED VIEW \"of u\" AS SELECT id FROM u;
+         CREATE MATERIALIZED VIEW never AS SELECT id FROM t WITH NO DATA;",
+    );
+    let path = export(&case, "ndjson");
+    let output = import(&case, &path, &["--replace", "--table", "t"]).expect_code(0);
+    for view in ["S.first", "second"] {
+        let line = format!(
+            "warning: the materialized view `{view}` still shows what was there before: REFRESH"
+        );
+        says(&output, &[&line]);
+    }
+    let lines = output.stderr.matches("the materialized view `").count();
+    assert_eq!(lines, 2, "{output}");
+}
+
 /// The rows of a virtual table are its module's; that they are not there is said.
 #[test]
 fn what_is_left_out_is_said() {
