@@ -11,6 +11,7 @@ mod effect;
 mod elsewhere;
 mod foreign;
 mod gate;
+mod partitions;
 mod reach;
 mod reviewed;
 mod scratch;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use sqlx::PgConnection;
 
+use super::describe;
 use super::fingerprint::Columns;
-use super::{describe, inspect};
-use crate::values::database::Contents;
+use super::inspect::{self, Values};
+use crate::values::database::{Contents, TableRows};
 use crate::values::schema::{RelationKind, display_name};
 use crate::values::survey::Survey;
 
@@ -26,10 +27,11 @@ pub async fn survey(session: &mut PgConnection, bookkeeping: &str) -> Result<Sur
         values: columns,
         ..inspect::Counting::default()
     };
-    let (tables, values) = inspect::count(session, &tables, &counting, None).await?;
+    let (rows, mut values) = inspect::count(session, &tables, &counting, None).await?;
+    add_up(&tables, &rows, &counting.values, &mut values);
     let history_table = inspect::find_history(session, bookkeeping).await?;
     let contents = Contents {
-        tables,
+        tables: rows,
         large_objects: Some(inspect::large_objects(session).await?),
         applied: inspect::read_history(session, history_table.as_deref()).await?,
         history_table,
@@ -57,6 +59,26 @@ pub async fn survey(session: &mut PgConnection, bookkeeping: &str) -> Result<Sur
         columns.insert(column, i64::from(number));
     }
     Ok(survey)
+}
+
+/// The values of a partitioned table are those of its partitions. A column that takes no NULL in
+/// one of them was not counted there, and has a value in each row.
+fn add_up(tables: &[inspect::Table], rows: &[TableRows], nullable: &Columns, values: &mut Values) {
+    let rows: BTreeMap<_, u64> = rows.iter().map(|table| (table.key(), table.rows)).collect();
+    let owned = |(schema, name): (&str, &str)| (schema.to_owned(), name.to_owned());
+    let parts = |table: &&inspect::Table| table.counts_for() != table.name();
+    for table in tables.iter().filter(|t| t.is_partitioned() || parts(t)) {
+        let whole = owned(table.counts_for());
+        let own = values.get(&owned(table.name())).cloned();
+        for column in nullable.get(&whole).into_iter().flatten() {
+            let counted = own.as_ref().and_then(|own| own.get(column));
+            let more = counted.or(rows.get(&table.name())).copied();
+            let sums = values.entry(whole.clone()).or_default();
+            // What is partitioned itself has none of its own.
+            *sums.entry(column.clone()).or_default() +=
+                more.filter(|_| table.is_stored()).unwrap_or(0);
+        }
+    }
 }
 
 /// Tables and where their rows are on disk: a table that is written anew gets new files.
