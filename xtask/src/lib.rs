@@ -51,7 +51,8 @@
 //!
 //! **Rehearsal**: the dump restored into a scratch database as a restore would, and compared → a survey (rows,
 //! values of each column, what tables look like) → the pending migrations, one by one → a second survey; the
-//! difference is the effect (`values/effect.rs`), and what of it is a loss. On PostgreSQL each migration runs in
+//! difference is the effect (`values/effect.rs`), and what of it is a loss. Which table and column is which is known by marks:
+//! PostgreSQL's own numbers, and on SQLite the names, followed through the files (`migrations/renames.rs`). On PostgreSQL each migration runs in
 //! a transaction of ours in which sqlx's own is a savepoint, so that its locks can still be seen at its end; one
 //! that commits by itself, or that fails so, runs as it would on the live database. On the live one's own server what
 //! it changed of the shared catalogs is looked for before that transaction is committed, and rolled back; foreign data

@@ -12,11 +12,13 @@ use crate::values::plan::{Migration, MigrationPlan, PlanProblem, Source};
 
 mod expected_loss;
 mod reach;
+mod renames;
 mod rewrites;
 mod sql;
 
 pub use expected_loss::expected_losses;
 pub use reach::reaches;
+pub use renames::follow;
 pub use rewrites::rewritten;
 
 /// Reads all migrations, in the order in which sqlx runs them. What sqlx

@@ -13,7 +13,7 @@ use crate::engine::{Engine, NO_REHEARSAL, Scratch, ScratchOrder};
 use crate::interrupt::Interrupted;
 use crate::migrations;
 use crate::ui;
-use crate::values::database::DatabaseFacts;
+use crate::values::database::{DatabaseFacts, EngineKind};
 use crate::values::effect::Effect;
 use crate::values::failure::{Failure, Outcome};
 use crate::values::plan::{Migration, MigrationPlan};
@@ -127,7 +127,7 @@ fn run(
     foreseen: &Foreseen,
     rehearsed: &mut Vec<Rehearsed>,
 ) -> Result<Effect> {
-    let before = scratch
+    let mut before = scratch
         .survey()
         .context("cannot look at the scratch database")?;
     for migration in &plan.pending {
@@ -138,7 +138,7 @@ fn run(
         ran.rewritten_by = migrations::rewritten(migration, &ran.rewritten);
         rehearsed.push(ran);
     }
-    let after = scratch
+    let mut after = scratch
         .survey()
         .context("cannot look at the scratch database")?;
     require_history(&before, &after, plan)?;
@@ -152,6 +152,9 @@ fn require_history(before: &Survey, after: &Survey, plan: &MigrationPlan) -> Res
     let then = before.contents.applied.iter();
     let gone = then
         .filter(|then| !applied.contains(then))
+    if facts.engine == EngineKind::Sqlite {
+        migrations::follow(&plan.pending, &mut before, &mut after);
+    }
         .map(|a| a.version);
     let pending = plan.pending.iter().map(|migration| migration.version);
     let mut missing = gone.chain(pending.filter(|version| !is_there(*version)));

@@ -17,6 +17,16 @@ pub enum EngineKind {
     Postgresql,
 }
 
+impl EngineKind {
+    /// Of tables and columns, as it keeps them.
+    pub fn is_same_name(self, one: &str, other: &str) -> bool {
+        match self {
+            EngineKind::Sqlite => one.eq_ignore_ascii_case(other),
+            EngineKind::Postgresql => one == other,
+        }
+    }
+}
+
 impl fmt::Display for EngineKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

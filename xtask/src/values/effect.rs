@@ -160,8 +160,8 @@ impl Survey {
     }
 }
 
-/// Which table of before is which one of after: by name, then by what the
-/// engine knows them by.
+/// Which table of before is which one of after: by name, then by what they
+/// are known by.
 struct Pairing<'a> {
     pairs: Vec<(&'a Relation, Option<&'a Relation>)>,
     added: Vec<&'a Relation>,
@@ -194,16 +194,13 @@ impl<'a> Pairing<'a> {
 }
 
 impl Survey {
-    /// The engine's own mark of a table outlives its name. A new table may get
-    /// that of one that was dropped (SQLite): then it holds something else.
     fn is_renamed(&self, then: &Relation, now: &Relation, after: &Survey) -> bool {
-        let mark =
-            |survey: &Survey, relation: &Relation| survey.marks.get(&relation.full_name()).copied();
-        let is_same = mark(self, then).is_some() && mark(self, then) == mark(after, now);
-        let has_all = then.columns.iter().any(|old| {
-            let mut columns = now.columns.iter();
-            columns.any(|new| new.name == old.name && new.data_type == old.data_type)
-        });
-        is_same && then.kind == now.kind && (has_all || then.columns.is_empty())
+        then.kind == now.kind && self.is_same_table(then, now, after)
+    }
+
+    /// Of one that was made anew under the old name, the columns are others.
+    fn is_same_table(&self, then: &Relation, now: &Relation, after: &Survey) -> bool {
+        let mark = self.marks.get(&then.full_name());
+        mark.is_some() && mark == after.marks.get(&now.full_name())
     }
 }

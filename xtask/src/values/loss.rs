@@ -57,13 +57,13 @@ impl LossName {
     }
 
     fn is(&self, engine: EngineKind, path: &[&str]) -> bool {
-        let (same, default): (fn(&str, &str) -> bool, _) = match engine {
-            EngineKind::Sqlite => (|one, other| one.eq_ignore_ascii_case(other), "main"),
-            EngineKind::Postgresql => (|one, other| one == other, "public"),
+        let default = match engine {
+            EngineKind::Sqlite => "main",
+            EngineKind::Postgresql => "public",
         };
         let are = |path: &[&str]| {
             let mut pairs = self.0.iter().zip(path);
-            self.0.len() == path.len() && pairs.all(|(one, other)| same(one, other))
+            self.0.len() == path.len() && pairs.all(|(one, other)| engine.is_same_name(one, other))
         };
         are(path) || (path[0] == default && are(&path[1..]))
     }

@@ -11,9 +11,10 @@ pub struct Survey {
     /// By schema and name of the table: how many values other than NULL each column has that
     /// takes NULL.
     pub values: BTreeMap<(String, String), BTreeMap<String, u64>>,
-    /// What the engine itself knows each table by, whatever it is called.
+    /// What each table is known by, whatever it is called: to the engine itself, or, on SQLite, because
+    /// the names were followed through the migrations.
     pub marks: BTreeMap<(String, String), i64>,
-    /// The same of columns, where the engine knows them by more than their place.
+    /// The same of the columns of these tables.
     pub column_marks: BTreeMap<(String, String), BTreeMap<String, i64>>,
 }
 

@@ -11,6 +11,7 @@ mod effect;
 mod elsewhere;
 mod foreign;
 mod gate;
+mod made_anew;
 mod partitions;
 mod reach;
 mod reviewed;

@@ -178,17 +178,6 @@ fn survey(connection: &Connection, contents: Contents) -> Result<Survey> {
     Ok(Survey {
         contents,
         values,
-        marks: marks(connection).context("cannot read the schema")?,
-        column_marks: BTreeMap::new(),
+        ..Survey::default()
     })
-}
-
-/// A table that is renamed stays where it is in the file.
-fn marks(connection: &Connection) -> rusqlite::Result<BTreeMap<(String, String), i64>> {
-    let mut statement =
-        connection.prepare("SELECT name, rootpage FROM sqlite_schema WHERE type = 'table'")?;
-    let rows = statement.query_map([], |row| {
-        Ok((("main".to_owned(), row.get(0)?), row.get(1)?))
-    })?;
-    rows.collect()
 }

@@ -94,83 +94,52 @@ impl Comparison<'_> {
         changes: &mut Vec<String>,
         losses: &mut Vec<Loss>,
     ) {
-        let values_before = |column: &Column| self.before.values_in(self.then, column);
-        let values_after = |column: &Column| self.after.values_in(now, column);
         let mut added: Vec<&Column> = now.columns.iter().collect();
-        let named = |columns: &[&Column], name: &str| columns.iter().position(|c| c.name == name);
-        let is_gone = |column: &&Column| now.columns.iter().all(|c| c.name != column.name);
-        let is_new = |column: &Column| self.then.columns.iter().all(|c| c.name != column.name);
-        for column in self.then.columns.iter().filter(|c| !is_gone(c)) {
-            let Some(at) = named(&added, &column.name) else {
+        for column in &self.then.columns {
+            let name = on_one_line(&column.name);
+            let values = self.before.values_in(self.then, column);
+            let still = added.iter().position(|new| self.is_still(column, now, new));
+            let Some(found) = still.map(|at| added.remove(at)) else {
+                changes.push(format!(
+                    "column {name} is dropped ({})",
+                    values_text(values)
+                ));
+                if let Some(values @ 1..) = values
+                    && self.then.kind.is_table()
+                {
+                    let what = format!("the column is dropped, with {}", counted(values, "value"));
+                    losses.push(self.loss(Some(&column.name), what));
+                }
                 continue;
             };
-            let found = added.remove(at);
-            let values = (values_before(column), values_after(found));
+            let now_called = on_one_line(&found.name);
+            if column.name != found.name {
+                changes.push(format!("column {name} → {now_called}"));
+            }
             let (then, now_is) = (column.describe(), found.describe());
             if then != now_is {
-                changes.push(format!(
-                    "column {}: {then} → {now_is}",
-                    on_one_line(&column.name)
-                ));
+                changes.push(format!("column {now_called}: {then} → {now_is}"));
             }
+            let values = (values, self.after.values_in(now, found));
             if let Some(what) = self.lost_values(column, found, values, gone) {
                 losses.push(self.loss(Some(&column.name), what));
             }
         }
-        for column in self.then.columns.iter().filter(is_gone) {
-            let name = on_one_line(&column.name);
-            let values = values_before(column);
-            let renamed = added.iter().position(|new| {
-                is_new(new)
-                    && self.is_place_of(now, column, new)
-                    && values_after(new) >= values.map(|values| values.saturating_sub(gone))
-            });
-            if let Some(at) = renamed {
-                let now = added.remove(at);
-                changes.push(format!("column {name} → {}", on_one_line(&now.name)));
-                continue;
-            }
-            changes.push(format!(
-                "column {name} is dropped ({})",
-                values_text(values)
-            ));
-            if let Some(values @ 1..) = values
-                && self.then.kind.is_table()
-            {
-                let what = format!("the column is dropped, with {}", counted(values, "value"));
-                losses.push(self.loss(Some(&column.name), what));
-            }
-        }
-        let new = added.iter().filter(|column| is_new(column));
+        let new = added.iter();
         changes.extend(new.map(|c| format!("new column {} {}", on_one_line(&c.name), c.data_type)));
     }
 
-    /// Whether a column may be the other one under a new name: the engine says so, or it has
-    /// the same type at the same place.
-    fn is_place_of(&self, table: &Relation, then: &Column, now: &Column) -> bool {
-        let mark = |survey: &Survey, relation: &Relation, column: &Column| {
-            let columns = survey.column_marks.get(&relation.full_name());
-            columns
-                .and_then(|columns| columns.get(&column.name))
-                .copied()
-        };
-        if let (Some(then), Some(now)) = (
-            mark(self.before, self.then, then),
-            mark(self.after, table, now),
-        ) {
-            return then == now && self.is_same_table(table);
+    /// Whether a column is the other one, whatever it is called now. In a table that was made anew
+    /// it goes by its name.
+    fn is_still(&self, then: &Column, table: &Relation, now: &Column) -> bool {
+        if !self.before.is_same_table(self.then, table, self.after) {
+            return self.engine.is_same_name(&then.name, &now.name);
         }
-        let place = |columns: &[Column], column: &Column| {
-            columns.iter().position(|c| c.name == column.name)
+        let mark = |survey: &Survey, relation: &Relation, column: &Column| {
+            let columns = survey.column_marks.get(&relation.full_name())?;
+            columns.get(&column.name).copied()
         };
-        then.data_type == now.data_type
-            && place(&table.columns, now) == place(&self.then.columns, then)
-    }
-
-    /// Of one that was made anew under the old name, the columns are others.
-    fn is_same_table(&self, now: &Relation) -> bool {
-        let then = self.before.marks.get(&self.then.full_name());
-        then.is_some() && then == self.after.marks.get(&now.full_name())
+        mark(self.before, self.then, then) == mark(self.after, table, now)
     }
 
     /// Of a column that is still there. Rows that are gone take their values
