@@ -30,16 +30,7 @@ pub async fn run<C: Migrate>(
         let took = connection
             .apply(&bookkeeping.table, migration)
             .await
-            .map_err(|error| {
-                let error = cause(error);
-                let at = line_of(&error, migration.sql.as_str())
-                    .map_or_else(String::new, |line| format!(" in line {line}"));
-                let version = migration.version;
-                let failure = Failure::after_change(format!(
-                    "migration {version} ({description}) failed{at}"
-                ));
-                anyhow::Error::new(error).context(failure)
-            })?;
+            .map_err(|error| failed(migration, cause(error)))?;
         ran(MigrationRan {
             version: migration.version,
             description,
@@ -47,6 +38,15 @@ pub async fn run<C: Migrate>(
         });
     }
     Ok(())
+}
+
+/// What is said of a migration that the database does not take.
+pub fn failed(migration: &Migration, error: sqlx::Error) -> anyhow::Error {
+    let at = line_of(&error, migration.sql.as_str())
+        .map_or_else(String::new, |line| format!(" in line {line}"));
+    let (version, description) = (migration.version, describe(&migration.description));
+    let failure = Failure::after_change(format!("migration {version} ({description}) failed{at}"));
+    anyhow::Error::new(error).context(failure)
 }
 
 /// The line of the file that PostgreSQL stumbled over, counted from 1.

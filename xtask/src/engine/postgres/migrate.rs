@@ -1,11 +1,12 @@
 //! Runs migrations on PostgreSQL, as `sqlx migrate run` would.
 
 use anyhow::{Context, Result};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection, Transaction};
 
 use super::connect::{self, SessionId};
 use super::scratch::shared;
 use super::{Postgres, exclusive, lock, survey, target};
+use crate::engine::migrate::failed;
 use crate::values::failure::Failure;
 use crate::values::plan::{Migration, MigrationRan};
 use crate::values::survey::Rehearsed;
@@ -81,7 +82,8 @@ fn run(
 
 /// One migration on a scratch database, with what it locked and wrote anew. A migration that
 /// commits by itself would end a transaction of ours, and gets none; so does one that fails with
-/// it, for there are statements that run in a transaction and not behind a savepoint.
+/// it, for there are statements that run in a transaction and not behind a savepoint. What is to
+/// be watched never runs without one for that.
 pub fn rehearse(
     postgres: &Postgres,
     scratch: (&str, bool),
@@ -120,27 +122,74 @@ pub fn rehearse(
     })
 }
 
+/// How a transaction of ours begins: behind a savepoint `SET TRANSACTION` may only say what is so.
+const BEGINS: [&str; 4] = [
+    "BEGIN",
+    "BEGIN ISOLATION LEVEL SERIALIZABLE",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ",
+    "BEGIN ISOLATION LEVEL READ COMMITTED",
+];
+/// What PostgreSQL says where a transaction, or a savepoint, is in the way.
+const IN_A_TRANSACTION: &str = "25001";
+
 /// Inside of a transaction of ours sqlx's own becomes a savepoint, and the locks can still be
 /// seen when it has ended; and what it did to others than the scratch database can be taken
 /// back, which is watched where that is asked. `None` when it did not get to its end in it.
 async fn in_ours(
     postgres: &Postgres,
     session: &mut PgConnection,
-    (scratch, is_watched): (&str, bool),
+    scratch: (&str, bool),
     before: &survey::Files,
     migration: &Migration,
     hear: &mut dyn FnMut(MigrationRan),
 ) -> Result<Option<Vec<String>>> {
+    let mut first = None;
+    for begin in BEGINS {
+        let ours = session.begin_with(begin).await?;
+        match within(postgres, ours, scratch, before, migration, hear).await? {
+            Ok(held) => return Ok(Some(held)),
+            Err(error) => {
+                let is_in_the_way = has_code(&error, IN_A_TRANSACTION);
+                first.get_or_insert(error);
+                if !is_in_the_way {
+                    break;
+                }
+            }
+        }
+    }
+    let (_, is_watched) = scratch;
+    match first.filter(|_| is_watched) {
+        None => Ok(None),
+        Some(error) if has_code(&error, IN_A_TRANSACTION) => {
+            Err(error.context(shared::unwatched(migration.version)))
+        }
+        Some(error) => Err(error),
+    }
+}
+
+/// The second result is the migration's own.
+async fn within(
+    postgres: &Postgres,
+    mut ours: Transaction<'_, sqlx::Postgres>,
+    (scratch, is_watched): (&str, bool),
+    before: &survey::Files,
+    migration: &Migration,
+    hear: &mut dyn FnMut(MigrationRan),
+) -> Result<Result<Vec<String>>> {
     let one = std::slice::from_ref(migration);
-    let mut ours = session.begin().await?;
     let shared = match is_watched {
         true => Some(shared::read(&mut ours, scratch).await?),
         false => None,
     };
-    let done = crate::engine::migrate::run(&mut *ours, &postgres.bookkeeping, one, hear).await;
-    if done.is_err() {
+    let mut done = crate::engine::migrate::run(&mut *ours, &postgres.bookkeeping, one, hear).await;
+    if done.is_ok() {
+        // As the COMMIT would: what was put off may do what is watched.
+        let settled = ours.execute("SET CONSTRAINTS ALL IMMEDIATE").await;
+        done = settled.map(drop).map_err(|error| failed(migration, error));
+    }
+    if let Err(error) = done {
         ours.rollback().await?;
-        return Ok(None);
+        return Ok(Err(error));
     }
     let held = survey::locks(&mut ours, before).await?;
     if let Some(shared) = shared {
@@ -150,8 +199,8 @@ async fn in_ours(
             return Err(shared::refusal(migration.version, &changed).into());
         }
     }
-    // What is deferred is checked now.
-    Ok(ours.commit().await.is_ok().then_some(held))
+    let committed = ours.commit().await.map(|()| held);
+    Ok(committed.map_err(|error| failed(migration, error)))
 }
 
 async fn limit_lock_waits(session: &mut PgConnection, patience: &str) -> Result<()> {
@@ -163,14 +212,18 @@ async fn limit_lock_waits(session: &mut PgConnection, patience: &str) -> Result<
     Ok(())
 }
 
+/// Whether this is what the server said.
+fn has_code(error: &anyhow::Error, code: &str) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    causes.any(|error: &sqlx::Error| {
+        let said = error.as_database_error().and_then(|error| error.code());
+        said.is_some_and(|said| said == code)
+    })
+}
+
 /// Who may have held the lock that a migration waited for in vain.
 fn name_holders(postgres: &Postgres, error: anyhow::Error) -> anyhow::Error {
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
-    let is_timeout = |error: &sqlx::Error| {
-        let code = error.as_database_error().and_then(|error| error.code());
-        code.is_some_and(|code| code == "55P03")
-    };
-    if !causes.any(is_timeout) {
+    if !has_code(&error, "55P03") {
         return error;
     }
     let asked = postgres.runtime.block_on_to_the_end(async {

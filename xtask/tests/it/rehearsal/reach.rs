@@ -157,6 +157,78 @@ fn what_does_not_show_in_the_file_is_taken_back_and_refused() {
     ));
 }
 
+/// Behind a savepoint `SET TRANSACTION` may say nothing new: without one it would be for real.
+#[test]
+fn what_sets_its_own_transaction_is_watched_all_the_same() {
+    let Some(case) = Case::postgres("isolated") else {
+        return;
+    };
+    let role = format!("{}_new", case.server.as_ref().expect("a server").name());
+    case.query(&format!(
+        "CREATE TABLE t (id int); \
+         CREATE FUNCTION make_role() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+           EXECUTE 'CREATE ROLE {role}'; RETURN NULL; END $$; \
+         CREATE TRIGGER makes_role AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION make_role();"
+    ));
+    let roles = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{role}';");
+    let insert = "INSERT INTO t VALUES (1);";
+    for begin in [
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;",
+        "SET LOCAL transaction_isolation = 'repeatable read';",
+        "SET TRANSACTION READ WRITE, ISOLATION LEVEL READ COMMITTED;",
+    ] {
+        case.project
+            .write("migrations/1_hidden.sql", format!("{begin} {insert}"));
+        let refused = migrate(&case, &[]).expect_code(3);
+        says(
+            &refused,
+            &[
+                "migration 1 changes what all databases of the server share",
+                &format!("role {role}"),
+            ],
+        );
+        assert_eq!(case.query(&roles), ["0"], "{begin}");
+    }
+    // What can be rehearsed in no transaction of ours is not rehearsed without one.
+    let begin = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE, DEFERRABLE;";
+    case.project
+        .write("migrations/1_hidden.sql", format!("{begin} {insert}"));
+    let refused = migrate(&case, &[]).expect_code(3);
+    says(&refused, &["SCRATCH_DATABASE_URL", "--rehearse-reaching"]);
+    assert_eq!(case.query(&roles), ["0"]);
+    assert_no_scratch(&case);
+
+    case.project.write(
+        "migrations/1_hidden.sql",
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; ALTER TABLE t ADD COLUMN more int;",
+    );
+    let document = case.migrate();
+    let locks = document["rehearsal"]["migrations"][0]["locks"].to_string();
+    assert!(locks.contains("t: AccessExclusiveLock"), "{document:#}");
+}
+
+/// What is put off to the end is done before it is looked at.
+#[test]
+fn what_a_deferred_trigger_does_is_taken_back_as_well() {
+    let Some(mut case) = Case::postgres("deferred_role") else {
+        return;
+    };
+    let role = format!("{}_new", case.server.as_ref().expect("a server").name());
+    case.query(&format!(
+        "CREATE TABLE t (id int); \
+         CREATE FUNCTION make_role() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+           EXECUTE 'CREATE ROLE {role}'; RETURN NULL; END $$; \
+         CREATE CONSTRAINT TRIGGER makes_role AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED \
+           FOR EACH ROW EXECUTE FUNCTION make_role();"
+    ));
+    case.project = (case.project).migration("1_put_off.sql", "INSERT INTO t VALUES (1);");
+    let refused = migrate(&case, &[]).expect_code(3);
+    says(&refused, &[&format!("role {role}"), "SCRATCH_DATABASE_URL"]);
+    let roles = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{role}';");
+    assert_eq!(case.query(&roles), ["0"]);
+    assert_no_scratch(&case);
+}
+
 /// Nothing can be taken back of a migration that commits by itself.
 #[test]
 fn what_is_not_understood_and_commits_by_itself_needs_a_word() {

@@ -93,3 +93,15 @@ pub fn refusal(version: i64, changed: &[String]) -> Failure {
     ))
     .hint(REACHES)
 }
+
+/// Of one that gets to its end in no transaction of ours.
+pub fn unwatched(version: i64) -> Failure {
+    Failure::refused(format!(
+        "the rehearsal of migration {version} failed in the transaction in which it could be taken \
+         back, and without one it would be for real; nothing was changed"
+    ))
+    .hint(format!(
+        "mend the migration (what needs to run in no transaction begins with `-- no-transaction`); \
+         or, where only the rehearsal stumbles over this: {REACHES}"
+    ))
+}
