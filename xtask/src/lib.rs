@@ -56,7 +56,7 @@
 //! a transaction of ours in which sqlx's own is a savepoint, so that its locks can still be seen at its end; one
 //! that commits by itself runs as it would on the live database, and on another server so does one that fails so. On the live one's own server what
 //! it changed of the shared catalogs is looked for before that transaction is committed, and rolled back; foreign data
-//! wrappers have no handler there (`engine/postgres/scratch/`). The scratch database carries
+//! wrappers have no handler there, and `dblink` connects to nothing (`engine/postgres/scratch/`). The scratch database carries
 //! the mark of one that is being restored and is dropped with its value.
 //!
 //! **After a failure**: what is committed is read, what is left over is asked → have others written since before the

@@ -24,6 +24,13 @@ fn with_remote(name: &str) -> Option<(Case, Database)> {
     };
     near.psql(&server("postgres_fdw", "there", "postgres_fdw"));
     near.psql(&server("dblink", "linked", "dblink_fdw"));
+    let word = PASSWORD.replace('\\', "\\\\").replace('\'', "\\'");
+    near.psql(&format!(
+        "CREATE FUNCTION by_text() RETURNS text LANGUAGE sql AS $by_text$ SELECT dblink_exec( \
+           $$host={socket} port={port} dbname={} user={SUPERUSER} password='{word}'$$, \
+           'UPDATE counts SET n = n + 1') $by_text$;",
+        far.name()
+    ));
     near.psql(
         "CREATE FOREIGN TABLE counts (n int) SERVER there; \
          CREATE TABLE local (n int); \
@@ -36,10 +43,11 @@ fn with_remote(name: &str) -> Option<(Case, Database)> {
     Some((case, far))
 }
 
-const WRITES: [&str; 3] = [
+const WRITES: [&str; 4] = [
     "UPDATE counts SET n = n + 1;",
     "INSERT INTO local VALUES (1);",
     "SELECT linked();",
+    "SELECT by_text();",
 ];
 
 #[track_caller]

@@ -11,8 +11,9 @@ const LEADS_NOWHERE: &[&str] = &["55000", "42704"];
 
 /// From here on foreign tables can be named and changed, and neither read nor written: their
 /// wrappers have no handler any more. Only a superuser may take it away; else, and where there
-/// is none to take (dblink's), the user mappings go, without which no password is known.
-/// Returns the names of the wrappers.
+/// is none to take (dblink's), the user mappings go, without which no password is known. A text says
+/// one as well, so dblink's functions connect to nothing where they may be changed.
+/// Returns the names of the wrappers, and dblink's.
 pub async fn cut_off(session: &mut PgConnection) -> Result<Vec<String>> {
     let context = "cannot cut off the foreign servers of the scratch database";
     let found: Vec<(String, String)> = sqlx::query_as(
@@ -26,7 +27,17 @@ pub async fn cut_off(session: &mut PgConnection) -> Result<Vec<String>> {
              CASE m.umuser WHEN 0 THEN 'PUBLIC' ELSE quote_ident(m.usename) END, m.srvname) \
            FROM used u JOIN pg_catalog.pg_foreign_server s ON s.srvfdw = u.oid \
              JOIN pg_catalog.pg_user_mappings m ON m.srvid = s.oid \
-           WHERE NOT u.has_handler",
+           WHERE NOT u.has_handler \
+         UNION ALL SELECT e.extname::text, format('CREATE OR REPLACE FUNCTION %I.%I(%s) RETURNS %s \
+             LANGUAGE plpgsql AS %L', n.nspname, p.proname, \
+             pg_catalog.pg_get_function_arguments(p.oid), pg_catalog.pg_get_function_result(p.oid), \
+             'BEGIN RAISE ''dblink leads nowhere in a rehearsal'' USING ERRCODE = ''55000''; END') \
+           FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+             JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::regclass \
+               AND d.objid = p.oid AND d.refclassid = 'pg_catalog.pg_extension'::regclass \
+             JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND d.deptype = 'e' \
+           WHERE e.extname = 'dblink' AND pg_has_role(p.proowner, 'USAGE') AND p.proname IN \
+             ('dblink', 'dblink_connect', 'dblink_connect_u', 'dblink_exec')",
     )
     .fetch_all(&mut *session)
     .await
