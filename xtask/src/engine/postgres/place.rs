@@ -1,6 +1,7 @@
 //! Whether two URLs lead to one database, and whether there is anything in it.
 
 use anyhow::{Context, Result};
+use sqlx::PgConnection;
 
 use super::{connect, target};
 use crate::values::database_url::PostgresUrl;
@@ -9,14 +10,17 @@ use crate::values::database_url::PostgresUrl;
 /// for and no two servers share.
 pub async fn place(url: &PostgresUrl) -> Result<String> {
     let mut target = target::target(url).await?;
-    let session = &mut target.maintenance.session;
-    let started: String = sqlx::query_scalar(
+    let started = started(&mut target.maintenance.session).await?;
+    Ok(format!("{started} {}", target.database))
+}
+
+pub async fn started(session: &mut PgConnection) -> Result<String> {
+    sqlx::query_scalar(
         "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text",
     )
     .fetch_one(session)
     .await
-    .context("cannot ask for the server's identity")?;
-    Ok(format!("{started} {}", target.database))
+    .context("cannot ask for the server's identity")
 }
 
 /// Whatever somebody made there, of which an extension is a part as well.

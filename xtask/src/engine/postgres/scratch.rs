@@ -8,7 +8,7 @@ use super::folder::{self, Input};
 use super::target::{self, Target};
 use super::toc::Toc;
 use super::{
-    Postgres, connect, inspect, left_beside, migrate, plain, programs, rebuild, rows, survey,
+    Postgres, connect, inspect, left_beside, migrate, place, plain, programs, rebuild, rows, survey,
 };
 use crate::engine::{Readable, Scratch, ScratchOrder};
 use crate::tool;
@@ -66,23 +66,23 @@ pub fn build(
     let mut target = postgres.runtime.block_on(target::target(&postgres.url))?;
     let mut warnings = warnings(&target, dump);
     warnings.extend(folder::lies_open(&postgres, dump).then(|| LAY_OPEN.into()));
-    let is_elsewhere =
-        elsewhere.is_some() && postgres.runtime.block_on(is_another(&mut target, dump))?;
+    let is_elsewhere = elsewhere.is_some()
+        && postgres
+            .runtime
+            .block_on(is_another(&mut target, live, order))?;
     if !is_elsewhere {
         order.refuse_reaches(REACHES)?;
     }
     if elsewhere.is_some() {
         target.database = dump.manifest().database.name.clone();
     }
-    postgres
-        .runtime
-        .block_on(require_right(&mut target, order))?;
+    let right = require_right(&mut target, order);
+    postgres.runtime.block_on(right)?;
     if !is_elsewhere {
         refuse_what_needs_others(&postgres, &target, order)?;
     }
-    let properties = postgres
-        .runtime
-        .block_on(properties_for(&mut target, dump))?;
+    let properties = properties_for(&mut target, dump);
+    let properties = postgres.runtime.block_on(properties)?;
     let space = left_beside::require_space(&mut target, order);
     warnings.extend(postgres.runtime.block_on(space)?);
     let left = left_beside::drop_abandoned(&postgres, &mut target);
@@ -134,18 +134,27 @@ pub fn no_postgres() -> Failure {
 }
 
 /// Whether the server is not the live database's: by the cluster's identifier,
-/// or, where a role may not read that, by host and port.
-async fn is_another(target: &mut Target, dump: &VerifiedDump) -> Result<bool> {
-    let live = &dump.manifest().database;
-    let here = inspect::system_identifier(&mut target.maintenance.session).await;
-    Ok(match (&live.system_identifier, here) {
-        (Some(live), Some(here)) => *live != here,
-        _ => {
-            let options = &target.maintenance.options;
-            let host = inspect::host_of(options);
-            live.host.as_deref() != Some(host.as_str()) || live.port != Some(options.get_port())
+/// or, where a role may not read that, by the moment in which it was started.
+async fn is_another(
+    target: &mut Target,
+    live: &Postgres,
+    order: &ScratchOrder<'_>,
+) -> Result<bool> {
+    let session = &mut target.maintenance.session;
+    let here = inspect::system_identifier(session).await;
+    let then = &order.dump.manifest().database.system_identifier;
+    if let (Some(then), Some(here)) = (then, here) {
+        return Ok(*then != here);
+    }
+    match target::target(&live.url).await {
+        Ok(mut live) => {
+            let there = place::started(&mut live.maintenance.session).await?;
+            Ok(there != place::started(session).await?)
         }
-    })
+        // It does not answer, and the other one does; where nothing is rehearsed, that will do.
+        Err(_) if order.reaches.is_none() => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 fn warnings(target: &Target, dump: &VerifiedDump) -> Vec<String> {

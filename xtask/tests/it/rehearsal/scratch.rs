@@ -62,6 +62,61 @@ fn a_scratch_server_takes_the_burden() {
     assert_no_scratch(&case);
 }
 
+/// Where the role may not ask which cluster it is, the same server by another name is not another one.
+#[test]
+fn another_name_of_the_live_server_is_not_another_server() {
+    let Some((mut case, admin)) = Case::owner("scratch_alike") else {
+        return;
+    };
+    let role = format!("{}_owner", admin.name());
+    admin.psql(&format!(
+        "ALTER ROLE {role} CREATEDB CREATEROLE; \
+         REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC;"
+    ));
+    let same = case.server.as_ref().expect("a server").url_tcp();
+    case.project = (case.project)
+        .migration("1_role.sql", &format!("CREATE ROLE {role}_new;"))
+        .env("SCRATCH_DATABASE_URL", same)
+        .rehearsed();
+    let refused = migrate(&case, &[]).expect_code(3);
+    says(
+        &refused,
+        &[
+            "a rehearsal would do more than its scratch database can undo",
+            "--rehearse-reaching",
+        ],
+    );
+    let roles = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{role}_new';");
+    assert_eq!(admin.psql(&roles), "0");
+    case.project.run(["db", "drill"]).expect_code(0);
+}
+
+/// A mistake in the URL says nothing of the backup, and shows before one is taken.
+#[test]
+fn a_scratch_url_of_another_engine_is_wrong_usage() {
+    let Some(mut case) = Case::postgres("scratch_engine") else {
+        return;
+    };
+    case.project = (case.project)
+        .migration("1_first.sql", FIRST)
+        .env("SCRATCH_DATABASE_URL", "sqlite://scratch.db");
+    for verb in [&["db", "migrate-safe", "--yes"][..], &["db", "drill"]] {
+        let refused = case.project.run(verb).expect_code(2);
+        says(
+            &refused,
+            &["`SCRATCH_DATABASE_URL` is not a PostgreSQL URL"],
+        );
+    }
+    assert!(case.project.vault_files().is_empty());
+    // Nor does one that leads nowhere.
+    let nowhere = "postgres://nobody@127.0.0.1:1/nothing";
+    case.project = case.project.env("SCRATCH_DATABASE_URL", nowhere);
+    let failed = migrate(&case, &[]).expect_code(1);
+    says(&failed, &["cannot connect to"]);
+    assert!(!failed.stderr.contains("does not come back"), "{failed}");
+    migrate(&case, &["--no-rehearse"]).expect_code(0);
+}
+
 #[test]
 fn what_a_crash_left_is_named_and_dropped_by_the_next_run() {
     let Some(mut case) = Case::postgres("scratch_left") else {
