@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::rehearse::elapsed_ms;
+use super::rehearse::{self, elapsed_ms};
 use super::{Scene, choose, kinds};
 use crate::cli::Drill;
 use crate::engine::{Engine, ScratchOrder};
@@ -43,6 +43,7 @@ struct Drilled {
 pub fn run(scene: &Scene, arguments: &Drill) -> Result<()> {
     let mut engine = scene.direct_engine()?;
     let now = engine.facts()?;
+    rehearse::refuse_scratch_url(scene)?;
     let listing = scene.vault.list()?;
     let is_ours = choose::ours(&listing, &now);
     scene.prepare_vault()?;

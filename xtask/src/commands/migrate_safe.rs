@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::exclusive::exclusively;
 use super::offsite::send::{self, Wanted};
 use super::rehearse::Rehearsal;
-use super::{Scene, offsite, prune, restore};
+use super::{Scene, offsite, prune, rehearse, restore};
 use crate::cli::{MigrateSafe, OnFailure};
 use crate::config::keys;
 use crate::engine::Engine;
@@ -128,6 +128,9 @@ fn worse(scene: &Scene, opened: Result<()>, ended: Result<()>) -> Result<()> {
 fn refuse_settings(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     if arguments.offsite_first {
         offsite::elsewhere(scene)?;
+    }
+    if !arguments.no_rehearse {
+        rehearse::refuse_scratch_url(scene)?;
     }
     prune::refuse_empty_policy(scene)
 }

@@ -14,8 +14,9 @@ use crate::interrupt::Interrupted;
 use crate::migrations;
 use crate::ui;
 use crate::values::database::{DatabaseFacts, EngineKind};
+use crate::values::database_url::DatabaseUrl;
 use crate::values::effect::Effect;
-use crate::values::failure::{Failure, Outcome};
+use crate::values::failure::{Failure, Outcome, is_untrusted};
 use crate::values::plan::{Migration, MigrationPlan};
 use crate::values::progress::Progress;
 use crate::values::survey::{Rehearsed, Survey};
@@ -38,6 +39,17 @@ pub struct Rehearsal {
 struct CutShort<'a> {
     restore_ms: u64,
     migrations: &'a [Rehearsed],
+}
+
+/// Refuses a server for scratch databases on which none of this one can be made. A SQLite database
+/// needs none.
+pub fn refuse_scratch_url(scene: &Scene) -> Result<(), Failure> {
+    match scene.settings.url {
+        DatabaseUrl::Sqlite(_) => Ok(()),
+        DatabaseUrl::Postgres(_) => {
+            DatabaseUrl::scratch_server(scene.settings.scratch_url.as_ref()).map(drop)
+        }
+    }
 }
 
 /// Drops the scratch database however it ends. Refuses when a migration fails
@@ -109,8 +121,7 @@ pub fn elapsed_ms(began: Instant) -> u64 {
 
 /// A backup that was taken, read back and matched, and does not come back.
 fn not_restorable(error: anyhow::Error, proof: &VerifiedDump) -> anyhow::Error {
-    let failure = error.downcast_ref::<Failure>();
-    if failure.is_none_or(|failure| failure.outcome == Outcome::Refused) {
+    if !is_untrusted(&error) {
         return error;
     }
     let id = &proof.manifest().id;

@@ -335,11 +335,7 @@ impl Engine for Postgres {
         order: &ScratchOrder,
         progress: &dyn Progress,
     ) -> Result<Box<dyn Scratch>> {
-        let elsewhere = match order.elsewhere {
-            Some(DatabaseUrl::Postgres(url)) => Some(url),
-            Some(DatabaseUrl::Sqlite(_)) => return Err(scratch::no_postgres().into()),
-            None => None,
-        };
+        let elsewhere = DatabaseUrl::scratch_server(order.elsewhere)?;
         let built = scratch::build(self, elsewhere, order, true, progress);
         let context = "cannot build a scratch database from the backup";
         Ok(Box::new(built.context(context)?))

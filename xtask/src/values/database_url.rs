@@ -45,6 +45,18 @@ impl DatabaseUrl {
             )),
         }
     }
+
+    /// The server of `SCRATCH_DATABASE_URL`, as a PostgreSQL database needs it.
+    pub fn scratch_server(named: Option<&DatabaseUrl>) -> Result<Option<&PostgresUrl>, Failure> {
+        match named {
+            None => Ok(None),
+            Some(DatabaseUrl::Postgres(url)) => Ok(Some(url)),
+            Some(DatabaseUrl::Sqlite(_)) => Err(Failure::usage(
+                "`SCRATCH_DATABASE_URL` is not a PostgreSQL URL",
+            )
+            .hint("name a PostgreSQL server, or unset it")),
+        }
+    }
 }
 
 fn not_a_url(why: &str) -> Failure {

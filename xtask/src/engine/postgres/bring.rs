@@ -71,11 +71,8 @@ fn scratch_server<'a>(
     postgres: &'a Postgres,
     order: &'a TablesOrder,
 ) -> Result<Option<&'a PostgresUrl>> {
-    match order.scratch.elsewhere {
-        Some(DatabaseUrl::Postgres(url)) => Ok(Some(url)),
-        Some(DatabaseUrl::Sqlite(_)) => Err(scratch::no_postgres().into()),
-        None => Ok(order.schema.is_none().then_some(&postgres.url)),
-    }
+    let named = DatabaseUrl::scratch_server(order.scratch.elsewhere)?;
+    Ok(named.or(order.schema.is_none().then_some(&postgres.url)))
 }
 
 /// All of the transaction, to the answer to its COMMIT.

@@ -128,11 +128,6 @@ set `SCRATCH_DATABASE_URL` to another server, such as a service container; or, i
 no harm: cargo xtask db migrate-safe --rehearse-reaching; or go without this proof: \
 cargo xtask db migrate-safe --no-rehearse";
 
-pub fn no_postgres() -> Failure {
-    Failure::usage("`SCRATCH_DATABASE_URL` is not a PostgreSQL URL")
-        .hint("name a PostgreSQL server, or unset it")
-}
-
 /// Whether the server is not the live database's: by the cluster's identifier,
 /// or, where a role may not read that, by the moment in which it was started.
 async fn is_another(
