@@ -13,9 +13,11 @@ use crate::engine::{Engine, ScratchOrder};
 use crate::interrupt::Interrupted;
 use crate::ui;
 use crate::values::database::DatabaseFacts;
-use crate::values::failure::{Failure, is_untrusted};
+use crate::values::encryption::is_for_another_key;
+use crate::values::failure::{Failure, hint_of, is_untrusted};
 use crate::values::id::BackupId;
 use crate::values::journal::Deed;
+use crate::values::verified_dump::VerifiedDump;
 use crate::vault::Backup;
 
 #[derive(Serialize)]
@@ -41,9 +43,9 @@ struct Drilled {
 }
 
 pub fn run(scene: &Scene, arguments: &Drill) -> Result<()> {
+    rehearse::refuse_scratch_url(scene)?;
     let mut engine = scene.direct_engine()?;
     let now = engine.facts()?;
-    rehearse::refuse_scratch_url(scene)?;
     let listing = scene.vault.list()?;
     let is_ours = choose::ours(&listing, &now);
     scene.prepare_vault()?;
@@ -54,7 +56,13 @@ pub fn run(scene: &Scene, arguments: &Drill) -> Result<()> {
     let wanted = arguments.backup.as_deref().unwrap_or("latest");
     let backup = choose::by_name(scene, &listing, wanted, &is_ours)?;
     kinds::refuse_alone(backup)?;
-    match drill(scene, &mut *engine, &now, backup) {
+    match drill(
+        scene,
+        &mut *engine,
+        &now,
+        backup,
+        &format!("drill {}", backup.id()),
+    ) {
         Ok(drilled) => report(scene, vec![drilled]),
         Err(_) if !backup.is_there() => Err(choose::gone(backup).into()),
         Err(error) => Err(choose::with_alternative(
@@ -75,6 +83,7 @@ fn drill_all<'a>(
     backups: impl Iterator<Item = &'a Backup>,
 ) -> Result<()> {
     let mut drilled = Vec::new();
+    let mut closed = Vec::new();
     for backup in backups {
         if let Err(why) = kinds::refuse_alone(backup) {
             drilled.push(Drilled {
@@ -84,13 +93,21 @@ fn drill_all<'a>(
             });
             continue;
         }
-        drilled.push(match drill(scene, engine, now, backup) {
+        drilled.push(match drill(scene, engine, now, backup, "drill --all") {
             Ok(drilled) => drilled,
             Err(error) if error.is::<Interrupted>() => return Err(error),
             Err(_) if !backup.is_there() => {
                 let id = backup.id();
                 scene.ui.say(format!("note: {id} was removed meanwhile"));
                 continue;
+            }
+            Err(error) if is_for_another_key(&error) => {
+                closed.extend(hint_of(&error));
+                Drilled {
+                    skipped: Some(error.to_string()),
+                    restored: false,
+                    ..of(backup)
+                }
             }
             Err(error) if is_untrusted(&error) => Drilled {
                 problem: Some(format!("{error:#}")),
@@ -105,15 +122,18 @@ fn drill_all<'a>(
     let bad = drilled.iter().filter(|drilled| drilled.problem.is_some());
     let bad = bad.count();
     report(scene, drilled)?;
-    if bad == 0 {
-        return Ok(());
-    }
     let backups = ui::count(all, "backup");
-    Err(Failure::untrusted(format!(
-        "{bad} of {backups} do not come back as they were taken"
-    ))
-    .hint("take a new one: cargo xtask db backup")
-    .into())
+    if bad > 0 {
+        let what = format!("{bad} of {backups} do not come back as they were taken");
+        let hint = "take a new one: cargo xtask db backup";
+        return Err(Failure::untrusted(what).hint(hint).into());
+    }
+    let Some(hint) = closed.first() else {
+        return Ok(());
+    };
+    let count = closed.len();
+    let what = format!("{count} of {backups} could not be tried: no key at hand opens them");
+    Err(Failure::untrusted(what).hint(hint).into())
 }
 
 fn of(backup: &Backup) -> Drilled {
@@ -129,25 +149,41 @@ fn of(backup: &Backup) -> Drilled {
     }
 }
 
+/// What stays closed for want of a key, or is gone, was not tried: nothing of it is written down.
 fn drill(
     scene: &Scene,
     engine: &mut dyn Engine,
     now: &DatabaseFacts,
     backup: &Backup,
+    verb: &str,
 ) -> Result<Drilled> {
+    let opened = match open(scene, backup, verb) {
+        Err(error) if is_for_another_key(&error) || !backup.is_there() => return Err(error),
+        opened => opened,
+    };
     scene.recorded(
         Deed::Drill,
         now,
-        || restore_and_compare(scene, engine, backup),
+        || restore_and_compare(scene, engine, backup, opened?),
         |_| Some(backup.id().clone()),
     )
 }
 
-/// Verify, restore beside, compare, drop.
-fn restore_and_compare(scene: &Scene, engine: &mut dyn Engine, backup: &Backup) -> Result<Drilled> {
-    let progress = scene.ui.progress();
+/// Verify and unlock.
+fn open(scene: &Scene, backup: &Backup, verb: &str) -> Result<VerifiedDump> {
     let mut proof = scene.verify(backup)?;
-    scene.unlock(&mut proof, &format!("drill {}", backup.id()))?;
+    scene.unlock(&mut proof, verb)?;
+    Ok(proof)
+}
+
+/// Restore beside, compare, drop.
+fn restore_and_compare(
+    scene: &Scene,
+    engine: &mut dyn Engine,
+    backup: &Backup,
+    proof: VerifiedDump,
+) -> Result<Drilled> {
+    let progress = scene.ui.progress();
     let staging = scene.vault.staging("drill")?;
     let began = Instant::now();
     let order = ScratchOrder {

@@ -225,6 +225,14 @@ impl fmt::Display for Locked {
     }
 }
 
+impl std::error::Error for Locked {}
+
+/// Whether a step failed because what it is about is for another key than those at hand.
+pub fn is_for_another_key(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    causes.any(Locked::is_for_another_key)
+}
+
 impl Locked {
     /// Another key than those that were tried may open it.
     pub fn is_for_another_key(&self) -> bool {

@@ -3,6 +3,7 @@
 mod as_before;
 mod canary;
 mod damage;
+mod drilled;
 mod keys;
 mod lean;
 mod passphrase;

@@ -42,7 +42,10 @@ impl Scene<'_> {
                 }));
             }
         }
-        unlocked.map_err(|locked| locked.refusal(&id, &encryption, verb))?;
+        unlocked.map_err(|locked| {
+            let refusal = locked.refusal(&id, &encryption, verb);
+            anyhow::Error::new(locked).context(refusal)
+        })?;
         self.keys.opened.get_or_init(|| encryption);
         Ok(())
     }
