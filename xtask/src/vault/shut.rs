@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 
 use super::Vault;
 use crate::values::exclusive::ShutMark;
+use crate::values::failure::Failure;
+use crate::values::words::shell_quoted;
 
 const FILE_NAME: &str = ".exclusive";
 const MAX_BYTES: u64 = 64 << 10;
@@ -33,7 +35,14 @@ impl Vault {
         let mut bytes = Vec::new();
         let read = file.take(MAX_BYTES).read_to_end(&mut bytes);
         read.with_context(|| self.cannot("read"))?;
-        let mark = serde_json::from_slice(&bytes).with_context(|| self.cannot("understand"))?;
+        let mark = serde_json::from_slice(&bytes).with_context(|| {
+            let path = self.folder.join(FILE_NAME).display().to_string();
+            Failure::refused(self.cannot("understand")).hint(format!(
+                "it may be all that knows of a PostgreSQL database from which others are shut out: \
+                 ALTER DATABASE … RESET default_transaction_read_only;\nthen: rm {}",
+                shell_quoted(&path)
+            ))
+        })?;
         Ok(Some(mark))
     }
 

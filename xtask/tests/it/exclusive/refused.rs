@@ -148,3 +148,27 @@ fn a_session_that_is_only_starting_is_waited_for_and_ended() {
     assert_eq!(case.query("SELECT count(*) FROM t WHERE id = 77;"), ["0"]);
     everybody_is_in(&case);
 }
+
+/// It may be all that knows who is shut out of what.
+#[test]
+fn a_mark_that_cannot_be_read_is_refused_with_what_to_do() {
+    let case = Case::sqlite();
+    case.query("CREATE TABLE t (id INTEGER);");
+    case.backup();
+    let mark = case.project.vault().join(".exclusive");
+    std::fs::write(&mark, "{\"at\":").expect("damage it");
+    for verb in [&["db", "backup"][..], &["db", "migrate-safe", "--yes"]] {
+        let refused = case.project.run(verb).expect_code(3);
+        says(
+            &refused,
+            &[
+                "cannot understand `.exclusive`",
+                "hint: ",
+                "RESET default_transaction_read_only",
+                &format!("rm {}", mark.display()),
+            ],
+        );
+    }
+    std::fs::remove_file(mark).expect("as it was said");
+    case.backup();
+}
