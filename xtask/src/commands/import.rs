@@ -88,6 +88,7 @@ pub fn run(scene: &Scene, arguments: &cli::Import) -> Result<()> {
     let imported = scene.change(
         Deed::Import,
         &now,
+        None,
         || {
             let imported = engine.import(&proof, &landing, &mut again, &progress);
             progress.end();

@@ -94,27 +94,24 @@ impl Scene<'_> {
     }
 
     /// A change of the live database, marked as begun before and written down
-    /// after; `fill` says what it was about.
+    /// after; `fill` says what it was about, `safety` holds what it replaces.
     pub(super) fn change(
         &self,
         deed: Deed,
         now: &DatabaseFacts,
+        safety: Option<&Backup>,
         work: impl FnOnce() -> Result<Restored>,
         fill: impl Fn(&mut Entry),
     ) -> Result<Restored> {
         let mut begun = self.entry(deed, Ending::Begun, now);
         fill(&mut begun);
+        begun.safety = safety.map(|safety| safety.id().clone());
         self.vault.mark_unfinished(&begun)?;
         let changed = self.recorded_with(deed, now, work, |done, entry| {
             fill(entry);
-            match done {
-                Ok(Restored { kept, .. }) => {
-                    entry.kept = kept.as_ref().map(|kept| kept.name.clone());
-                }
-                // Nobody knows whether it came to something: it may be what an undo is for.
-                Err(error) if is_after_change(error) => entry.safety = None,
-                Err(_) => {}
-            }
+            entry.safety = safety_of(done, safety);
+            let kept = done.as_ref().ok().and_then(|done| done.kept.as_ref());
+            entry.kept = kept.map(|kept| kept.name.clone());
         });
         if let Err(error) = self.vault.mark_finished() {
             self.ui.insist(format!("warning: {error:#}"));

@@ -10,7 +10,7 @@ use super::migrate_safe::foresee::Foreseen;
 use super::{Scene, loss_gate};
 use crate::cli::MigrateSafe;
 use crate::engine::{Engine, NO_REHEARSAL, Scratch, ScratchOrder};
-use crate::interrupt::Interrupted;
+use crate::interrupt::is_interrupted;
 use crate::migrations;
 use crate::ui;
 use crate::values::database::{DatabaseFacts, EngineKind};
@@ -153,6 +153,9 @@ fn run(
         .survey()
         .context("cannot look at the scratch database")?;
     require_history(&before, &after, plan)?;
+    if facts.engine == EngineKind::Sqlite {
+        migrations::follow(&plan.pending, &mut before, &mut after);
+    }
     Ok(Effect::between(&before, &after, facts.engine))
 }
 
@@ -163,9 +166,6 @@ fn require_history(before: &Survey, after: &Survey, plan: &MigrationPlan) -> Res
     let then = before.contents.applied.iter();
     let gone = then
         .filter(|then| !applied.contains(then))
-    if facts.engine == EngineKind::Sqlite {
-        migrations::follow(&plan.pending, &mut before, &mut after);
-    }
         .map(|a| a.version);
     let pending = plan.pending.iter().map(|migration| migration.version);
     let mut missing = gone.chain(pending.filter(|version| !is_there(*version)));
@@ -182,9 +182,7 @@ fn require_history(before: &Survey, after: &Survey, plan: &MigrationPlan) -> Res
 
 fn refuse(error: anyhow::Error, facts: &DatabaseFacts, migration: &Migration) -> anyhow::Error {
     let is_refusal = |failure: &Failure| failure.outcome == Outcome::Refused;
-    if error.chain().any(|cause| cause.is::<Interrupted>())
-        || error.downcast_ref::<Failure>().is_some_and(is_refusal)
-    {
+    if is_interrupted(&error) || error.downcast_ref::<Failure>().is_some_and(is_refusal) {
         return error;
     }
     let failure = Failure::refused(format!(

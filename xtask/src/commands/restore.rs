@@ -151,11 +151,9 @@ pub(super) fn replace(
     scene.change(
         deed,
         now,
+        safety,
         || engine.restore(dump, staging.path(), &scene.ui.progress()),
-        |entry| {
-            entry.backup = Some(id.clone());
-            entry.safety = safety.map(|safety| safety.id().clone());
-        },
+        |entry| entry.backup = Some(id.clone()),
     )
 }
 

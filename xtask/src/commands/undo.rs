@@ -169,7 +169,7 @@ fn swap_back(
     }
     let work = || aside.swap_back(kept);
     let swapped = scene
-        .change(Deed::Undo, now, work, |_| {})
+        .change(Deed::Undo, now, None, work, |_| {})
         .with_context(|| format!("`{}` was not swapped back", on_one_line(&kept.name)))?;
     report(scene, now, kept, &way, &swapped)
 }

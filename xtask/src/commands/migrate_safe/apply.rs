@@ -11,7 +11,7 @@ use crate::commands::Scene;
 use crate::commands::journal::ending_of;
 use crate::commands::rehearse::elapsed_ms;
 use crate::engine::{Debris, Engine};
-use crate::interrupt::Interrupted;
+use crate::interrupt::is_interrupted;
 use crate::values::cause;
 use crate::values::database::{AppliedMigration, DatabaseFacts};
 use crate::values::failure::{Failure, Outcome, RolledBack};
@@ -161,8 +161,4 @@ fn debris(engine: &mut dyn Engine, plan: &MigrationPlan, foreseen: &Foreseen) ->
     }
     // It only adds to what is said; that the database does not answer is said by others.
     engine.debris().unwrap_or_default()
-}
-
-pub fn is_interrupted(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<Interrupted>())
 }

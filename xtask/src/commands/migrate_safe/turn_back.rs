@@ -3,7 +3,6 @@
 
 use anyhow::Result;
 
-use super::apply::is_interrupted;
 use super::foresee::Foreseen;
 use super::prove::Proven;
 use super::restore_command;
@@ -11,6 +10,7 @@ use crate::cli::OnFailure;
 use crate::commands::Scene;
 use crate::commands::restore::{self, Force};
 use crate::engine::Engine;
+use crate::interrupt::is_interrupted;
 use crate::ui::Answer;
 use crate::values::cause;
 use crate::values::database::DatabaseFacts;

@@ -36,12 +36,15 @@ pub async fn seen(
 ) -> Result<Others> {
     let mut connected = connect::connect(url).await?;
     let session = &mut connected.session;
-    let history = name_of_history(session, bookkeeping).await?;
+    let mut tables = inspect::tables(session).await?;
+    let history = inspect::find_history(session, bookkeeping).await?;
+    let history = inspect::oid_of(session, history.as_deref()).await?;
+    let history = tables.iter().find(|table| Some(table.oid) == history);
+    let history = history.map(|table| (table.name().0.to_owned(), table.name().1.to_owned()));
     let is_history = |(schema, name): (&str, &str)| {
         let history = history.as_ref();
         history.is_some_and(|(of, called)| of == schema && called == name)
     };
-    let mut tables = inspect::tables(session).await?;
     tables.retain(|table| !is_history(table.name()));
     let mut seen = count(session, &tables, since, then).await?;
     let kept = then.tables.iter().filter(|table| {
@@ -69,21 +72,6 @@ pub async fn seen(
         (false, false) => Others::Wrote(seen),
         (false, true) => Others::Unclear(seen),
     })
-}
-
-async fn name_of_history(
-    session: &mut PgConnection,
-    bookkeeping: &str,
-) -> Result<Option<(String, String)>> {
-    sqlx::query_as(
-        "SELECT n.nspname::text, c.relname::text \
-         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.oid = to_regclass($1)",
-    )
-    .bind(bookkeeping)
-    .fetch_optional(session)
-    .await
-    .with_context(|| format!("cannot look for the migration history `{bookkeeping}`"))
 }
 
 /// Tables whose rows are not those of then, one line each.
