@@ -54,7 +54,7 @@
 //! difference is the effect (`values/effect.rs`), and what of it is a loss. Which table and column is which is known by marks:
 //! PostgreSQL's own numbers, and on SQLite the names, followed through the files (`migrations/renames.rs`). On PostgreSQL each migration runs in
 //! a transaction of ours in which sqlx's own is a savepoint, so that its locks can still be seen at its end; one
-//! that commits by itself runs as it would on the live database, and on another server so does one that fails so. On the live one's own server what
+//! that commits by itself runs as it would on the live database (what it left on the server is named, and the run ends), and on another server so does one that fails so. On the live one's own server what
 //! it changed of the shared catalogs is looked for before that transaction is committed, and rolled back; foreign data
 //! wrappers have no handler there, and `dblink` connects to nothing (`engine/postgres/scratch/`). The scratch database carries
 //! the mark of one that is being restored and is dropped with its value.

@@ -105,8 +105,20 @@ pub fn rehearse(
             locks = in_ours(postgres, session, scratch, &before, migration, &mut hear).await?;
         }
         if locks.is_none() {
+            let (name, is_watched) = scratch;
+            let shared = match is_watched {
+                true => Some(shared::read(session, name).await?),
+                false => None,
+            };
             let bookkeeping = &postgres.bookkeeping;
             crate::engine::migrate::run(session, bookkeeping, one, &mut hear).await?;
+            if let Some(shared) = shared {
+                let sql = migration.sql.as_str();
+                let left = shared.left_by(session, name, sql).await?;
+                if !left.is_empty() {
+                    return Err(shared::left_behind(migration.version, &left).into());
+                }
+            }
         }
         let rewritten = before.rewritten(&survey::files(session).await?);
         to.session.close().await?;

@@ -3,7 +3,7 @@
 use super::{assert_no_scratch, cases, migrate};
 use crate::cluster::Cluster;
 use crate::exec;
-use crate::setup::{Case, says};
+use crate::setup::{Case, says, versions};
 
 #[test]
 fn what_a_scratch_database_cannot_undo_is_not_rehearsed_beside() {
@@ -244,6 +244,56 @@ fn what_is_not_understood_and_commits_by_itself_needs_a_word() {
     migrate(&case, &["--rehearse-reaching"]).expect_code(0);
     (case.project).write("migrations/2_b.sql", hidden.replace("TABLE a", "TABLE b"));
     migrate(&case, &[]).expect_code(0);
+}
+
+/// It stays, and is not met by the live run.
+#[test]
+fn what_a_migration_that_commits_by_itself_leaves_is_named() {
+    let Some(case) = Case::postgres("left_behind") else {
+        return;
+    };
+    let name = case.server.as_ref().expect("a server").name();
+    let role = format!("{name}_new");
+    case.query(&format!(
+        "CREATE FUNCTION make_role() RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
+           EXECUTE 'CREATE ROLE {role}'; END $$;"
+    ));
+    for file in [
+        "-- no-transaction\nSELECT make_role();",
+        "CREATE TABLE a (id int); COMMIT; SELECT make_role(); BEGIN;",
+    ] {
+        case.project.write("migrations/1_own.sql", file);
+        let refused = migrate(&case, &[]).expect_code(3);
+        says(
+            &refused,
+            &[
+                "migration 1 commits by itself",
+                &format!("the live database is as it was: role {role}\n"),
+                "SCRATCH_DATABASE_URL",
+            ],
+        );
+        assert_eq!(
+            versions(&case.project.json(["db", "status"])["pending"]),
+            [1]
+        );
+        case.query(&format!("DROP ROLE {role};"));
+        assert_no_scratch(&case);
+    }
+    let sleep = "-- no-transaction\nSELECT pg_sleep(1);";
+    case.project.write("migrations/1_own.sql", sleep);
+    let arguments = ["db", "migrate-safe", "--yes"];
+    let mut running = exec::start(&mut case.project.command(arguments), None);
+    for at in 0.. {
+        if running.has_ended() {
+            break;
+        }
+        case.query(&format!("CREATE ROLE {name}_other_{at};"));
+    }
+    running.finish().expect_code(0);
+    case.query(&format!(
+        "DO $$ DECLARE r text; BEGIN FOR r IN SELECT rolname FROM pg_roles \
+           WHERE starts_with(rolname, '{name}_other') LOOP EXECUTE 'DROP ROLE ' || r; END LOOP; END $$;"
+    ));
 }
 
 /// Others make roles and databases meanwhile; and what is about the scratch database goes with it.

@@ -1,7 +1,7 @@
 //! What all databases of a server share, before and after a migration on a scratch
 //! database: what a rehearsal changed of it would be in the way of the live run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use sqlx::PgConnection;
@@ -83,6 +83,51 @@ impl Shared {
         names.dedup();
         Ok(names)
     }
+}
+
+impl Shared {
+    /// What of it is another one now, after a migration that committed by itself. Others change it
+    /// as well, and who it was cannot be told: only what `sql` or a function names is laid at its door.
+    pub async fn left_by(
+        &self,
+        session: &mut PgConnection,
+        scratch: &str,
+        sql: &str,
+    ) -> Result<Vec<String>> {
+        let (Shared(then), Shared(now)) = (self, read(&mut *session, scratch).await?);
+        let all: BTreeSet<_> = then.keys().chain(now.keys()).collect();
+        let changed = all.into_iter().filter(|key| then.get(key) != now.get(key));
+        let named = changed.filter_map(|key| now.get(key).or_else(|| then.get(key)));
+        let mut names: Vec<String> = named.map(|(name, _)| name.clone()).collect();
+        if names.is_empty() {
+            return Ok(names);
+        }
+        let mut code: Vec<String> = sqlx::query_scalar(
+            "SELECT lower(p.prosrc) FROM pg_catalog.pg_proc p \
+               JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+             WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'",
+        )
+        .fetch_all(session)
+        .await
+        .context("cannot read the functions of the scratch database")?;
+        code.push(sql.to_lowercase());
+        names.retain(|name| {
+            let last = name.rsplit(' ').next().unwrap_or(name).to_lowercase();
+            code.iter().any(|code| code.contains(&last))
+        });
+        names.dedup();
+        Ok(names)
+    }
+}
+
+/// Of what was not taken back.
+pub fn left_behind(version: i64, left: &[String]) -> Failure {
+    Failure::refused(format!(
+        "migration {version} commits by itself, and its rehearsal has changed what all databases of \
+         the server share, where its live run would meet it; the live database is as it was: {}",
+        on_one_line(&left.join(", "))
+    ))
+    .hint(format!("undo that by hand first (DROP ROLE …); then {REACHES}"))
 }
 
 pub fn refusal(version: i64, changed: &[String]) -> Failure {
