@@ -173,10 +173,12 @@ fn alone(
         return by_way_of_a_copy(sqlite, source, copied, sink, progress);
     };
     let (interrupt, size_bytes) = (sqlite.interrupt(), live.size_bytes());
-    pack(&mut live, size_bytes, sink, progress, interrupt)?;
-    live.require_unchanged()?;
-    let contents = check_connection(source, &sqlite.look(), interrupt)?;
+    let done = pack(&mut live, size_bytes, sink, progress, interrupt)
+        .and_then(|()| live.require_unchanged())
+        .and_then(|()| check_connection(source, &sqlite.look(), interrupt));
+    // Also when that failed: a restore may go on without a backup, and copies into this connection.
     let ended = source.execute_batch("COMMIT");
+    let contents = done?;
     ended.context("cannot end reading")?;
     Ok(contents)
 }

@@ -4,7 +4,8 @@ use std::fs;
 
 use rusqlite::Connection;
 
-use crate::project::sqlite_rows;
+use crate::encryption::{Pair, adopt};
+use crate::project::{Project, sqlite_rows};
 use crate::setup::{Case, database_digests, says, text};
 
 const CREATE: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT);
@@ -69,10 +70,20 @@ fn a_file_of_garbage_needs_force_and_is_kept_beside() {
     assert!(fs::read(kept).expect("read the kept file") == garbage);
 }
 
-/// The schema can be read and a table cannot: it is damaged all the same.
 #[test]
 fn a_file_with_a_broken_page_needs_force() {
-    let case = Case::sqlite();
+    for mode in ["DELETE", "WAL"] {
+        restored_over_a_broken_page(Case::sqlite(), mode);
+        // Encrypted, the safety backup that cannot be taken reads the live file itself.
+        let project = adopt(Project::new(), &Pair::new());
+        let server = None;
+        restored_over_a_broken_page(Case { project, server }, mode);
+    }
+}
+
+/// The schema can be read and a table cannot: it is damaged all the same.
+fn restored_over_a_broken_page(case: Case, mode: &str) {
+    case.query(&format!("PRAGMA journal_mode = {mode};"));
     case.query("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT);");
     case.query(
         "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 200)
