@@ -96,7 +96,7 @@
 //!
 //! **Rekey**: verify → unlock → decrypt and encrypt anew into staging → flush → read back, match, decrypt, the same compressed bytes →
 //! name the dump `….2.age` beside the old one → flush → the new manifest replaces the old one, in one rename → flush → remove the
-//! old dump, which the same rekey again makes up for. The file key is another one, because who was shut out knows the old one.
+//! old dump, which the same rekey again makes up for, whoever it removes. The file key is another one, because who was shut out knows the old one.
 //!
 //! The manifest's last field is the SHA-256 of all lines before it: a restore
 //! compares rows with what it says, so a flipped byte in it must be seen too.

@@ -131,7 +131,7 @@ fn rekey(scene: &Scene, arguments: &Rekey, backup: &Backup) -> Result<Done> {
     let was = backup.manifest.dump.encryption.as_ref();
     let wanted = wanted(scene, arguments, backup)?;
     let seal = match &wanted {
-        Wanted::AsItIs => return Ok(Done::unchanged(backup, None)),
+        Wanted::AsItIs => return unchanged(scene, backup),
         Wanted::For(seal) => seal,
         Wanted::AsNew => scene.keys.named.as_ref().ok_or_else(|| {
             Failure::usage("for whom are the backups to be encrypted?")
@@ -139,10 +139,7 @@ fn rekey(scene: &Scene, arguments: &Rekey, backup: &Backup) -> Result<Done> {
         })?,
     };
     if was.is_some_and(|was| is_for_the_same(was, seal.encryption())) {
-        return Ok(Done {
-            left: remove_older_dumps(scene, backup)?,
-            ..Done::unchanged(backup, None)
-        });
+        return unchanged(scene, backup);
     }
     let progress = scene.ui.progress();
     let work = || {
@@ -178,6 +175,13 @@ fn rekey(scene: &Scene, arguments: &Rekey, backup: &Backup) -> Result<Done> {
     })
 }
 
+fn unchanged(scene: &Scene, backup: &Backup) -> Result<Done> {
+    Ok(Done {
+        left: remove_older_dumps(scene, backup)?,
+        ..Done::unchanged(backup, None)
+    })
+}
+
 /// Those who were to be shut out could open them.
 fn remove_older_dumps(scene: &Scene, backup: &Backup) -> Result<Vec<String>> {
     if !scene.vault.has_older_dumps(&backup.manifest)? {
@@ -196,7 +200,7 @@ fn remove_older_dumps(scene: &Scene, backup: &Backup) -> Result<Vec<String>> {
 }
 
 /// Those of the backup, more or fewer.
-fn wanted(scene: &Scene, arguments: &Rekey, backup: &Backup) -> Result<Wanted, Failure> {
+fn wanted(scene: &Scene, arguments: &Rekey, backup: &Backup) -> Result<Wanted> {
     if arguments.add.is_empty() && arguments.remove.is_empty() {
         return Ok(Wanted::AsNew);
     }
@@ -211,12 +215,16 @@ fn wanted(scene: &Scene, arguments: &Rekey, backup: &Backup) -> Result<Wanted, F
     let (id, was) = (backup.id(), backup.manifest.dump.encryption.as_ref());
     let has = |key: &String| was.is_some_and(|was| was.recipients.contains(key));
     let unknown = removed.iter().find(|key| !has(key));
-    if let (Some(unknown), false) = (unknown, arguments.all) {
+    // A dump that a run has left may still be for them, and goes with the same command again.
+    if let (Some(unknown), false) = (unknown, arguments.all)
+        && !scene.vault.has_older_dumps(&backup.manifest)?
+    {
         return Err(Failure::refused(format!(
             "the backup is not encrypted for {}",
             encryption::short(unknown)
         ))
-        .hint("`cargo xtask db list --json` says for whom each backup is"));
+        .hint("`cargo xtask db list --json` says for whom each backup is")
+        .into());
     }
     if added.is_empty() && !removed.iter().any(has) {
         return Ok(Wanted::AsItIs);
@@ -230,7 +238,8 @@ fn wanted(scene: &Scene, arguments: &Rekey, backup: &Backup) -> Result<Wanted, F
         .hint(format!(
             "for this key instead of the passphrase: cargo xtask db rekey {id} --recipient {}",
             shell_quoted(added.first().map_or("age1…", String::as_str))
-        )));
+        ))
+        .into());
     }
     let before = before.map_or(&[][..], |before| before.recipients.as_slice());
     let kept = before.iter().filter(|key| !removed.contains(key));
@@ -238,10 +247,11 @@ fn wanted(scene: &Scene, arguments: &Rekey, backup: &Backup) -> Result<Wanted, F
     if keys.is_empty() {
         return Err(
             Failure::refused("nobody would be left who can open it; nothing was changed")
-                .hint("cargo xtask db rekey latest --add-recipient age1…"),
+                .hint("cargo xtask db rekey latest --add-recipient age1…")
+                .into(),
         );
     }
-    seal_for(keys).map(Wanted::For)
+    Ok(Wanted::For(seal_for(keys)?))
 }
 
 /// Who has a passphrase cannot be told, so one is always set anew.
