@@ -1,5 +1,7 @@
 //! `db rekey`: backups encrypted for others than before.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -9,15 +11,18 @@ use crate::cli::Rekey;
 use crate::interrupt::Interrupted;
 use crate::ui;
 use crate::values::encryption::{self, Encryption, Seal, not_built};
-use crate::values::failure::{Failure, Outcome, hint_of};
+use crate::values::failure::{Failure, hint_of, is_untrusted};
 use crate::values::id::BackupId;
 use crate::values::journal::Deed;
-use crate::values::words::shell_quoted;
-use crate::vault::Backup;
+use crate::values::manifest::split_dump_name;
+use crate::values::words::{on_one_line, shell_quoted};
+use crate::vault::{Backup, Listing, Problem};
 
 #[derive(Serialize)]
 struct Document {
     rekeyed: Vec<Done>,
+    /// What looks like a backup and is none, with `--all`.
+    problems: Vec<Problem>,
 }
 
 #[derive(Serialize)]
@@ -45,7 +50,7 @@ pub fn run(scene: &Scene, arguments: &Rekey) -> Result<()> {
         let wanted = arguments.backup.as_deref().unwrap_or("latest");
         let backup = choose::by_name(scene, &listing, wanted, &is_ours)?;
         let done = rekey(scene, arguments, backup)?;
-        let left = report(scene, vec![done])?;
+        let left = report(scene, vec![done], &[])?;
         return refuse_left(scene, &left);
     }
     let (mut all, mut errors) = (Vec::new(), Vec::new());
@@ -65,10 +70,25 @@ pub fn run(scene: &Scene, arguments: &Rekey) -> Result<()> {
             }
         }
     }
-    let (backups, has_changed) = (all.len(), all.iter().any(|done| done.changed));
-    let left = report(scene, all)?;
-    refuse_errors(errors, backups, has_changed)?;
+    let problems = whose_nobody_knows(&listing);
+    let count = all.len() + problems.len();
+    let has_changed = all.iter().any(|done| done.changed);
+    let left = report(scene, all, &problems)?;
+    refuse_errors(errors, &problems, count, has_changed)?;
     refuse_left(scene, &left)
+}
+
+/// Damaged manifests and dumps without one: who was to be shut out may still open what is in them.
+/// An older dump of a backup goes with the rekey of that.
+fn whose_nobody_knows(listing: &Listing) -> Vec<Problem> {
+    let ids = listing.backups.iter().map(|backup| backup.id().as_str());
+    let ids: HashSet<&str> = ids.collect();
+    let is_older = |problem: &Problem| {
+        let dump = split_dump_name(&problem.file);
+        dump.is_some_and(|(stem, _)| ids.contains(stem))
+    };
+    let problems = listing.problems.iter();
+    problems.filter(|p| !is_older(p)).cloned().collect()
 }
 
 impl Done {
@@ -83,23 +103,32 @@ impl Done {
     }
 }
 
-fn refuse_errors(mut errors: Vec<anyhow::Error>, backups: usize, has_changed: bool) -> Result<()> {
+fn refuse_errors(
+    mut errors: Vec<anyhow::Error>,
+    problems: &[Problem],
+    count: usize,
+    has_changed: bool,
+) -> Result<()> {
     if errors.last().is_some_and(|error| error.is::<Interrupted>()) {
         return Err(errors.swap_remove(errors.len() - 1));
     }
+    let problems = problems.iter();
+    errors.extend(problems.map(|Problem { file, problem }| {
+        let what = format!("`{file}` cannot be used: {problem}");
+        Failure::untrusted(what).into()
+    }));
     let bad = errors.len();
-    let backups = ui::count(backups as u64, "backup");
-    let is_about_the_backup = |error: &anyhow::Error| {
-        let failure = error.downcast_ref::<Failure>();
-        failure.is_some_and(|failure| failure.outcome == Outcome::Untrusted)
-    };
-    let only_untrusted = errors.iter().all(is_about_the_backup);
+    let backups = ui::count(count as u64, "backup");
+    let only_untrusted = errors.iter().all(is_untrusted);
     let Some(first) = errors.into_iter().next() else {
         return Ok(());
     };
     if only_untrusted {
         return Err(Failure::untrusted(format!("{bad} of {backups} could not be opened"))
-            .hint("`cargo xtask db verify --all` shows which are as they were written; `--identity FILE` names a key")
+            .hint(
+                "`cargo xtask db list` shows what is no backup, `cargo xtask db verify --all` which are as they were \
+                 written; `--identity FILE` names a key",
+            )
             .into());
     }
     if !has_changed {
@@ -108,7 +137,7 @@ fn refuse_errors(mut errors: Vec<anyhow::Error>, backups: usize, has_changed: bo
     let hint =
         hint_of(&first).unwrap_or_else(|| "mend that, and run the same command again".into());
     Err(first.context(
-        Failure::after_change(format!(
+        Failure::incomplete(format!(
             "{bad} of {backups} could not be encrypted anew; the others are as they were asked for"
         ))
         .hint(hint),
@@ -265,7 +294,7 @@ fn is_for_the_same(was: &Encryption, now: &Encryption) -> bool {
 }
 
 /// Returns what could not be removed.
-fn report(scene: &Scene, all: Vec<Done>) -> Result<Vec<String>> {
+fn report(scene: &Scene, all: Vec<Done>, problems: &[Problem]) -> Result<Vec<String>> {
     for done in &all {
         let Done { id, problem, .. } = done;
         let whom = done
@@ -277,6 +306,10 @@ fn report(scene: &Scene, all: Vec<Done>) -> Result<Vec<String>> {
             (None, true) => format!("rekeyed      {id}: for {whom}; decrypted and compared\n"),
             (None, false) => format!("unchanged    {id}: for {whom}\n"),
         })?;
+    }
+    for Problem { file, problem } in problems {
+        let file = on_one_line(file);
+        scene.ui.show(format!("NOT REKEYED  {file}: {problem}\n"))?;
     }
     if all.is_empty() {
         scene.ui.say("the vault holds no backups of this database");
@@ -296,7 +329,10 @@ fn report(scene: &Scene, all: Vec<Done>) -> Result<Vec<String>> {
         let what = "can be opened by those who could before, and could not be removed";
         scene.ui.insist(format!("warning: `{name}` {what}"));
     }
-    scene.ui.emit(&Document { rekeyed: all })?;
+    scene.ui.emit(&Document {
+        rekeyed: all,
+        problems: problems.to_vec(),
+    })?;
     Ok(left)
 }
 

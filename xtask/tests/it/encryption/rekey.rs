@@ -1,6 +1,7 @@
 //! `db rekey`: for more people, for fewer, for the first time; killed at any moment.
 
 mod again;
+mod all;
 
 use std::fs;
 use std::path::PathBuf;
