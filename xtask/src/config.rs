@@ -171,21 +171,18 @@ fn flags(options: &Options, url: &DatabaseUrl) -> String {
     let folders = folders
         .into_iter()
         .filter_map(|(flag, path)| Some((flag, path.as_ref()?)));
-    // What is no file may be the passphrase itself.
-    let passphrase = options.encryption.passphrase_file.iter();
-    let passphrase = passphrase.filter(|path| path.is_file());
-    let folders = folders.chain(passphrase.map(|path| ("--passphrase-file", path)));
-    let identities = options.encryption.identities.iter();
-    for (flag, path) in folders.chain(identities.map(|path| ("--identity", path))) {
-        let path = path.to_string_lossy();
-        // Behind a space, clap would take it for a flag.
-        let between = if path.starts_with('-') { '=' } else { ' ' };
-        flags.push(format!("{flag}{between}{}", shell_quoted(&path)));
-    }
+    flags.extend(folders.map(|(name, path)| flag(name, &path.to_string_lossy())));
+    flags.extend(encryption::flags(&options.encryption));
     for url in &options.offsite_url {
         flags.push(format!("--offsite-url {}", shell_quoted(url)));
     }
     flags.join(" ")
+}
+
+fn flag(name: &str, value: &str) -> String {
+    // Behind a space, clap would take it for a flag.
+    let between = if value.starts_with('-') { '=' } else { ' ' };
+    format!("{name}{between}{}", shell_quoted(value))
 }
 
 fn canonical_folder(path: &Path, flag: &str) -> Result<PathBuf> {

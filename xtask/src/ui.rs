@@ -25,8 +25,8 @@ pub use words::{age, count, duration, old, size, time};
 /// Of a document that is on its way out.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// How a command that is shown begins.
-const COMMAND: &str = "cargo xtask db ";
+/// How a command that is shown begins, or ends its beginning where it builds another program first.
+const COMMANDS: [&str; 2] = ["cargo xtask db ", " --bin xtask -- db "];
 
 pub struct Ui {
     quiet: bool,
@@ -71,12 +71,13 @@ impl Ui {
     }
 
     pub fn with_flags(&self, text: &str) -> String {
-        match self.flags.get() {
-            Some(flags) if !flags.is_empty() => {
-                text.replace(COMMAND, &format!("{COMMAND}{flags} "))
+        let mut text = text.to_owned();
+        if let Some(flags) = self.flags.get().filter(|flags| !flags.is_empty()) {
+            for command in COMMANDS {
+                text = text.replace(command, &format!("{command}{flags} "));
             }
-            _ => text.to_owned(),
         }
+        text
     }
 
     /// `error:`, `caused by:`, an empty line, `hint:`.

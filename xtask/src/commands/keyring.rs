@@ -36,8 +36,8 @@ pub struct Keys {
     typed: RefCell<Option<Typed>>,
     /// The passphrase that is set opens an SSH key; whether it is for backups as well is not known.
     is_of_ssh_key: bool,
-    /// What a hint begins with.
-    verb: &'static str,
+    /// What a hint begins with: the verb, and the backup once it is known which one is opened.
+    verb: RefCell<String>,
     /// That nobody here can restore is said once.
     said: Cell<bool>,
 }
@@ -71,7 +71,7 @@ pub fn load(
             return Err(not_built(message, verb).into());
         }
         return Ok(Keys {
-            verb,
+            verb: RefCell::new(verb.into()),
             ..Keys::default()
         });
     }
@@ -102,7 +102,7 @@ pub fn load(
         named,
         identities,
         is_of_ssh_key,
-        verb,
+        verb: RefCell::new(verb.into()),
         ..Keys::default()
     })
 }

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::keys;
 use super::resolved::Resolved;
+use super::{flag, keys};
 use crate::cli;
+use crate::values::encryption::is_secret;
 use crate::values::failure::Failure;
 
 pub struct Encryption {
@@ -116,7 +117,7 @@ fn refuse_keys_for_files(encryption: &Encryption) -> Result<(), Failure> {
         Some(PassphraseSource::File(path)) => Some(path),
         _ => None,
     });
-    if files.any(|file| is_secret_key(&file.to_string_lossy())) {
+    if files.any(|file| is_secret(&file.to_string_lossy())) {
         return Err(
             Failure::usage("a secret key stands where a file was expected").hint(
                 "write it into a file that only you can read, and name that: `--identity FILE`",
@@ -126,7 +127,30 @@ fn refuse_keys_for_files(encryption: &Encryption) -> Result<(), Failure> {
     Ok(())
 }
 
-fn is_secret_key(text: &str) -> bool {
-    let text = text.to_ascii_uppercase();
-    text.contains("AGE-SECRET-KEY-") || text.contains("PRIVATE KEY")
+/// For a command that is shown, ready for a shell: for whom, and what opens. A pasted one that left
+/// these out would write in clear. Never a secret: what may be one, its reader must fill in.
+pub fn flags(given: &cli::Encryption) -> Vec<String> {
+    let is_public = |key: &&String| {
+        let key = key.trim_start();
+        let begins = key.starts_with("age1") || key.starts_with("ssh-");
+        (begins && !is_secret(key)) || key == NOBODY
+    };
+    let recipients = given.recipients.iter().filter(is_public);
+    let mut flags: Vec<String> = recipients.map(|key| flag("--recipient", key)).collect();
+    let files = given.recipients_files.iter();
+    let files = files.map(|path| ("--recipients-file", path));
+    let identities = given.identities.iter();
+    let files = files.chain(identities.map(|path| ("--identity", path)));
+    flags.extend(files.map(|(name, path)| flag(name, &path.to_string_lossy())));
+    match &given.passphrase_file {
+        Some(path) if path.is_file() => {
+            flags.push(flag("--passphrase-file", &path.to_string_lossy()));
+        }
+        Some(_) => flags.push("--passphrase-file FILE".into()),
+        None => {}
+    }
+    if given.passphrase_command.is_some() {
+        flags.push("--passphrase-command COMMAND".into());
+    }
+    flags
 }

@@ -132,6 +132,12 @@ impl Passphrase {
     }
 }
 
+/// Whether a secret key is in it, age's or SSH's: what stands where none should is not repeated.
+pub fn is_secret(text: &str) -> bool {
+    let text = text.to_ascii_uppercase();
+    text.contains("AGE-SECRET-KEY-") || text.contains("PRIVATE KEY")
+}
+
 /// The keys in a list: one a line; empty lines and such as begin with `#` are passed over.
 pub fn keys_in(list: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = list.lines().enumerate().map(|(at, line)| (at + 1, line));

@@ -4,6 +4,7 @@ mod as_before;
 mod canary;
 mod damage;
 mod drilled;
+mod hints;
 mod keys;
 mod lean;
 mod passphrase;

@@ -12,6 +12,7 @@ impl Scene<'_> {
     /// From here on the dump can be unpacked; asks for a passphrase where that would help and
     /// somebody is there. `verb` is what a hint begins with.
     pub(in crate::commands) fn unlock(&self, dump: &mut VerifiedDump, verb: &str) -> Result<()> {
+        self.keys.verb.replace(verb.to_owned());
         let Some(encryption) = dump.manifest().dump.encryption.clone() else {
             return Ok(());
         };
@@ -98,7 +99,7 @@ impl Scene<'_> {
         if self.keys.identities.try_open(seal) != Err(Locked::WrongKey) {
             return Ok(());
         }
-        let verb = self.keys.verb;
+        let verb = self.keys.verb.borrow();
         Err(Failure::refused(format!(
             "nobody here could restore the backup: it would be encrypted for {}, and the keys at hand \
              are others; nothing was changed",

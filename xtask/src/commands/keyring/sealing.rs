@@ -36,7 +36,7 @@ impl Scene<'_> {
     }
 
     fn refuse_passphrase_of_a_key(&self) -> Failure {
-        let verb = self.keys.verb;
+        let verb = self.keys.verb.borrow();
         Failure::usage(
             "the passphrase opens the SSH key; for whom backups are to be encrypted is not said",
         )
@@ -60,6 +60,7 @@ impl Scene<'_> {
 
     fn seal_like(&self, before: &Encryption) -> Result<Seal, Failure> {
         let Keys { typed, verb, .. } = &self.keys;
+        let verb = &verb.borrow();
         let seal = match (&*typed.borrow(), before.passphrase) {
             (Some(typed), true) => Seal::with_passphrase(&typed.passphrase),
             (None, true) => None,

@@ -11,7 +11,7 @@ use age_core::format::{FileKey, Stanza};
 
 use super::{
     BadIdentity, BadRecipient, Encryption, Locked, MAX_RECIPIENT_BYTES, MAX_RECIPIENTS, Passphrase,
-    keys_in,
+    is_secret, keys_in,
 };
 
 /// What `age --passphrase` takes: a second and 256 MiB for each try. The crate would measure
@@ -88,7 +88,7 @@ fn recipient(key: &str) -> Result<(Box<dyn age::Recipient + Send + Sync>, String
     if key.len() > MAX_RECIPIENT_BYTES {
         return Err(BadRecipient::Length);
     }
-    if is_secret(key.as_bytes()) {
+    if is_secret(key) {
         return Err(BadRecipient::Secret);
     }
     if key.starts_with("age1") {
@@ -112,11 +112,6 @@ fn recipient(key: &str) -> Result<(Box<dyn age::Recipient + Send + Sync>, String
     })?;
     let name = recipient.to_string();
     Ok((Box::new(recipient), name))
-}
-
-fn is_secret(text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text).to_ascii_uppercase();
-    text.contains("AGE-SECRET-KEY-") || text.contains("PRIVATE KEY")
 }
 
 pub struct Sealing<W>(StreamWriter<W>);

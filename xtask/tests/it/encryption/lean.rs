@@ -76,6 +76,8 @@ fn without_encryption_nothing_is_written_that_was_to_be_encrypted() {
                 BUILDS_IT,
                 verb[0],
                 "xtask = \"run",
+                // A pasted one is for the same people.
+                &format!("-- db --recipient {} {}", pair.public, verb[0]),
             ],
         );
     }
@@ -89,9 +91,14 @@ fn without_encryption_a_vault_can_be_looked_at_and_verified() {
     let case = Case::sqlite();
     case.query("CREATE TABLE t (id INTEGER); INSERT INTO t VALUES (1);");
     let pair = Pair::new();
+    let plain = case.backup();
     case.project
         .run(["db", "backup", "--recipient", &pair.public])
         .expect_code(0);
+    // It can be opened; what it would replace could not be encrypted as before.
+    let restore = ["db", "restore", &plain, "--yes"];
+    let refused = lean(&case.project, &restore).expect_code(3);
+    says(&refused, &[&format!("{BUILDS_IT}restore {plain}\n")]);
     lean(&case.project, &["db", "verify", "--all"]).expect_code(0);
     let list = lean(&case.project, &["db", "list"]).expect_code(0);
     assert!(list.stdout.contains(&pair.public[..12]), "{list}");
