@@ -92,7 +92,7 @@
 //! decompressed before it gets its manifest. SQLite is packed from the live file, also with a rollback journal, where writers then
 //! wait; a log is emptied before others are watched, because a checkpoint looks like a commit of theirs, and before a turn-back by the
 //! connection that watches. For whom: who is named; else those of the newest backup; else those of the dump that this run
-//! opened (`commands/keyring/sealing.rs`), so that no safety backup lies there in clear because nobody was named.
+//! opened; else those of the newest backup of a database of this name (`commands/keyring/sealing.rs`), so that no safety backup lies there in clear because nobody was named.
 //!
 //! **Rekey**: verify → unlock → decrypt and encrypt anew into staging → flush → read back, match, decrypt, the same compressed bytes →
 //! name the dump `….2.age` beside the old one → flush → the new manifest replaces the old one, in one rename → flush → remove the

@@ -232,7 +232,7 @@ fn globals_are_not_encrypted() -> Failure {
 /// The previous backup says best how small this one will be; without one,
 /// half of the database is assumed. Staged copies need their whole size.
 fn needed_bytes(scene: &Scene, facts: &DatabaseFacts, estimate: &DumpEstimate) -> Result<u64> {
-    let previous = choose::newest_full(scene, facts)?;
+    let previous = choose::newest_full(scene, &|backup| choose::is_of(backup, facts))?;
     let previous = previous.map(|backup| backup.manifest.dump);
     let was_encrypted = previous
         .as_ref()

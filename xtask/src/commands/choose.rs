@@ -75,14 +75,14 @@ pub fn ours<'a>(listing: &'a Listing, now: &'a DatabaseFacts) -> impl Fn(&Backup
     move |backup| is_of(backup, now) && (!by_path || backup.manifest.database.path == now.path)
 }
 
-/// The newest full backup of this database, whatever it was taken for; no more manifests are read
-/// than that takes.
-pub fn newest_full(scene: &Scene, now: &DatabaseFacts) -> Result<Option<Backup>> {
-    let is_ours = |backup: &&Backup| is_of(backup, now) && backup.manifest.is_full();
+/// The newest full one of such backups, whatever it was taken for; no more manifests are read than
+/// that takes.
+pub fn newest_full(scene: &Scene, is_meant: IsOurs) -> Result<Option<Backup>> {
+    let is_meant = |backup: &&Backup| is_meant(backup) && backup.manifest.is_full();
     let (listing, _) = scene
         .vault
-        .newest(|listing| listing.backups.iter().find(is_ours))?;
-    Ok(listing.backups.into_iter().find(|backup| is_ours(&backup)))
+        .newest(|listing| listing.backups.iter().find(is_meant))?;
+    Ok(listing.backups.into_iter().find(|b| is_meant(&b)))
 }
 
 /// The backups of this very database, newest first: what is not known to be of it is not removed.

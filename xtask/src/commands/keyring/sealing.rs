@@ -9,11 +9,13 @@ use crate::engine::Engine;
 use crate::values::database::DatabaseFacts;
 use crate::values::encryption::{self, Encryption, Seal, not_built};
 use crate::values::failure::Failure;
+use crate::vault::Backup;
 
 impl Scene<'_> {
     /// What was encrypted does not lie there for everybody because nobody is named: from here on
     /// backups are for those who are named, or else for those of the newest backup of this database,
-    /// or else for those of the dump that was opened. To be called before writers are held.
+    /// or else for those of the dump that was opened, or of a database of this name. To be called
+    /// before writers are held.
     pub(in crate::commands) fn settle_seal(
         &self,
         engine: &mut dyn Engine,
@@ -46,12 +48,20 @@ impl Scene<'_> {
         ))
     }
 
-    /// Who was opened for may have been shut out since, and counts only where nobody else is known.
+    /// Who was opened for may have been shut out since, and counts only where nobody else is known;
+    /// those of a database of the same name, where nothing at all is known of this one.
     fn seal_like_before(&self, facts: &DatabaseFacts) -> Result<Option<(Encryption, Seal)>> {
-        let newest = choose::newest_full(self, facts)?;
+        let is_alike = |backup: &Backup| {
+            let then = &backup.manifest.database;
+            then.engine == facts.engine && then.name == facts.name
+        };
+        let newest = choose::newest_full(self, &|backup| choose::is_of(backup, facts))?;
+        let (newest, opened) = match (newest, self.keys.opened.get()) {
+            (None, None) => (choose::newest_full(self, &is_alike)?, None),
+            known => known,
+        };
         let newest = newest.and_then(|backup| backup.manifest.dump.encryption);
-        let opened = self.keys.opened.get().cloned();
-        let Some(before) = newest.or(opened) else {
+        let Some(before) = newest.or_else(|| opened.cloned()) else {
             return Ok(None);
         };
         let seal = self.seal_like(&before)?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use super::{Pair, cases, dump_of};
+use crate::cluster::Cluster;
 use crate::exec;
 use crate::project::Project;
 use crate::setup::{Case, hinted_command, says, text};
@@ -83,6 +84,31 @@ fn another_database_that_is_replaced_is_not_kept_in_clear() {
         unnamed(&case, &only).expect_code(0);
         assert_eq!(assert_all_for(&pair, &case.project), 3);
     }
+}
+
+/// Nothing in the vault is of the very database that is there after a disaster.
+#[test]
+fn on_a_new_server_what_comes_next_is_not_in_clear() {
+    let (mut all, other) = (cases("as_before_elsewhere"), Cluster::own_or_skip(""));
+    let (Some(other), Some((mut case, pair))) = (other, all.pop()) else {
+        return;
+    };
+    let Some(database) = &case.server else {
+        return;
+    };
+    let id = case.backup();
+    let new = other.database(database.name());
+    case.project = case.project.database_url(&new.url());
+    // The database is missing, so there is nothing to back up first.
+    unnamed(&case, &["restore", &id, "--force"]).expect_code(0);
+    assert_eq!(assert_all_for(&pair, &case.project), 1);
+    let taken = unnamed(&case, &["backup"]).expect_code(0);
+    says(&taken, &["they are encrypted as before, for age1"]);
+    assert_eq!(assert_all_for(&pair, &case.project), 2);
+    // It has backups of its own now, and those count.
+    unnamed(&case, &["backup", "--recipient", "none"]).expect_code(0);
+    let plain = unnamed(&case, &["backup"]).expect_code(0);
+    assert!(!plain.stderr.contains("encrypted"), "{plain}");
 }
 
 #[test]
