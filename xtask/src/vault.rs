@@ -37,7 +37,7 @@ mod verify;
 pub use find::{Backup, Listing, NotFound, Problem};
 pub use lock::VaultLock;
 pub use overview::Overview;
-pub use publish::Staged;
+pub use publish::{ReadBack, Staged};
 pub use remove::HalfRemoved;
 pub use staging::{LeftOver, Staging};
 

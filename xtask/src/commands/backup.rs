@@ -211,9 +211,8 @@ fn take_of(
     let mut read_back = scene
         .vault
         .read_back(staged, manifest, &progress, scene.interrupt)?;
-    let locked = read_back.open(&scene.keys.identities, &progress, scene.interrupt)?;
-    if let Some(locked) = &locked {
-        scene.say_locked(locked);
+    if let Some(locked) = scene.open_read_back(&mut read_back, &progress)? {
+        scene.say_locked(&locked);
     }
     scene.vault.publish(read_back, |manifest| {
         let took = Utc::now() - manifest.created_at;

@@ -6,7 +6,9 @@ use super::Typed;
 use crate::commands::Scene;
 use crate::values::encryption::{Identities, Locked, Passphrase, Seal};
 use crate::values::failure::Failure;
+use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
+use crate::vault::ReadBack;
 
 impl Scene<'_> {
     /// From here on the dump can be unpacked; asks for a passphrase where that would help and
@@ -49,6 +51,19 @@ impl Scene<'_> {
         })?;
         self.keys.opened.get_or_init(|| encryption);
         Ok(())
+    }
+
+    /// As [`ReadBack::open`], with the keys at hand, or else with what a typed passphrase opens.
+    pub(in crate::commands) fn open_read_back(
+        &self,
+        read_back: &mut ReadBack,
+        progress: &dyn Progress,
+    ) -> Result<Option<Locked>> {
+        let locked = read_back.open(&self.keys.identities, progress, self.interrupt)?;
+        match (&locked, &*self.keys.typed.borrow()) {
+            (Some(_), Some(typed)) => read_back.open(&typed.identities, progress, self.interrupt),
+            _ => Ok(locked),
+        }
     }
 
     /// Hands over keys that open what is encrypted like this, for the test that it does; refuses

@@ -158,7 +158,8 @@ fn a_person_is_asked_for_the_passphrase_and_ci_is_not() {
         terminal.screen()
     );
     assert_eq!(case.query("SELECT count(*) FROM t;"), ["1"]);
-    // What it replaced is for the same passphrase.
+    // What it replaced is for the same passphrase, and was opened with it.
+    assert_opened(&terminal, &case);
     let files = case.project.vault_files();
     let plain = files.iter().filter(|name| name.ends_with(".zst"));
     assert_eq!(plain.count(), 0, "{files:?}");
@@ -178,6 +179,17 @@ fn a_person_is_asked_for_the_passphrase_and_ci_is_not() {
     command.env("CI", "true");
     let mut terminal = Terminal::start(command);
     assert_eq!(terminal.exit_code(), 4, "{}", terminal.screen());
+}
+
+/// The newest backup, a safety one, was decrypted when it was read back, and nobody is said to be shut out.
+#[track_caller]
+fn assert_opened(terminal: &Terminal, case: &Case) {
+    let screen = terminal.screen();
+    assert!(!screen.contains("nobody here"), "{screen}");
+    let list = case.project.json(["db", "list"]);
+    let newest = &list["backups"][0]["manifest"];
+    assert_eq!(newest["reason"], "pre-restore", "{newest:#}");
+    assert_eq!(newest["dump"]["encryption"]["decrypted"], true);
 }
 
 /// Of two passphrases, the one that is set is the new one; the old one is typed.
@@ -257,6 +269,19 @@ fn with_a_closed_key() -> (Case, String) {
         .expect_code(0);
     let file = passphrase_file(&case.project, PASSPHRASE);
     (case, file)
+}
+
+#[test]
+fn what_a_restore_replaces_is_tested_with_a_key_whose_passphrase_is_typed() {
+    if is_missing("ssh-keygen") {
+        return;
+    }
+    let (case, _) = with_a_closed_key();
+    let restore = ["db", "restore", "latest", "--yes", "--identity", "id"];
+    let mut terminal = Terminal::start(case.project.command(restore));
+    terminal.wait_for("passphrase").send(PASSPHRASE).send(ENTER);
+    assert_eq!(terminal.exit_code(), 0, "{}", terminal.screen());
+    assert_opened(&terminal, &case);
 }
 
 /// What it becomes is tested with the key that opened it.
