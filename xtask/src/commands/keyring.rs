@@ -34,8 +34,8 @@ pub struct Keys {
     /// How the dump was encrypted that this run opened.
     opened: OnceCell<Encryption>,
     typed: RefCell<Option<Typed>>,
-    /// The passphrase that is set opens an SSH key; whether it is for backups as well is not known.
-    is_of_ssh_key: bool,
+    /// Why the passphrase that is set may be that of an SSH key, and none of backups.
+    of_ssh_key: Option<&'static str>,
     /// What a hint begins with: the verb, and the backup once it is known which one is opened.
     verb: RefCell<String>,
     /// That nobody here can restore is said once.
@@ -90,18 +90,25 @@ pub fn load(
             .hint("`age-keygen -o key.txt` makes one, and an SSH key's file is one")
         })?;
     }
-    let is_of_ssh_key = passphrase
+    let has_opened = passphrase
         .as_ref()
-        .is_some_and(|passphrase| identities.add_passphrase(passphrase));
+        .map(|passphrase| identities.add_passphrase(passphrase));
+    let of_ssh_key = match has_opened {
+        Some(true) => Some("the passphrase opens the SSH key"),
+        Some(false) if identities.wants_passphrase() => {
+            Some("the passphrase does not open the SSH key")
+        }
+        _ => None,
+    };
     let named = match recipients(wanted)?.as_slice() {
-        [] if wanted.is_declined || is_of_ssh_key => None,
+        [] if wanted.is_declined || of_ssh_key.is_some() => None,
         [] => passphrase.as_ref().and_then(Seal::with_passphrase),
         keys => Some(seal_for(keys.iter().map(String::as_str))?),
     };
     Ok(Keys {
         named,
         identities,
-        is_of_ssh_key,
+        of_ssh_key,
         verb: RefCell::new(verb.into()),
         ..Keys::default()
     })

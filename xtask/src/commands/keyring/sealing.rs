@@ -28,8 +28,8 @@ impl Scene<'_> {
                 before.summary()
             ));
             self.keys.like_before.get_or_init(|| seal);
-        } else if !is_settled && self.keys.is_of_ssh_key {
-            return Err(self.refuse_passphrase_of_a_key().into());
+        } else if !is_settled && let Some(why) = self.keys.of_ssh_key {
+            return Err(self.refuse_passphrase_of_a_key(why).into());
         }
         if self.keys.seal().is_some() {
             engine.stay_off_the_disk();
@@ -37,14 +37,15 @@ impl Scene<'_> {
         Ok(())
     }
 
-    fn refuse_passphrase_of_a_key(&self) -> Failure {
+    fn refuse_passphrase_of_a_key(&self, why: &str) -> Failure {
         let verb = self.keys.verb.borrow();
-        Failure::usage(
-            "the passphrase opens the SSH key; for whom backups are to be encrypted is not said",
-        )
+        Failure::usage(format!(
+            "{why}; for whom backups are to be encrypted is not said"
+        ))
         .hint(format!(
             "for the SSH key: cargo xtask db {verb} --recipient \"$(cat KEY.pub)\"\n\
-             or unencrypted: cargo xtask db {verb} --recipient {NOBODY}"
+             or unencrypted: cargo xtask db {verb} --recipient {NOBODY}\n\
+             or, when it is the passphrase of backups, leave `--identity` and `XTASK_DB_IDENTITY` out"
         ))
     }
 
@@ -87,12 +88,17 @@ impl Scene<'_> {
         if !encryption::IS_BUILT {
             return Err(not_built(message, verb));
         }
-        let flag = match before.passphrase {
-            true => "--passphrase-file FILE",
-            false => "--recipient KEY",
+        let how = match (before.passphrase, self.keys.of_ssh_key) {
+            (true, Some(why)) => {
+                format!(
+                    "{why}: when it is that of backups, leave `--identity` and `XTASK_DB_IDENTITY` out"
+                )
+            }
+            (true, None) => format!("cargo xtask db {verb} --passphrase-file FILE"),
+            (false, _) => format!("cargo xtask db {verb} --recipient KEY"),
         };
         Err(Failure::refused(message).hint(format!(
-            "cargo xtask db {verb} {flag}\n\
+            "{how}\n\
              or, when it is to lie there unencrypted: cargo xtask db {verb} --recipient {NOBODY}"
         )))
     }

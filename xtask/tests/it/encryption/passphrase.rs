@@ -336,3 +336,39 @@ fn the_passphrase_of_a_key_is_not_taken_for_one_of_backups() {
     new.run([&with[..], &["--recipient", &public]].concat())
         .expect_code(0);
 }
+
+/// One that opens nothing is an old one of the key, and becomes nobody's backup's.
+#[test]
+fn a_wrong_passphrase_of_a_key_is_not_taken_for_one_of_backups() {
+    if is_missing("ssh-keygen") {
+        return;
+    }
+    let (case, _) = with_a_closed_key();
+    case.project.write("old.txt", "what it was before");
+    let with = ["--identity", "id", "--passphrase-file", "old.txt"];
+    let taken = case.project.run([&["db", "backup"], &with[..]].concat());
+    let taken = taken.expect_code(0);
+    says(&taken, &["they are encrypted as before, for ssh-ed25519"]);
+    let list = case.project.json(["db", "list"]);
+    for backup in list["backups"].as_array().expect("a list") {
+        let encryption = &backup["manifest"]["dump"]["encryption"];
+        assert_eq!(encryption["recipients"].as_array().map(Vec::len), Some(1));
+    }
+
+    let new = Project::new();
+    ssh_key(&new, "ed25519", "id", PASSPHRASE);
+    new.write("old.txt", "what it was before");
+    let refused = new.run([&["db", "backup"], &with[..]].concat());
+    let said = [
+        "the passphrase does not open the SSH key",
+        "leave `--identity`",
+    ];
+    says(&refused.expect_code(2), &said);
+    assert!(new.vault_files().is_empty());
+    // It may be that of backups: whoever says so is believed.
+    new.json(["db", "backup", "--passphrase-file", "old.txt"]);
+    let refused = new.run([&["db", "backup"], &with[..]].concat());
+    says(&refused.expect_code(3), &["leave `--identity`"]);
+    new.run([&["db", "drill"], &with[..]].concat())
+        .expect_code(0);
+}
