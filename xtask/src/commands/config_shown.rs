@@ -17,12 +17,12 @@ struct Document {
 }
 
 pub fn run(scene: &Scene) -> Result<()> {
-    let shown = |settings: &[Setting]| settings.iter().map(Setting::for_show).collect();
     let resolved = &scene.settings.resolved;
+    let of_place = |place: &Vec<Setting>| place.iter().map(Setting::for_show).collect();
     let document = Document {
         project: scene.settings.project.display().to_string(),
-        settings: shown(&resolved.settings),
-        offsite: resolved.places.iter().map(|place| shown(place)).collect(),
+        settings: resolved.for_show(),
+        offsite: resolved.places.iter().map(of_place).collect(),
     };
     let mut table = Table::new(&["setting", "value", "from", "variable"]);
     let all = document

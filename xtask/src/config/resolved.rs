@@ -250,6 +250,20 @@ impl Resolved {
         self
     }
 
+    /// Without a secret.
+    pub fn for_show(&self) -> Vec<Setting> {
+        let mut shown: Vec<Setting> = self.settings.iter().map(Setting::for_show).collect();
+        let passphrase = self.path(keys::PASSPHRASE_FILE);
+        // What is no file may be the passphrase itself.
+        if passphrase.is_some_and(|path| !path.is_file()) {
+            let is_it = |setting: &&mut Setting| setting.path == keys::PASSPHRASE_FILE.path;
+            for setting in shown.iter_mut().filter(is_it) {
+                setting.value = Some(Given::Text("(hidden: there is no such file)".into()));
+            }
+        }
+        shown
+    }
+
     fn setting<T>(&self, key: &Key<T>) -> Option<&Setting> {
         self.settings
             .iter()

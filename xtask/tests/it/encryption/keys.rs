@@ -303,6 +303,15 @@ fn a_secret_in_the_place_of_a_path_is_not_repeated() {
         );
         assert!(!refused.stderr.contains("hunter2"), "{refused}");
     }
+    for config in [&["db", "config"][..], &["db", "config", "--json"]] {
+        let shown = project.run(config).expect_code(0);
+        assert!(!shown.stdout.contains("hunter2"), "{shown}");
+        assert!(shown.stdout.contains("(hidden: there is no such file)"));
+        project.write("hunter2-and-more", "it is a file");
+        let shown = project.run(config).expect_code(0);
+        assert!(shown.stdout.contains("hunter2-and-more"), "{shown}");
+        fs::remove_file(project.path().join("hunter2-and-more")).expect("remove it");
+    }
 }
 
 /// A secret that is missing in CI arrives as an empty text, and must not turn encryption off.
