@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{cases, dump_of};
 use crate::kill::Dice;
 use crate::setup::{Case, says, sealed, sha256};
+use crate::traced;
 
 /// The beginning of a dump up to where what is encrypted begins.
 fn header_bytes(dump: &[u8]) -> usize {
@@ -175,4 +176,23 @@ fn a_manifest_cannot_call_it_something_else() {
         &refused,
         &["it is encrypted by `rot13`, which this program does not know"],
     );
+}
+
+/// A disk that does not give it back says nothing of the dump, and is no other key.
+#[test]
+fn a_dump_that_cannot_be_read_stays_closed() {
+    let (case, _) = cases("sealed_unread").remove(0);
+    let taken = case.project.json(["db", "backup"]);
+    let dump = dump_of(&taken).display().to_string();
+    let before = case.query("SELECT * FROM t ORDER BY id;");
+    // One read for all of it and one for its end match it; what comes then unlocks it.
+    let fault = ["-P", &dump, "-e", "inject=pread64:error=EIO:when=3+"];
+    let restore = ["db", "restore", "latest", "--yes"];
+    let Some(refused) = traced::run(&case.project, &fault, &restore) else {
+        return;
+    };
+    let said = ["stays closed: it cannot be read: Input/output error"];
+    says(&refused.expect_code(4), &said);
+    assert_eq!(case.query("SELECT * FROM t ORDER BY id;"), before);
+    case.project.run(restore).expect_code(0);
 }

@@ -1,6 +1,7 @@
 //! What each flag means on PostgreSQL, and what comes back of it.
 
 use super::{chinook, drilled, elsewhere, feed, id, refused, restored_into, rows, taken, unpacked};
+use crate::encryption::Pair;
 use crate::setup::{Case, create_role, says, text};
 
 #[test]
@@ -276,4 +277,22 @@ fn globals_are_beside_it_without_passwords() {
     }
     // It stays a full one.
     assert_eq!(text(&case.project.json(["db", "status"]), "/latest/id"), id);
+}
+
+/// Their settings can hold a secret, and the manifest is read without a key.
+#[test]
+fn globals_are_refused_beside_an_encrypted_dump() {
+    let Some(case) = Case::postgres("kind_globals_sealed") else {
+        return;
+    };
+    let sealed = ["db", "backup", "--recipient", &Pair::new().public];
+    let output = case.project.run([&sealed[..], &["--globals"]].concat());
+    refused(output, 3, &["not encrypted; nothing was changed"]);
+    assert_eq!(case.project.vault_files(), [""; 0]);
+    // Also where nobody is named, and those before were encrypted.
+    case.project.run(sealed).expect_code(0);
+    let files = case.project.vault_files();
+    let output = case.project.run(["db", "backup", "--globals"]);
+    refused(output, 3, &["not encrypted; nothing was changed"]);
+    assert_eq!(case.project.vault_files(), files);
 }
