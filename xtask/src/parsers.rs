@@ -7,7 +7,7 @@ pub use crate::migrations::{expected_losses, reaches};
 pub use crate::values::database::EngineKind;
 pub use crate::values::database_url::DatabaseUrl;
 pub use crate::values::digest::Sha256;
-pub use crate::values::encryption::{Passphrase, Seal, keys_in};
+pub use crate::values::encryption::{Identities, Passphrase, Seal, keys_in};
 pub use crate::values::failure::Failure;
 pub use crate::values::id::{BackupId, Label, Reason};
 pub use crate::values::kind::{Kind, Only};

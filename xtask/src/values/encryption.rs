@@ -173,10 +173,6 @@ pub enum BadRecipient {
 }
 
 /// Why something holds no secret key that can be used. Nothing of it is repeated.
-#[cfg_attr(
-    not(feature = "encryption"),
-    expect(dead_code, reason = "without the feature no key is looked at")
-)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadIdentity {
     #[error("it holds no `AGE-SECRET-KEY-1…` and no SSH key")]
