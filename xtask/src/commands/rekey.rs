@@ -10,6 +10,7 @@ use super::{Scene, choose};
 use crate::cli::Rekey;
 use crate::interrupt::Interrupted;
 use crate::ui;
+use crate::values::cause;
 use crate::values::encryption::{self, Encryption, Seal, not_built};
 use crate::values::failure::{Failure, hint_of, is_untrusted};
 use crate::values::id::BackupId;
@@ -60,7 +61,7 @@ pub fn run(scene: &Scene, arguments: &Rekey) -> Result<()> {
             Err(error) => {
                 let ends = error.is::<Interrupted>();
                 if !ends {
-                    let problem = format!("{error:#}");
+                    let problem = cause::lines(&error).join(": ");
                     all.push(Done::unchanged(backup, Some(problem)));
                 }
                 errors.push(error);

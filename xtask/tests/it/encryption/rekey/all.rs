@@ -76,3 +76,21 @@ fn one_that_is_left_as_it_was_leaves_the_others_done() {
     let first = files.iter().find(|name| name.ends_with(".2.age"));
     assert!(grace.opens(&case.project.vault().join(first.expect("a rekeyed dump"))));
 }
+
+#[test]
+fn why_one_stays_closed_is_said_once() {
+    let (case, _) = cases("rekey_all_closed").remove(0);
+    case.backup();
+    let add = [
+        "db",
+        "rekey",
+        "--all",
+        "--add-recipient",
+        &Pair::new().public,
+    ];
+    let mut command = case.project.command(add);
+    command.env_remove("XTASK_DB_IDENTITY");
+    let shown = exec::run(&mut command, None).expect_code(4).stdout;
+    let why = "there is no key at hand";
+    assert_eq!(shown.matches(why).count(), 1, "{shown}");
+}
