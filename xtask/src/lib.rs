@@ -115,8 +115,12 @@
 //!
 //! **Prune off-site**: the same plan for each place that has a policy (`prune/plan.rs`, `decide`), of whole copies of this very database;
 //! also guarded is what neither the vault nor another place is known to have, one place after the other, so that none counts on what
-//! goes at the next → the newest that stays is read there → show → ask → the oldest first: claim → is the manifest the one that was
-//! planned? → manifest → dump. When the dump cannot be removed the manifest is created again. What is removed is not sent again.
+//! goes at the next → the newest that stays is read there → show → ask → the places are looked at again → lock → the plan once more, for
+//! which nothing is read: another one is refused → the oldest first: claim, and no waiting for one → is the manifest the one that was
+//! planned? → manifest → dump. When either cannot be removed the manifest is created again, unless both are gone after all. What is removed
+//! is not sent again. A place that lets go of the only copies does so of those that the journal knows as sent or fetched: pins are
+//! in the vault, and another one's are not known. Two names of one place would count on each other: buckets are compared by what their URLs mean, folders by device
+//! and inode, also with the vault.
 //!
 //! **Poolers**: verbs that hold a session look first whether the host is a known one in transaction mode, and then whether a second
 //! session of ours gets the same process of the server (`engine/postgres/pooler.rs`). **Points in time**: the log's position is asked in

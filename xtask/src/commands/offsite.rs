@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::Scene;
 use crate::offsite::Offsite;
+use crate::values::cause;
 use crate::values::failure::Failure;
 use crate::values::journal::{Deed, Ending};
 use crate::values::manifest::Manifest;
@@ -78,4 +79,16 @@ pub fn is_another(one: &Manifest, other: &Manifest) -> bool {
         && one.created_at == other.created_at
         && one.database == other.database;
     one != other && !is_rekeyed
+}
+
+/// What failed at several places: the first one is what the run ends with, and the others are said
+/// before it.
+pub fn one_of(scene: &Scene, failed: Vec<anyhow::Error>) -> Option<anyhow::Error> {
+    let mut failed = failed.into_iter();
+    let first = failed.next();
+    for other in failed {
+        let lines = cause::lines(&other).join(": ");
+        scene.ui.insist(format!("also: {lines}"));
+    }
+    first
 }

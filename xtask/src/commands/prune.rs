@@ -15,6 +15,7 @@ use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
 use crate::values::id::{BackupId, Reason};
 use crate::values::journal::{Deed, Ending};
+use crate::values::offsite::CopyHalfRemoved;
 use crate::values::words::shell_quoted;
 use crate::vault::{Backup, HalfRemoved};
 use plan::{Plan, Planned, plan};
@@ -148,9 +149,12 @@ fn refuse_another(agreed: &[BackupId], plan: &Plan, command: &str) -> Result<(),
     if ids(plan) == agreed {
         return Ok(());
     }
-    let what = "the vault has changed since this was shown, and something else would be removed \
-                now; nothing was removed";
-    Err(Failure::refused(what).hint(command))
+    Err(another("the vault has changed", command))
+}
+
+fn another(why: &str, command: &str) -> Failure {
+    let what = "since this was shown, and something else would be removed now; nothing was removed";
+    Failure::refused(format!("{why} {what}")).hint(command)
 }
 
 /// When the policy says so: after a backup or a migration that has ended well. Whatever comes of
@@ -325,7 +329,7 @@ fn outcome(
     let done = format!("removed {}", count(removed));
     let half = failed
         .iter()
-        .filter(|error| error.is::<HalfRemoved>())
+        .filter(|error| error.is::<HalfRemoved>() || error.is::<CopyHalfRemoved>())
         .count();
     let gone = failed.iter().filter(|error| is_gone(error)).count();
     let as_they_were = failed.len() - half;

@@ -10,13 +10,14 @@ use super::Offsite;
 use crate::durable;
 use crate::values::failure::Failure;
 use crate::values::manifest::{Manifest, manifest_file_name};
+use crate::values::offsite::CopyHalfRemoved;
 
 /// For one request: neither a signal nor a hanging server may part the two.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Offsite {
-    /// To be called by the one run that copies or removes this backup. When this fails, the copy is
-    /// as it was, or the error says what is left of it.
+    /// To be called by the one run that copies or removes this backup. When this fails the copy is
+    /// as it was, but for a [`CopyHalfRemoved`].
     pub fn remove(&self, manifest: &Manifest) -> Result<()> {
         let context = || format!("the copy of `{}` at {} stays", manifest.id, self.place);
         let name = manifest_file_name(&manifest.id);
@@ -27,20 +28,40 @@ impl Offsite {
             let what = "its manifest is gone, or another one than before";
             return Err(anyhow::Error::from(Failure::refused(what)).context(context()));
         }
-        self.delete(&name).with_context(context)?;
-        let Err(error) = self.delete(&manifest.dump.file) else {
+        let deleted = self.delete(&name).context("its manifest cannot be removed");
+        let deleted = deleted.and_then(|()| {
+            let dump = self.delete(&manifest.dump.file);
+            dump.context("its dump cannot be removed")
+        });
+        let Err(error) = deleted else {
             return Ok(());
         };
-        let error = error.context("its dump cannot be removed");
+        // An error does not say that nothing was done.
+        match self.put_back(&name, found, &manifest.dump.file) {
+            Ok(true) => Err(error.context(context())),
+            Ok(false) => Ok(()),
+            Err(back) => Err(error.context(CopyHalfRemoved {
+                dump: manifest.dump.file.clone(),
+                place: self.place.to_string(),
+                why: format!("{back:#}"),
+            })),
+        }
+    }
+
+    /// Whether the copy is as it was; else it is gone, all of it.
+    fn put_back(&self, name: &str, manifest: Vec<u8>, dump: &str) -> Result<bool> {
         let _private = self.private_files();
-        let mut notes = Vec::new();
-        let back = self.create(&name, found, Attributes::new(), &mut notes);
-        Err(match self.in_time(back) {
-            Ok(()) => error.context(context()),
-            Err(back) => error.context(format!(
-                "`{}` is left at {} without its manifest, which cannot be put back: {back:#}",
-                manifest.dump.file, self.place
-            )),
+        self.in_time(async {
+            if self.small(name).await?.as_ref() == Some(&manifest) {
+                return Ok(true);
+            }
+            if self.head(&self.path(dump)).await?.is_none() {
+                return Ok(false);
+            }
+            let mut notes = Vec::new();
+            self.create(name, manifest, Attributes::new(), &mut notes)
+                .await?;
+            Ok(true)
         })
     }
 
@@ -60,7 +81,7 @@ impl Offsite {
         }
     }
 
-    fn in_time(&self, work: impl Future<Output = Result<()>>) -> Result<()> {
+    fn in_time<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let done = async { tokio::time::timeout(PATIENCE, work).await };
         let done = self.runtime.block_on_to_the_end(done);
         done.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer: what came of it is not known")))

@@ -51,6 +51,10 @@ pub fn duration(ms: u64) -> String {
 
 /// `1 table`, `2 tables`.
 pub fn count(number: u64, singular: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{number} {singular}{ending}")
+    let is_consonant = |c: char| !"aeiou".contains(c);
+    match singular.strip_suffix('y') {
+        _ if number == 1 => format!("{number} {singular}"),
+        Some(stem) if stem.ends_with(is_consonant) => format!("{number} {stem}ies"),
+        _ => format!("{number} {singular}s"),
+    }
 }

@@ -346,3 +346,15 @@ pub struct PartsLeft {
     pub upload: Option<String>,
     pub why: String,
 }
+
+/// In an error: the copy is not as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{dump}` is left at {place} without its manifest, which cannot be put back: {why}; \
+     `cargo xtask db push` does that later, where the vault has the backup"
+)]
+pub struct CopyHalfRemoved {
+    pub dump: String,
+    pub place: String,
+    pub why: String,
+}

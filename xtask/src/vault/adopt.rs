@@ -87,11 +87,9 @@ impl Vault {
         interrupt: &Interrupt,
         waiting: &dyn Fn(),
     ) -> Result<Staging> {
-        let context = || format!("cannot begin to copy `{id}`");
         let mut is_said = false;
         loop {
-            let claimed = self.claim_staging(&format!("copy-{id}"));
-            if let Some(staging) = claimed.with_context(context)? {
+            if let Some(staging) = self.try_claim_copying(id)? {
                 return Ok(staging);
             }
             if !is_said {
@@ -103,6 +101,12 @@ impl Vault {
             // Its owner may have been killed meanwhile.
             self.remove_left_overs()?;
         }
+    }
+
+    /// The same at once; nothing while another run has it.
+    pub fn try_claim_copying(&self, id: &BackupId) -> Result<Option<Staging>> {
+        let claimed = self.claim_staging(&format!("copy-{id}"));
+        claimed.with_context(|| format!("cannot begin to copy `{id}`"))
     }
 
     /// Whether what lies in `folder` would be lost with the vault's disk; as far as can be told.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::commands::Scene;
 use crate::commands::offsite::look::{self, Look};
-use crate::commands::offsite::places;
+use crate::commands::offsite::{one_of, places};
 use crate::ui::{self, Table};
 use crate::values::manifest::Manifest;
 use crate::values::summary::Summary;
@@ -46,13 +46,7 @@ pub fn run(scene: &Scene) -> Result<()> {
     scene.ui.emit(&Document {
         places: looks.iter().map(document).collect(),
     })?;
-    let Some(first) = failed.pop() else {
-        return Ok(());
-    };
-    for other in failed {
-        scene.ui.insist(format!("also: {other:#}"));
-    }
-    Err(first)
+    one_of(scene, failed).map_or(Ok(()), Err)
 }
 
 fn show(scene: &Scene, look: &Look) -> Result<()> {

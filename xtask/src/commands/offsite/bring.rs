@@ -2,13 +2,12 @@
 
 use anyhow::{Context, Result};
 
-use super::is_another;
 use super::look::{Look, look_everywhere, say_newer_orphans};
+use super::{is_another, one_of};
 use crate::cli::Restore;
 use crate::commands::{Scene, choose, kinds, refuse_url, restore};
 use crate::interrupt::Interrupted;
 use crate::ui;
-use crate::values::cause;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::{Failure, is_untrusted};
 use crate::values::journal::Deed;
@@ -64,7 +63,7 @@ pub fn bring(
 ) -> Result<Backup> {
     let (looks, mut failed) = look_everywhere(scene)?;
     if looks.is_empty() {
-        return Err(one_of(scene, failed));
+        return Err(failure_of(scene, failed));
     }
     let all = together(scene, &looks, wanted, now);
     let places: Vec<String> = looks.iter().map(|look| look.place.to_string()).collect();
@@ -80,7 +79,7 @@ pub fn bring(
         Err(failure) if failed.is_empty() => return Err(failure.into()),
         Err(failure) => {
             failed.insert(0, failure.into());
-            return Err(one_of(scene, failed));
+            return Err(failure_of(scene, failed));
         }
     };
     refuse_unanswered(wanted, chosen, verb, failed)?;
@@ -105,7 +104,7 @@ pub fn bring(
             Err(error) => failed.push(error),
         }
     }
-    Err(one_of(scene, failed))
+    Err(failure_of(scene, failed))
 }
 
 /// As if it were one place: a copy that cannot be used is none when the same is elsewhere and whole.
@@ -179,17 +178,9 @@ fn refuse_twin(all: &Listing, chosen: &Backup, is_meant: choose::IsOurs) -> Resu
     }
 }
 
-/// The others are said before it.
-fn one_of(scene: &Scene, failed: Vec<anyhow::Error>) -> anyhow::Error {
-    let mut failed = failed.into_iter();
-    let first = failed
-        .next()
-        .unwrap_or_else(|| Failure::untrusted("no place off-site has it").into());
-    for other in failed {
-        let lines = cause::lines(&other).join(": ");
-        scene.ui.insist(format!("also: {lines}"));
-    }
-    first
+fn failure_of(scene: &Scene, failed: Vec<anyhow::Error>) -> anyhow::Error {
+    let nothing = || Failure::untrusted("no place off-site has it").into();
+    one_of(scene, failed).unwrap_or_else(nothing)
 }
 
 fn fetch(scene: &Scene, look: &Look, backup: &Backup) -> Result<Backup> {

@@ -104,7 +104,7 @@ pub fn refuse_missing(copies: &[Copy], what_stands: &str) -> Result<()> {
     let Some(first) = missing.first() else {
         return Ok(());
     };
-    let count = ui::count(missing.len() as u64, "copy").replace("copys", "copies");
+    let count = ui::count(missing.len() as u64, "copy");
     let is = if missing.len() == 1 { "is" } else { "are" };
     let again = "send what is missing: cargo xtask db push";
     let hint = match &first.hint {

@@ -1,22 +1,24 @@
 //! `db prune --offsite`: removes the copies that the policy of their place does not keep.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 use anyhow::Result;
 use serde::Serialize;
 
 use super::plan::{self, Plan, State, decide};
-use super::{PlanOutcome, carry_out, lines};
+use super::{PlanOutcome, another, carry_out, ids, lines};
 use crate::cli::Prune;
-use crate::commands::offsite::look::{Look, look_everywhere};
-use crate::commands::offsite::{matched, usable};
+use crate::commands::offsite::look::{Look, look, look_everywhere};
+use crate::commands::offsite::{matched, one_of, usable};
 use crate::commands::{Scene, choose, restore};
 use crate::engine::Engine;
+use crate::ui;
 use crate::values::database::DatabaseFacts;
-use crate::values::failure::is_untrusted;
+use crate::values::failure::{Failure, is_untrusted};
 use crate::values::id::BackupId;
 use crate::values::journal::{Deed, Ending, Entry};
+use crate::values::manifest::Manifest;
 use crate::values::offsite::{Known, KnownCopies, Place, known_copies, known_copy};
 use crate::values::retention::Guard;
 use crate::vault::{Backup, Listing};
@@ -43,6 +45,15 @@ struct At<'a> {
     plan: Plan<'a>,
 }
 
+/// What places say of themselves, and what of them this run has read.
+#[derive(Default)]
+struct Seen {
+    good: RefCell<Vec<(String, Manifest)>>,
+    bad: RefCell<HashSet<Copy>>,
+    /// Somebody may be waiting for the lock by now.
+    reads_no_more: Cell<bool>,
+}
+
 pub fn run(scene: &Scene, arguments: &Prune) -> Result<()> {
     let places = usable(scene)?;
     if places.iter().all(|place| place.keep.is_none()) {
@@ -56,37 +67,97 @@ pub fn run(scene: &Scene, arguments: &Prune) -> Result<()> {
     if changes {
         scene.prepare_vault()?;
     }
-    // Neither a backup nor a pin meanwhile: what is shown is what is removed.
-    let lock = changes.then(|| scene.vault.lock("prune", &scene.who));
-    let _lock = lock.transpose()?;
-    let (looks, mut failed) = look_everywhere(scene)?;
+    // Without the lock, for a slow place and a question that is left open must be in no backup's way.
+    let (looks, unanswered) = look_everywhere(scene)?;
     let vault = scene.vault.list()?;
-    let all = plans(scene, &mut *engine, &now, &vault, &looks)?;
+    let seen = Seen::default();
+    let all = plans(scene, &mut *engine, &now, (&vault, &looks), &seen)?;
     let asks = changes && !arguments.yes;
     for at in &all {
         show(scene, &now, at, asks);
     }
     let goes = all.iter().any(|at| at.plan.removed().next().is_some());
-    let mut removed = Vec::new();
-    if changes && goes {
-        if asks {
-            let lost = "what is removed cannot be brought back";
-            restore::confirm(scene, lost, COMMAND)?;
-        }
-        for at in &all {
-            let remove = |backup: &Backup| remove(scene, &now, at.look, backup);
-            let (ids, done) = carry_out(scene, &at.plan, COMMAND, &remove);
-            removed.push(ids);
-            if let Err(error) = done {
-                failed.insert(0, error);
-                if scene.interrupt.is_raised() {
-                    break;
-                }
+    if !changes || !goes {
+        emit(scene, &now, &all, Vec::new())?;
+        return ended(scene, 0, Vec::new(), unanswered);
+    }
+    if asks {
+        let lost = "what is removed cannot be brought back";
+        restore::confirm(scene, lost, COMMAND)?;
+    }
+    let looks = look_again(scene, &looks)?;
+    // Neither a backup nor a pin meanwhile: what is shown is what is removed.
+    let _lock = scene.vault.lock("prune", &scene.who)?;
+    seen.reads_no_more.set(true);
+    let vault = scene.vault.list()?;
+    let again = plans(scene, &mut *engine, &now, (&vault, &looks), &seen)?;
+    if ids_at(&again) != ids_at(&all) {
+        return Err(changed().into());
+    }
+    let (removed, failed) = remove_all(scene, &now, &again);
+    let count = removed.iter().flatten().count();
+    emit(scene, &now, &again, removed)?;
+    ended(scene, count, failed, unanswered)
+}
+
+/// Those that have answered; who does so no more is an error, for others may count on it.
+fn look_again<'a>(scene: &Scene, looks: &[Look<'a>]) -> Result<Vec<Look<'a>>> {
+    looks
+        .iter()
+        .map(|before| look(scene, before.place))
+        .collect()
+}
+
+fn ids_at<'a>(all: &'a [At]) -> Vec<(&'a str, Vec<BackupId>)> {
+    let name = |at: &'a At| at.look.place.name.as_str();
+    all.iter().map(|at| (name(at), ids(&at.plan))).collect()
+}
+
+fn changed() -> Failure {
+    another("the vault or a place has changed", COMMAND)
+}
+
+/// What is gone of each place, and what went wrong, the last first.
+fn remove_all(
+    scene: &Scene,
+    now: &DatabaseFacts,
+    all: &[At],
+) -> (Vec<Vec<BackupId>>, Vec<anyhow::Error>) {
+    let (mut removed, mut failed) = (Vec::new(), Vec::new());
+    for at in all {
+        let remove = |backup: &Backup| remove(scene, now, at.look, backup);
+        let (ids, done) = carry_out(scene, &at.plan, COMMAND, &remove);
+        removed.push(ids);
+        if let Err(error) = done {
+            failed.insert(0, error);
+            if scene.interrupt.is_raised() {
+                break;
             }
         }
     }
-    emit(scene, &now, &all, removed)?;
-    failed.into_iter().next().map_or(Ok(()), Err)
+    (removed, failed)
+}
+
+/// That a place does not answer was said when it did not; what is gone is gone all the same.
+fn ended(
+    scene: &Scene,
+    removed: usize,
+    failed: Vec<anyhow::Error>,
+    unanswered: Vec<anyhow::Error>,
+) -> Result<()> {
+    let done = || {
+        let copies = ui::count(removed as u64, "copy");
+        let what = format!("removed {copies}, and a place did not answer");
+        Failure::incomplete(what).hint(COMMAND)
+    };
+    let error = match one_of(scene, failed) {
+        Some(error) => Some(error),
+        None => one_of(scene, unanswered).map(|error| match removed {
+            0 => error,
+            _ => error.context(done()),
+        }),
+    };
+    error.map_or(Ok(()), Err)
 }
 
 /// Made anew when a copy was found bad on the way: another place may have counted on it.
@@ -94,8 +165,8 @@ fn plans<'a>(
     scene: &Scene,
     engine: &mut dyn Engine,
     now: &DatabaseFacts,
-    vault: &Listing,
-    looks: &'a [Look<'a>],
+    (vault, looks): (&Listing, &'a [Look<'a>]),
+    seen: &Seen,
 ) -> Result<Vec<At<'a>>> {
     let journal = scene.vault.journal()?;
     plan::refuse_in_doubt(
@@ -110,11 +181,11 @@ fn plans<'a>(
         looks,
         distrusted: plan::distrusted(&journal),
         known: known_copies(&journal),
-        bad: RefCell::new(HashSet::new()),
+        seen,
         going: HashSet::new(),
     };
     loop {
-        let bad_before = copies.bad.borrow().len();
+        let bad_before = seen.bad.borrow().len();
         copies.going.clear();
         let mut all = Vec::new();
         for look in looks {
@@ -132,7 +203,7 @@ fn plans<'a>(
             }
             all.push(At { look, plan });
         }
-        if copies.bad.borrow().len() == bad_before {
+        if seen.bad.borrow().len() == bad_before {
             return Ok(all);
         }
     }
@@ -146,8 +217,7 @@ struct Copies<'a> {
     /// Of the vault.
     distrusted: HashSet<BackupId>,
     known: KnownCopies,
-    /// Found to be so by this run.
-    bad: RefCell<HashSet<Copy>>,
+    seen: &'a Seen,
     /// Planned already.
     going: HashSet<Copy>,
 }
@@ -169,7 +239,7 @@ impl Copies<'_> {
     }
 
     fn known(&self, place: &Place, backup: &Backup) -> Option<Known> {
-        match self.bad.borrow().contains(&of(place, backup)) {
+        match self.seen.bad.borrow().contains(&of(place, backup)) {
             true => Some(Known::Bad(backup.manifest.created_at)),
             false => known_copy(&self.known, &backup.manifest, &place.name),
         }
@@ -195,6 +265,14 @@ impl Copies<'_> {
 
     /// Read there to its end, for others go because this one stays.
     fn read(&self, look: &Look, backup: &Backup) -> Result<Option<String>> {
+        let name = &look.place.name;
+        let is_it = |(place, then): &(String, Manifest)| place == name && *then == backup.manifest;
+        if self.seen.good.borrow().iter().any(is_it) {
+            return Ok(None);
+        }
+        if self.seen.reads_no_more.get() {
+            return Err(changed().into());
+        }
         let found = look
             .offsite
             .matches(&backup.manifest, &self.scene.ui.progress());
@@ -204,9 +282,15 @@ impl Copies<'_> {
             Err(error) => return Err(error),
         };
         matched(self.scene, look.place, &backup.manifest, problem.as_deref());
-        if let Some(problem) = &problem {
-            self.scene.ui.insist(format!("note: {problem}"));
-            self.bad.borrow_mut().insert(of(look.place, backup));
+        match &problem {
+            None => {
+                let good = (name.clone(), backup.manifest.clone());
+                self.seen.good.borrow_mut().push(good);
+            }
+            Some(problem) => {
+                self.scene.ui.insist(format!("note: {problem}"));
+                self.seen.bad.borrow_mut().insert(of(look.place, backup));
+            }
         }
         Ok(problem)
     }
@@ -223,11 +307,11 @@ fn show(scene: &Scene, now: &DatabaseFacts, at: &At, asks: bool) {
 
 fn remove(scene: &Scene, now: &DatabaseFacts, look: &Look, backup: &Backup) -> Result<()> {
     let id = backup.id();
-    let waiting = || {
-        let what = format!("waiting for another run, which is copying {id}");
-        scene.ui.say(what);
+    // Not waited for, with the lock in hand: an upload may take hours.
+    let Some(_claim) = scene.vault.try_claim_copying(id)? else {
+        let what = format!("another run is copying `{id}`, and no copy of it was touched");
+        return Err(Failure::refused(what).into());
     };
-    let _claim = scene.vault.claim_copying(id, scene.interrupt, &waiting)?;
     let about = |entry: &mut Entry| {
         entry.backup = Some(id.clone());
         entry.place = Some(look.place.name.clone());

@@ -68,7 +68,7 @@ pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
         })?;
     }
     let bad = verified.iter().filter(|verified| !verified.trusted).count();
-    let copies = ui::count(verified.len() as u64, "copy").replace("copys", "copies");
+    let copies = ui::count(verified.len() as u64, "copy");
     if verified.is_empty() && failed.is_none() {
         scene.ui.say("there are no copies");
     }

@@ -1,15 +1,15 @@
 //! Copies that the policy of their place does not keep go; what nobody should lose stays.
 
 use std::fs;
-use std::sync::mpsc;
-
-use rustix::process::Signal;
 
 use super::{bytes, outcomes};
-use crate::exec::{self, Output};
+use crate::exec::Output;
 use crate::retention::history::History;
 use crate::s3::{BUCKET, KEY_ID, S3, SECRET};
 use crate::setup::{Case, says, text};
+
+mod failing;
+mod meanwhile;
 
 const PRUNE: [&str; 4] = ["db", "prune", "--offsite", "--yes"];
 
@@ -222,66 +222,6 @@ fn what_is_not_this_databases_or_is_pinned_stays() {
         assert_eq!(bytes(copies.object("one", name)), name.as_bytes());
     }
     assert!(copies.object("one", &format!("{theirs}.json")).exists());
-}
-
-/// How the server is asked to remove it.
-fn deletes_dump(id: &str) -> String {
-    format!("<Key>one/{id}.db.zst</Key>")
-}
-
-/// Killed between the two: without its manifest it is no copy, and nothing is lost.
-#[test]
-fn a_removal_that_is_cut_leaves_no_manifest_without_its_dump() {
-    let copies = Copies::at(&[("one", "keep_last = 3")]);
-    let words = deletes_dump(&copies.ids[3]);
-    let (at_it, reached) = mpsc::channel();
-    let (go_on, gone) = mpsc::channel::<()>();
-    copies.server.wire().refuse(Some(&words));
-    copies.server.wire().before(&words, move || {
-        at_it.send(()).expect("the test waits");
-        let _ = gone.recv();
-    });
-    let running = exec::start(&mut copies.case().project.command(PRUNE), None);
-    reached
-        .recv_timeout(exec::LIMIT)
-        .expect("the dump is removed after the manifest");
-    running.signal(Signal::KILL);
-    running.finish();
-    drop(go_on);
-    copies.server.wire().refuse(None);
-    assert_eq!(copies.there("one"), "abc?");
-    let project = &copies.case().project;
-    let listed = project.run(["db", "list", "--offsite"]).expect_code(0);
-    says(&listed, &["a dump without a manifest"]);
-    // The vault has it still: it is a copy again, without being sent; and the next prune ends it.
-    assert_eq!(outcomes(&project.json(["db", "push"])), ["copied"]);
-    assert_eq!(copies.there("one"), "abcd");
-    copies.prune().expect_code(0);
-    assert_eq!(copies.there("one"), "abc");
-    assert_eq!(outcomes(&project.json(["db", "push"])), [""; 0]);
-}
-
-#[test]
-fn a_dump_that_is_not_let_go_gets_its_manifest_back() {
-    let copies = Copies::at(&[("one", "keep_last = 2")]);
-    let manifest = copies.object("one", &format!("{}.json", copies.ids[3]));
-    let before = bytes(&manifest);
-    let words = deletes_dump(&copies.ids[3]);
-    copies.server.wire().refuse(Some(&words));
-    let failed = copies.prune().expect_code(6);
-    says(
-        &failed,
-        &[
-            "1 backup could not be removed",
-            "its dump cannot be removed",
-            "db prune --offsite",
-        ],
-    );
-    assert_eq!(copies.there("one"), "abd");
-    assert_eq!(bytes(&manifest), before);
-    copies.server.wire().refuse(None);
-    copies.prune().expect_code(0);
-    assert_eq!(copies.there("one"), "ab");
 }
 
 #[test]

@@ -26,8 +26,10 @@ struct State {
     delay_ms: AtomicU64,
     /// What happens, once, before the server hears such words of a client.
     before: Mutex<Option<Before>>,
-    /// A client that says this is cut, and is not heard.
-    refused: Mutex<Option<Vec<u8>>>,
+    /// A client that says one of these is cut, and is not heard.
+    refused: Mutex<Vec<Vec<u8>>>,
+    /// A client that says this is heard, and cut instead of answered.
+    unanswered: Mutex<Option<Vec<u8>>>,
     uploaded: AtomicU64,
     stopped: AtomicBool,
 }
@@ -102,10 +104,16 @@ impl Wire {
         before.is_none()
     }
 
-    /// From now on whoever says this is cut, before the server hears it; nothing: nobody is.
-    pub fn refuse(&self, words: Option<&str>) {
-        let words = words.map(|words| words.as_bytes().to_vec());
-        *self.state.refused.lock().expect("no carrier panics") = words;
+    /// From now on whoever says one of these is cut, before the server hears it; none: nobody is.
+    pub fn refuse(&self, words: &[&str]) {
+        let words = words.iter().map(|words| words.as_bytes().to_vec());
+        *self.state.refused.lock().expect("no carrier panics") = words.collect();
+    }
+
+    /// The next one that says this is heard by the server, and gets no answer.
+    pub fn lose_answer(&self, words: &str) {
+        let words = Some(words.as_bytes().to_vec());
+        *self.state.unanswered.lock().expect("no carrier panics") = words;
     }
 
     /// Nothing passes any more, and nothing is closed: a server that hangs.
@@ -127,13 +135,14 @@ impl State {
         };
         let (from_server, to_client) = (server.try_clone(), client.try_clone());
         let (from_server, to_client) = (from_server.expect("clone"), to_client.expect("clone"));
-        let state = Arc::clone(&self);
-        let back = std::thread::spawn(move || state.back(from_server, to_client));
-        self.forth(client, server);
+        let (state, is_mute) = (Arc::clone(&self), Arc::new(AtomicBool::new(false)));
+        let of_back = Arc::clone(&is_mute);
+        let back = std::thread::spawn(move || state.back(from_server, to_client, &of_back));
+        self.forth(client, server, &is_mute);
         let _ = back.join();
     }
 
-    fn forth(&self, mut client: TcpStream, mut server: TcpStream) {
+    fn forth(&self, mut client: TcpStream, mut server: TcpStream, is_mute: &AtomicBool) {
         let takes_one = |cuts: u32| cuts.checked_sub(1);
         let is_cut = self.cuts.fetch_update(SeqCst, SeqCst, takes_one).is_ok();
         let mut left = match is_cut {
@@ -143,7 +152,7 @@ impl State {
         let mut chunk = [0; 64 * 1024];
         while let Ok(read @ 1..) = client.read(&mut chunk) {
             self.wait(read);
-            if !self.hear(&chunk[..read]) {
+            if !self.hear(&chunk[..read], is_mute) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(self.delay_ms.load(SeqCst)));
@@ -163,7 +172,7 @@ impl State {
     }
 
     /// Whether it may pass. The head of a request is one chunk, of a client on this machine.
-    fn hear(&self, chunk: &[u8]) -> bool {
+    fn hear(&self, chunk: &[u8], is_mute: &AtomicBool) -> bool {
         let has = |words: &Vec<u8>| chunk.windows(words.len()).any(|window| window == *words);
         let mut before = self.before.lock().expect("no carrier panics");
         if before.as_ref().is_some_and(|(words, _)| has(words))
@@ -171,15 +180,22 @@ impl State {
         {
             happens();
         }
+        let mut unanswered = self.unanswered.lock().expect("no carrier panics");
+        if unanswered.take_if(|words| has(words)).is_some() {
+            is_mute.store(true, SeqCst);
+        }
         let refused = self.refused.lock().expect("no carrier panics");
-        !refused.as_ref().is_some_and(has)
+        !refused.iter().any(has)
     }
 
-    fn back(&self, mut server: TcpStream, mut client: TcpStream) {
+    fn back(&self, mut server: TcpStream, mut client: TcpStream, is_mute: &AtomicBool) {
         let mut passed = 0;
         let mut chunk = [0; 64 * 1024];
         while let Ok(read @ 1..) = server.read(&mut chunk) {
             self.wait(read);
+            if is_mute.load(SeqCst) {
+                break;
+            }
             let now = &mut chunk[..read];
             if let Some((from, to)) = &*self.changed.lock().expect("no carrier panics") {
                 replace(now, from, to);
