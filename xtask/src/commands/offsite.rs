@@ -1,5 +1,8 @@
 //! What several stories have in common about places off-site.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::Scene;
@@ -31,9 +34,37 @@ pub fn places<'a>(scene: &'a Scene) -> Result<&'a [Place]> {
 pub fn usable<'a>(scene: &'a Scene) -> Result<&'a [Place]> {
     let places = places(scene)?;
     for place in places {
+        refuse_twice(scene, place)?;
         Offsite::open(place, scene.interrupt)?;
     }
     Ok(places)
+}
+
+/// What is the vault, or another place under a second name, is no second copy: where one of them
+/// removes because the other one has it, it is gone.
+fn refuse_twice(scene: &Scene, place: &Place) -> Result<(), Failure> {
+    let Some(folder) = place.url.folder() else {
+        return Ok(());
+    };
+    let hint = "name a folder of its own, best on another disk";
+    if is_one(&folder, scene.vault.folder()) {
+        return Err(Failure::usage(format!("{place} is the vault itself")).hint(hint));
+    }
+    let mut others = scene.settings.offsite.iter();
+    let is_it = |other: &&Place| {
+        let there = other.url.folder();
+        other.name != place.name && there.is_some_and(|there| is_one(&folder, &there))
+    };
+    match others.find(is_it) {
+        None => Ok(()),
+        Some(other) => Err(Failure::usage(format!("{place} is the place {other}")).hint(hint)),
+    }
+}
+
+/// Whatever links and mounts lead there.
+fn is_one(one: &Path, other: &Path) -> bool {
+    let known_by = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino()));
+    known_by(one).is_ok_and(|one| known_by(other).is_ok_and(|other| one == other))
 }
 
 /// The same, none of which is lost with the vault. Where a disk is not mounted, its empty folder is

@@ -73,13 +73,18 @@ pub fn places(
         let url: PlaceUrl = url.parse().map_err(|error| refused(whence, &error))?;
         let known = of_file.iter().find(|place| place.url == url).cloned();
         let place = known.unwrap_or_else(|| Place::unnamed(url));
-        match places.iter().find(|other| other.name == place.name) {
+        let is_it = |other: &&Place| other.name == place.name || other.is_same_as(&place);
+        match places.iter().find(is_it) {
             None => places.push(place),
             Some(same) if *same == place => {}
-            Some(_) => {
+            Some(same) if same.name == place.name => {
                 let what = format!("`{whence}` has two places that are both called {place}");
                 let hint = "name them in `database/db.toml`, each below a `[[offsite]]` of its own";
                 return Err(Failure::usage(what).hint(hint).into());
+            }
+            Some(same) => {
+                let what = format!("`{whence}` has {same} and {place}, which are one and the same");
+                return Err(Failure::usage(what).hint("name it once").into());
             }
         }
     }
@@ -114,7 +119,7 @@ fn tell_apart(places: &mut [Place]) -> Result<(), Failure> {
                     "the variables of the places `{a}` and `{b}` both begin with `{start}`"
                 ));
             }
-            if (&one.url, &one.options) == (&other.url, &other.options) {
+            if one.is_same_as(other) {
                 return refuse(format!("the places `{a}` and `{b}` are one and the same"));
             }
         }

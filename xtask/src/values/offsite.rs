@@ -12,6 +12,7 @@ use super::id::BackupId;
 use super::manifest::{Manifest, split_dump_name};
 use super::retention::Policy;
 
+mod bucket;
 mod known;
 pub use known::{Begun, Known, KnownCopies, known_copies, known_copy};
 

@@ -14,6 +14,7 @@ mod cut;
 mod damage;
 mod known;
 mod migrating;
+mod one_place;
 mod places;
 mod prune;
 mod race;

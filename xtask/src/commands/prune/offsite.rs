@@ -252,8 +252,8 @@ impl Copies<'_> {
             self.scene.vault.has_whole_dump(here) && !self.distrusted.contains(here.id())
         });
         let mut others = self.looks.iter().filter(|look| {
-            // Two names and one URL may be one place.
-            look.place.name != place.name && look.place.url.to_string() != place.url.to_string()
+            // One server may have two names, and then both are one place.
+            look.place.name != place.name && look.place.url.bucket() != place.url.bucket()
         });
         is_here
             || others.any(|look| {
