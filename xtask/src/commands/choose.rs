@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::offsite::intact;
 use super::{Scene, refuse_url};
 use crate::interrupt::Interrupted;
 use crate::ui;
@@ -348,6 +349,13 @@ pub fn with_alternative(
             Err(error) if error.is::<Interrupted>() => return Err(error),
             Err(_) => {}
         }
+    }
+    if let Some(copy) = except
+        .map(|b| intact::way_to(scene, b))
+        .transpose()?
+        .flatten()
+    {
+        hint = format!("{copy}\nelse: {hint}");
     }
     let what = except.map_or_else(
         || "the backup".into(),

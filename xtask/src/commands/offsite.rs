@@ -15,6 +15,7 @@ use crate::values::offsite::Place;
 
 pub mod bring;
 pub mod copies;
+pub mod intact;
 pub mod look;
 pub mod send;
 

@@ -1,10 +1,12 @@
 //! `db verify`: the bytes of backups against their manifests.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
 
+use super::offsite::intact;
 use super::rehearse::elapsed_ms;
 use super::{Scene, choose, kinds};
 use crate::cli::Verify;
@@ -90,22 +92,32 @@ fn verify_all(scene: &Scene, listing: &Listing) -> Result<()> {
         encrypted_for: None,
         problem: Some(format!("its manifest cannot be used: {}", problem.problem)),
     }));
-    let bad = verified.iter().filter(|verified| !verified.trusted).count();
+    let bad = verified.iter().filter(|verified| !verified.trusted);
+    let bad: HashSet<String> = bad.map(|verified| verified.id.clone()).collect();
     let backups = ui::count(verified.len() as u64, "backup");
     let newest = verified
         .iter()
         .find(|verified| verified.trusted && verified.kind.is_none())
         .map(|v| v.id.clone());
     report(scene, verified)?;
-    if bad == 0 {
+    if bad.is_empty() {
         return Ok(());
     }
-    let failure = Failure::untrusted(format!("{bad} of {backups} cannot be trusted"));
-    Err(match newest {
-        Some(id) => failure.hint(format!("the newest that can: cargo xtask db restore {id}")),
-        None => failure.hint("take a new one: cargo xtask db backup"),
-    }
-    .into())
+    let hint = match newest {
+        Some(id) => format!("the newest that can: cargo xtask db restore {id}"),
+        None => "take a new one: cargo xtask db backup".to_owned(),
+    };
+    let damaged = listing.backups.iter();
+    let mut damaged = damaged.filter(|backup| bad.contains(backup.id().as_str()));
+    // Of the newest: whoever reads this wants that one.
+    let copy = damaged.next().map(|newest| intact::way_to(scene, newest));
+    let hint = match copy.transpose()?.flatten() {
+        Some(copy) => format!("{copy}\nelse: {hint}"),
+        None => hint,
+    };
+    let count = bad.len();
+    let failure = Failure::untrusted(format!("{count} of {backups} cannot be trusted"));
+    Err(failure.hint(hint).into())
 }
 
 fn report(scene: &Scene, verified: Vec<Verified>) -> Result<()> {
@@ -166,7 +178,7 @@ impl Scene<'_> {
 }
 
 /// A vault that may only be read can be verified all the same.
-fn record(scene: &Scene, backup: &Backup, problem: Option<&str>, began: Instant) {
+pub(super) fn record(scene: &Scene, backup: &Backup, problem: Option<&str>, began: Instant) {
     let ending = problem.map_or(Ending::Done, |_| Ending::Failed);
     let mut entry = scene.entry(Deed::Verify, ending, &backup.manifest.database);
     entry.backup = Some(backup.id().clone());

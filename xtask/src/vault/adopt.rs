@@ -11,14 +11,27 @@ use anyhow::{Context, Result};
 use super::publish::DUMP;
 use super::{Backup, Staging, Vault};
 use crate::durable;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Interrupted};
 use crate::values::failure::Failure;
 use crate::values::id::BackupId;
 use crate::values::manifest::{self, Manifest, manifest_file_name};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::{Reading, VerifiedDump};
+use crate::values::words::shell_quoted;
 
 const POLL: Duration = Duration::from_millis(100);
+
+impl Backup {
+    /// The command that makes room for another one of its id. A pin stays.
+    pub fn moved_away(&self) -> String {
+        let files = [&self.dump_path, &self.manifest_path];
+        let files = files
+            .into_iter()
+            .filter(|path| path.symlink_metadata().is_ok());
+        let files = files.map(|path| shell_quoted(&path.display().to_string()));
+        format!("mv {} /elsewhere/", files.collect::<Vec<_>>().join(" "))
+    }
+}
 
 impl Vault {
     /// `fetch` writes the dump; `bytes` are those of the manifest, and stay as they are.
@@ -38,7 +51,7 @@ impl Vault {
                 .hint("wait until it has ended, then run the command again")
         })?;
         if self.is_taken(&id).with_context(context)? {
-            return Err(self.refuse_taken(&id).into());
+            return Err(self.refuse_taken(&id, progress, interrupt));
         }
         self.require_free(manifest.dump.size_bytes)?;
         let path = staging.file(DUMP);
@@ -52,14 +65,31 @@ impl Vault {
         self.name_both(staging, dump, manifest, bytes)
     }
 
-    fn refuse_taken(&self, id: &BackupId) -> Failure {
-        match self.read(id.as_str()) {
-            Ok(_) => Failure::refused(format!("the vault has a `{id}`, which is not overwritten"))
-                .hint(format!("look at it: cargo xtask db verify {id}")),
-            Err(_) => Failure::refused(format!(
-                "the vault has a part of `{id}` that is no backup, which is not overwritten"
-            ))
-            .hint("move it out of the vault; what it is: cargo xtask db list"),
+    fn refuse_taken(
+        &self,
+        id: &BackupId,
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> anyhow::Error {
+        let Ok(here) = self.read(id.as_str()) else {
+            let what = "that is no backup, which is not overwritten";
+            let failure = Failure::refused(format!("the vault has a part of `{id}` {what}"));
+            return failure
+                .hint("move it out of the vault; what it is: cargo xtask db list")
+                .into();
+        };
+        let failure = Failure::refused(format!("the vault has a `{id}`, which is not overwritten"));
+        match self.verify(&here, progress, interrupt) {
+            Ok(_) => {
+                let hint = "it matches its manifest; to restore it: cargo xtask db restore";
+                failure.hint(format!("{hint} {id}")).into()
+            }
+            Err(error) if error.is::<Interrupted>() => error,
+            Err(error) => {
+                let away = here.moved_away();
+                let hint = format!("move it away: {away}\nthen: cargo xtask db pull {id}");
+                error.context(failure.hint(hint))
+            }
         }
     }
 

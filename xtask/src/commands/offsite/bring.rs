@@ -1,11 +1,13 @@
 //! Brings a backup from a place off-site into the vault.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result};
 
 use super::look::{Look, look_everywhere, say_newer_orphans};
 use super::{is_another, one_of};
 use crate::cli::Restore;
-use crate::commands::{Scene, choose, kinds, refuse_url, restore};
+use crate::commands::{Scene, choose, kinds, refuse_url, restore, verify};
 use crate::interrupt::Interrupted;
 use crate::ui;
 use crate::values::database::DatabaseFacts;
@@ -189,7 +191,8 @@ fn fetch(scene: &Scene, look: &Look, backup: &Backup) -> Result<Backup> {
     scene.ui.say(format!(
         "fetching {id} ({size}) from {place} into the vault"
     ));
-    scene.recorded_with(
+    let began = Instant::now();
+    let fetched = scene.recorded_with(
         Deed::Pull,
         &backup.manifest.database,
         || {
@@ -201,7 +204,10 @@ fn fetch(scene: &Scene, look: &Look, backup: &Backup) -> Result<Backup> {
             entry.place = Some(place.name.clone());
             entry.dump = Some(backup.manifest.dump.file.clone());
         },
-    )
+    )?;
+    // Of a damaged one that it takes the place of, worse is known.
+    verify::record(scene, &fetched, None, began);
+    Ok(fetched)
 }
 
 fn adopt(scene: &Scene, look: &Look, chosen: &Backup) -> Result<Backup> {

@@ -1,10 +1,13 @@
 //! What lies there is another thing than was sent.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use super::{bytes, copied_to, outcomes};
+use crate::exec::{self, Output};
 use crate::s3::S3;
-use crate::setup::{Case, says, sealed, text};
+use crate::setup::{Case, hinted_command, says, sealed, text};
 
 fn with_one(server: &S3) -> (Case, String) {
     let case = copied_to(server);
@@ -152,4 +155,79 @@ fn more_than_a_thousand_copies_are_listed() {
     fs::remove_dir_all(case.project.vault()).expect("lose the vault");
     let pulled = case.project.json(["db", "pull", "latest"]);
     assert_eq!(text(&pulled, "/backup/id"), id);
+}
+
+/// Runs what a hint says before it names the next command, with a folder where it leaves the choice.
+#[track_caller]
+fn follow(hinted: &Output, aside: &Path) {
+    let words = format!("{} ", aside.display());
+    let said = hinted.stderr.replace("/elsewhere/", &words);
+    let (_, command) = said.split_once(": mv ").expect("a hint to move it away");
+    let command = format!("mv {}", command.lines().next().unwrap_or_default());
+    exec::run(Command::new("sh").args(["-c", &command]), None).expect_code(0);
+}
+
+/// The newest is damaged here and whole there: nothing older is advised first, and what is advised works.
+#[test]
+fn the_way_to_a_copy_that_is_whole_is_hinted_and_leads_there() {
+    let server = S3::start();
+    let case = copied_to(&server);
+    case.backup();
+    case.query("INSERT INTO t VALUES (4);");
+    let taken = case.project.json(["db", "backup", "new"]);
+    let newest = text(&taken, "/backup/id").to_owned();
+    case.project.run(["db", "pin", &newest]).expect_code(0);
+    case.query("DELETE FROM t;");
+    let damage = || {
+        let mut bytes = bytes(case.dump(&newest));
+        bytes[20] ^= 1;
+        fs::write(case.dump(&newest), bytes).expect("damage it");
+    };
+    let restore = &["db", "restore", "latest", "--yes"][..];
+    for (arguments, code) in [
+        (restore, 4),
+        (&["db", "verify"], 4),
+        (&["db", "verify", "--all"], 4),
+        (&["db", "drill"], 4),
+        (&["db", "pull", &newest], 3),
+    ] {
+        damage();
+        let failed = case.project.run(arguments).expect_code(code);
+        let mut next = hinted_command(&failed);
+        let is_pull = arguments[1] == "pull";
+        assert_eq!(
+            next[1..],
+            [if is_pull { "pull" } else { "restore" }, &newest]
+        );
+        let aside = tempfile::tempdir().expect("a folder");
+        follow(&failed, aside.path());
+        if !is_pull {
+            next.push("--yes".into());
+        }
+        case.project.run(next).expect_code(0);
+        if !is_pull {
+            assert_eq!(case.query("SELECT count(*) FROM t"), ["4"], "{failed}");
+        }
+        // It is good again, known to be, and as pinned as it was.
+        let status = case.project.json(["db", "status"]);
+        let ladder = &status["latest"]["ladder"];
+        assert!(ladder["verify_failed_at"].is_null(), "{status:#}");
+        let listed = case.project.run(["db", "list"]).expect_code(0);
+        says(&listed, &[&format!("pinned: {newest}")]);
+        case.project.run(["db", "verify", "--all"]).expect_code(0);
+        case.query("DELETE FROM t;");
+    }
+    // Of one that is whole, nobody is sent to look elsewhere.
+    let refused = case.project.run(["db", "pull", &newest]).expect_code(3);
+    says(&refused, &["it matches its manifest"]);
+    // A copy that is not known to match is none.
+    let dump = server.object(&format!("shop/{newest}.db.zst"));
+    let mut there = bytes(&dump);
+    there[20] ^= 1;
+    fs::write(&dump, there).expect("damage it there");
+    let verify = ["db", "verify", "--offsite"];
+    case.project.run(verify).expect_code(4);
+    damage();
+    let failed = case.project.run(restore).expect_code(4);
+    assert_ne!(hinted_command(&failed)[2], newest, "{failed}");
 }
