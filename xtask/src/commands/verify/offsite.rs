@@ -14,6 +14,9 @@ use crate::values::database::DatabaseFacts;
 use crate::values::failure::{Failure, is_untrusted};
 use crate::vault::{Backup, Listing};
 
+/// How many backups of other databases are named in a hint.
+const NAMED: usize = 3;
+
 #[derive(Serialize)]
 struct Document {
     verified: Vec<Verified>,
@@ -67,20 +70,35 @@ pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
             Some(problem) => format!("NOT TRUSTED  {id} at {place}: {problem}\n"),
         })?;
     }
-    let bad = verified.iter().filter(|verified| !verified.trusted).count();
-    let copies = ui::count(verified.len() as u64, "copy");
+    let failure = untrusted(scene, &vault, &verified);
     if verified.is_empty() && failed.is_none() {
         scene.ui.say("there are no copies");
     }
     scene.ui.emit(&Document { verified })?;
-    if bad > 0 {
-        return Err(
-            Failure::untrusted(format!("{bad} of {copies} off-site cannot be trusted"))
-                .hint("move what is wrong there away, then send it anew: cargo xtask db push --all")
-                .into(),
-        );
+    match failure {
+        Some(failure) => Err(failure.into()),
+        None => failed.map_or(Ok(()), Err),
     }
-    failed.map_or(Ok(()), Err)
+}
+
+fn untrusted(scene: &Scene, vault: &Listing, verified: &[Verified]) -> Option<Failure> {
+    let bad: Vec<&Verified> = verified.iter().filter(|one| !one.trusted).collect();
+    let is_others = |one: &&&Verified| {
+        let mut backups = vault.backups.iter();
+        let here = backups.find(|backup| backup.id().as_str() == one.id);
+        here.is_some_and(|here| !scene.settings.url.may_be(&here.manifest.database))
+    };
+    let others: Vec<&&Verified> = bad.iter().filter(is_others).take(NAMED).collect();
+    // `db push` is about this database only; with `--all` it would send again what was pruned.
+    let ours = (others.len() < bad.len()).then(|| "cargo xtask db push".to_owned());
+    let others = others
+        .iter()
+        .map(|one| format!("cargo xtask db push {}", one.id));
+    let commands: Vec<String> = ours.into_iter().chain(others).collect();
+    let hint = "move what is wrong there away, then send it anew:";
+    let (count, copies) = (bad.len(), ui::count(verified.len() as u64, "copy"));
+    let failure = Failure::untrusted(format!("{count} of {copies} off-site cannot be trusted"));
+    (count > 0).then(|| failure.hint(format!("{hint} {}", commands.join("\nand: "))))
 }
 
 /// A place, and what the vault has.

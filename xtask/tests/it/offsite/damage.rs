@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::{bytes, copied_to, outcomes};
 use crate::exec::{self, Output};
+use crate::retention::history::History;
 use crate::s3::S3;
 use crate::setup::{Case, hinted_command, says, sealed, text};
 
@@ -230,4 +231,27 @@ fn the_way_to_a_copy_that_is_whole_is_hinted_and_leads_there() {
     damage();
     let failed = case.project.run(restore).expect_code(4);
     assert_ne!(hinted_command(&failed)[2], newest, "{failed}");
+}
+
+/// `db push` is about this database only.
+#[test]
+fn a_wrong_copy_of_another_database_is_sent_anew_by_its_id() {
+    let server = S3::start();
+    let mut history = History::sqlite();
+    let other = history.add(48, "other", |manifest| {
+        manifest["database"]["name"] = "other.db".into();
+        manifest["database"]["path"] = "/elsewhere/other.db".into();
+    });
+    history.case.project = server.of(history.case.project);
+    let project = history.project();
+    project.run(["db", "push", "--all"]).expect_code(0);
+    let dump = dump_of(&server, &other);
+    fs::write(&dump, "cut").expect("cut it");
+    let verify = ["db", "verify", "--offsite", "--all"];
+    let refused = project.run(verify).expect_code(4);
+    let command = hinted_command(&refused);
+    assert_eq!(command, ["db", "push", &other]);
+    fs::remove_file(&dump).expect("move it away");
+    project.run(command).expect_code(0);
+    project.run(verify).expect_code(0);
 }

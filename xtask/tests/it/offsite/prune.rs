@@ -6,7 +6,7 @@ use super::{bytes, outcomes};
 use crate::exec::Output;
 use crate::retention::history::History;
 use crate::s3::{BUCKET, KEY_ID, S3, SECRET};
-use crate::setup::{Case, says, text};
+use crate::setup::{Case, hinted_command, says, text};
 
 mod failing;
 mod meanwhile;
@@ -184,8 +184,16 @@ fn when_the_newest_there_is_damaged_an_older_one_stays() {
     says(&pruned, &["note: the copy", "its SHA-256 is"]);
     assert_eq!(copies.there("one"), "ab");
     // What was read is known from now on.
-    let status = copies.case().project.json(["db", "status"]);
+    let project = &copies.case().project;
+    let status = project.json(["db", "status"]);
     assert_eq!(status["copies"]["three_two_one"], false);
+    // What is wrong is sent anew, and what was pruned is not.
+    let verify = ["db", "verify", "--offsite", "--all"];
+    let refused = project.run(verify).expect_code(4);
+    fs::remove_file(&dump).expect("move it away");
+    project.run(hinted_command(&refused)).expect_code(0);
+    project.run(verify).expect_code(0);
+    assert_eq!(copies.there("one"), "ab");
 }
 
 #[test]
