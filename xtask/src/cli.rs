@@ -168,28 +168,41 @@ impl Verb {
 }
 
 impl Verb {
-    /// How a hint calls a verb that may write or open an encrypted dump; nothing for the others.
-    /// To match one takes no key.
-    pub fn with_keys(&self) -> Option<&'static str> {
+    /// How a hint calls it.
+    pub fn hinted(&self) -> &'static str {
         match self {
-            Verb::Backup(_) => Some("backup"),
-            Verb::MigrateSafe(_) => Some("migrate-safe"),
-            Verb::Restore(_) => Some("restore latest"),
-            Verb::Drill(_) => Some("drill"),
-            Verb::Import(_) => Some("import FILE"),
-            Verb::Rekey(_) => Some("rekey latest"),
-            Verb::Diff(arguments) => arguments.rows.as_ref().map(|_| "diff latest"),
-            Verb::List(_)
-            | Verb::Status(_)
-            | Verb::Config
-            | Verb::Verify(_)
-            | Verb::Push(_)
-            | Verb::Pull(_)
-            | Verb::Log(_)
-            | Verb::Prune(_)
-            | Verb::Pin(_)
-            | Verb::Unpin(_)
-            | Verb::Export(_) => None,
+            Verb::Backup(_) => "backup",
+            Verb::MigrateSafe(_) => "migrate-safe",
+            Verb::Restore(_) => "restore latest",
+            Verb::Drill(_) => "drill",
+            Verb::Import(_) => "import FILE",
+            Verb::Rekey(_) => "rekey latest",
+            Verb::Diff(_) => "diff latest",
+            Verb::List(_) => "list --offsite",
+            Verb::Status(_) => "status --offsite",
+            Verb::Verify(_) => "verify --offsite",
+            Verb::Push(_) => "push",
+            Verb::Pull(_) => "pull latest",
+            Verb::Prune(_) => "prune --offsite",
+            Verb::Config => "config",
+            Verb::Log(_) => "log",
+            Verb::Pin(_) => "pin ID",
+            Verb::Unpin(_) => "unpin ID",
+            Verb::Export(_) => "export -o FILE",
+        }
+    }
+
+    /// Whether it may write or open an encrypted dump. To match one takes no key.
+    pub fn takes_keys(&self) -> bool {
+        match self {
+            Verb::Backup(_)
+            | Verb::MigrateSafe(_)
+            | Verb::Restore(_)
+            | Verb::Drill(_)
+            | Verb::Import(_)
+            | Verb::Rekey(_) => true,
+            Verb::Diff(arguments) => arguments.rows.is_some(),
+            _ => false,
         }
     }
 }

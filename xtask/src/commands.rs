@@ -57,6 +57,8 @@ pub struct Scene<'a> {
     pub jobs: Option<u8>,
     /// Whether backups fingerprint the values of their tables.
     pub fingerprint: bool,
+    /// What a hint calls the verb of this run.
+    verb: &'static str,
     /// Read for the verbs that write or open dumps.
     keys: Keys,
 }
@@ -65,9 +67,9 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
     let settings = config::settings(&db.options, db.verb.given())?;
     ui.repeat_flags(settings.flags.clone());
     let vault = Vault::at(settings.vault.clone());
-    let keyring = match db.verb.with_keys() {
-        Some(verb) => keyring::load(&settings.encryption, verb, interrupt)?,
-        None => Keys::default(),
+    let keyring = match db.verb.takes_keys() {
+        true => keyring::load(&settings.encryption, db.verb.hinted(), interrupt)?,
+        false => Keys::default(),
     };
     let mut scene = Scene {
         settings,
@@ -77,6 +79,7 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
         who: surroundings::ran_on(),
         jobs: None,
         fingerprint: false,
+        verb: db.verb.hinted(),
         keys: keyring,
     };
     match &db.verb {

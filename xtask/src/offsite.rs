@@ -30,19 +30,3 @@ mod upload;
 pub use absent::Offsite;
 #[cfg(feature = "offsite")]
 pub use store::Offsite;
-
-#[cfg(not(all(feature = "s3", feature = "gcs", feature = "azure")))]
-use crate::values::{failure::Failure, offsite::Place};
-
-/// This program was built without what the place needs.
-#[cfg(not(all(feature = "s3", feature = "gcs", feature = "azure")))]
-fn not_built(place: &Place) -> Failure {
-    let feature = place.url.kind().feature();
-    Failure::usage(format!(
-        "{place} cannot be used: this program was built without the feature `{feature}`"
-    ))
-    .hint(format!(
-        "add `--features {feature}` to the alias `xtask` in `.cargo/config.toml`, and run the \
-         command again"
-    ))
-}

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::Scene;
 use crate::offsite::Offsite;
 use crate::values::cause;
-use crate::values::failure::Failure;
+use crate::values::failure::{Failure, builds};
 use crate::values::journal::{Deed, Ending};
 use crate::values::manifest::Manifest;
 use crate::values::offsite::Place;
@@ -36,9 +36,19 @@ pub fn usable<'a>(scene: &'a Scene) -> Result<&'a [Place]> {
     let places = places(scene)?;
     for place in places {
         refuse_twice(scene, place)?;
-        Offsite::open(place, scene.interrupt)?;
+        open(scene, place, scene.verb)?;
     }
     Ok(places)
+}
+
+/// `verb` is what the hint goes on with, where this program was built without what it needs.
+pub fn open(scene: &Scene, place: &Place, verb: &str) -> Result<Offsite> {
+    let Some(feature) = place.url.kind().missing_feature() else {
+        return Offsite::open(place, scene.interrupt);
+    };
+    let what = format!("this program was built without the feature `{feature}`");
+    let failure = Failure::usage(format!("{place} cannot be used: {what}"));
+    Err(failure.hint(builds(feature, verb)).into())
 }
 
 /// What is the vault, or another place under a second name, is no second copy: where one of them

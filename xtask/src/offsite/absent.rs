@@ -5,7 +5,6 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::not_built;
 use crate::interrupt::Interrupt;
 use crate::values::id::BackupId;
 use crate::values::manifest::Manifest;
@@ -18,7 +17,7 @@ pub struct Offsite(Infallible);
 
 impl Offsite {
     pub fn open(place: &Place, _: &Interrupt) -> Result<Offsite> {
-        Err(not_built(place).into())
+        anyhow::bail!("{place} cannot be opened: this program was built without copies off-site")
     }
 
     pub fn names(&self) -> Result<Inventory> {

@@ -32,7 +32,7 @@ pub(super) fn open(place: &Place) -> Result<Opened> {
         #[cfg(feature = "azure")]
         PlaceKind::Azure => buckets::azure(place),
         #[cfg(not(all(feature = "s3", feature = "gcs", feature = "azure")))]
-        _ => Err(super::not_built(place).into()),
+        _ => anyhow::bail!("{place} is of a kind that this program was built without"),
     }
 }
 

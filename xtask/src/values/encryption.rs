@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::digest::Sha256;
-use super::failure::Failure;
+use super::failure::{Failure, builds};
 use super::id::BackupId;
 
 #[cfg(feature = "encryption")]
@@ -277,9 +277,5 @@ impl Locked {
 
 /// Refused by a program that was built without encryption.
 pub fn not_built(message: impl Into<String>, verb: &str) -> Failure {
-    Failure::refused(message).hint(format!(
-        "cargo run --quiet --package xtask-db --features encryption --bin xtask -- db {verb}\n\
-         for always, in `.cargo/config.toml`: \
-         xtask = \"run --quiet --package xtask-db --features encryption --bin xtask --\""
-    ))
+    Failure::refused(message).hint(builds("encryption", verb))
 }

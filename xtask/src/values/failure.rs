@@ -108,3 +108,21 @@ pub fn hint_of(error: &anyhow::Error) -> Option<String> {
         .filter_map(|cause| cause.downcast_ref::<Failure>());
     failures.filter_map(|failure| failure.hint.clone()).next()
 }
+
+/// For a hint: the command that builds this program with one feature more, and goes on.
+pub fn builds(feature: &str, verb: &str) -> String {
+    let built = [
+        ("encryption", cfg!(feature = "encryption")),
+        ("offsite", cfg!(feature = "offsite")),
+        ("s3", cfg!(feature = "s3")),
+        ("gcs", cfg!(feature = "gcs")),
+        ("azure", cfg!(feature = "azure")),
+    ];
+    let built = built.iter().filter(|(_, is_built)| *is_built);
+    let all: Vec<&str> = built.map(|(name, _)| *name).chain([feature]).collect();
+    let run = format!(
+        "run --quiet --package xtask-db --features {} --bin xtask --",
+        all.join(",")
+    );
+    format!("cargo {run} db {verb}\nfor always, in `.cargo/config.toml`: xtask = \"{run}\"")
+}

@@ -75,15 +75,15 @@ pub enum PlaceKind {
 }
 
 impl PlaceKind {
-    /// The cargo feature that it needs.
-    #[cfg(not(all(feature = "s3", feature = "gcs", feature = "azure")))]
-    pub fn feature(self) -> &'static str {
-        match self {
-            PlaceKind::Folder => "offsite",
-            PlaceKind::S3 => "s3",
-            PlaceKind::Gcs => "gcs",
-            PlaceKind::Azure => "azure",
-        }
+    /// The cargo feature that it needs and that this program was built without.
+    pub fn missing_feature(self) -> Option<&'static str> {
+        let (feature, is_built) = match self {
+            PlaceKind::Folder => ("offsite", cfg!(feature = "offsite")),
+            PlaceKind::S3 => ("s3", cfg!(feature = "s3")),
+            PlaceKind::Gcs => ("gcs", cfg!(feature = "gcs")),
+            PlaceKind::Azure => ("azure", cfg!(feature = "azure")),
+        };
+        (!is_built).then_some(feature)
     }
 }
 

@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::commands::Scene;
-use crate::offsite::Offsite;
 use crate::ui;
 use crate::values::cause;
 use crate::values::id::BackupId;
@@ -52,7 +51,7 @@ pub fn of(scene: &Scene, newest: &[&Backup], asks: bool) -> Result<Option<Copies
     let mut answers = BTreeMap::new();
     if asks {
         for place in places {
-            let names = Offsite::open(place, scene.interrupt).and_then(|there| there.names());
+            let names = super::open(scene, place, scene.verb).and_then(|there| there.names());
             scene.interrupt.check()?;
             answers.insert(place.name.as_str(), names);
         }

@@ -29,7 +29,7 @@ pub struct Look<'a> {
 const NAMED: usize = 3;
 
 pub fn look<'a>(scene: &Scene, place: &'a Place) -> Result<Look<'a>> {
-    let offsite = Offsite::open(place, scene.interrupt)?;
+    let offsite = super::open(scene, place, scene.verb)?;
     let inventory = offsite.names()?;
     let ids: Vec<_> = inventory.manifests.keys().rev().cloned().collect();
     let found = offsite.manifests(&ids);

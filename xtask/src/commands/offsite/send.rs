@@ -125,7 +125,7 @@ struct Sending<'a> {
 impl Sending<'_> {
     fn send(&mut self, wanted: &Wanted) -> Result<()> {
         super::refuse_twice(self.scene, self.place)?;
-        let offsite = Offsite::open(self.place, self.scene.interrupt)?;
+        let offsite = super::open(self.scene, self.place, "push")?;
         let names = offsite.names()?;
         self.warn_same_disk();
         if let Some((backup, proof)) = wanted.fresh() {

@@ -138,6 +138,39 @@ fn without_encryption_all_else_is_as_it_was() {
     assert_eq!(case.query("SELECT count(*) FROM t;"), ["1"]);
 }
 
+/// Nor has it copies off-site: what a place needs is built by the command that the hint names.
+#[test]
+fn without_copies_off_site_the_command_that_builds_them_is_named() {
+    let builds = |feature: &str, verb: &str| {
+        let run = format!("run --quiet --package xtask-db --features {feature} --bin xtask --");
+        [
+            format!("hint: cargo {run} db {verb}\n"),
+            format!("xtask = \"{run}\""),
+        ]
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = format!("file://{}", folder.path().display());
+    for (feature, url) in [
+        ("s3", "s3://bucket/prefix"),
+        ("gcs", "gs://bucket/prefix"),
+        ("azure", "az://container/prefix"),
+        ("offsite", folder.as_str()),
+    ] {
+        let mut case = Case::sqlite();
+        case.query("CREATE TABLE t (id INTEGER);");
+        case.project = case.project.env("OFFSITE_URL", url);
+        for verb in ["push", "pull latest", "list --offsite", "prune --offsite"] {
+            let arguments: Vec<&str> = std::iter::once("db").chain(verb.split(' ')).collect();
+            let refused = lean(&case.project, &arguments).expect_code(2);
+            let [command, alias] = builds(feature, verb);
+            says(&refused, &["built without the feature", &command, &alias]);
+        }
+        let taken = lean(&case.project, &["db", "backup"]).expect_code(6);
+        let [command, alias] = builds(feature, "push");
+        says(&taken, &["not copied:", &command, &alias]);
+    }
+}
+
 /// The rule needs no encryption.
 #[test]
 fn without_encryption_a_public_repository_is_refused_all_the_same() {
