@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use super::kinds::{Given, Kind, Place, Shape, UrlText};
 use super::offsite::{OptionsText, PlaceText};
 use crate::cli::OnFailure;
-use crate::values::retention::HowLong;
+use crate::values::retention::{HowLong, Policy};
 
 /// A setting as the table has it.
 pub struct Row {
@@ -155,6 +155,70 @@ keys! {
         OFFSITE_KEEP_PRE_MIGRATE: HowLong = "offsite.keep_pre_migrate", "All that were taken before a migration, so long";
         OFFSITE_KEEP_PRE_RESTORE: HowLong = "offsite.keep_pre_restore", "All that a restore took first, so long";
         OFFSITE_REMOVE_LAST: bool = "offsite.remove_last_copies", "Remove there also what neither the vault nor another place is known to have";
+    }
+}
+
+/// The `keep_` lines of a section.
+pub struct Keeps {
+    last: Key<u32>,
+    hourly: Key<u32>,
+    daily: Key<u32>,
+    weekly: Key<u32>,
+    monthly: Key<u32>,
+    yearly: Key<u32>,
+    within: Key<HowLong>,
+    manual: Key<HowLong>,
+    pre_migrate: Key<HowLong>,
+    pre_restore: Key<HowLong>,
+}
+
+pub const RETENTION: Keeps = Keeps {
+    last: KEEP_LAST,
+    hourly: KEEP_HOURLY,
+    daily: KEEP_DAILY,
+    weekly: KEEP_WEEKLY,
+    monthly: KEEP_MONTHLY,
+    yearly: KEEP_YEARLY,
+    within: KEEP_WITHIN,
+    manual: KEEP_MANUAL,
+    pre_migrate: KEEP_PRE_MIGRATE,
+    pre_restore: KEEP_PRE_RESTORE,
+};
+
+pub const OF_PLACE: Keeps = Keeps {
+    last: OFFSITE_KEEP_LAST,
+    hourly: OFFSITE_KEEP_HOURLY,
+    daily: OFFSITE_KEEP_DAILY,
+    weekly: OFFSITE_KEEP_WEEKLY,
+    monthly: OFFSITE_KEEP_MONTHLY,
+    yearly: OFFSITE_KEEP_YEARLY,
+    within: OFFSITE_KEEP_WITHIN,
+    manual: OFFSITE_KEEP_MANUAL,
+    pre_migrate: OFFSITE_KEEP_PRE_MIGRATE,
+    pre_restore: OFFSITE_KEEP_PRE_RESTORE,
+};
+
+impl Keeps {
+    /// What is not given counts as nothing.
+    pub fn policy(
+        self,
+        count: impl Fn(Key<u32>) -> Option<u32>,
+        span: impl Fn(Key<HowLong>) -> Option<HowLong>,
+    ) -> Policy {
+        let count = |key| count(key).unwrap_or_default();
+        let span = |key| span(key).unwrap_or_default();
+        Policy {
+            last: count(self.last),
+            hourly: count(self.hourly),
+            daily: count(self.daily),
+            weekly: count(self.weekly),
+            monthly: count(self.monthly),
+            yearly: count(self.yearly),
+            within: span(self.within),
+            manual: span(self.manual),
+            pre_migrate: span(self.pre_migrate),
+            pre_restore: span(self.pre_restore),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Places off-site, from flags, the environment or `database/db.toml`.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
@@ -180,39 +181,15 @@ fn policy<'a>(
     name: &str,
     given: &dyn Fn(&str) -> Option<&'a Given>,
 ) -> Result<Option<Policy>, Failure> {
-    let counts = [
-        keys::OFFSITE_KEEP_LAST,
-        keys::OFFSITE_KEEP_HOURLY,
-        keys::OFFSITE_KEEP_DAILY,
-        keys::OFFSITE_KEEP_WEEKLY,
-        keys::OFFSITE_KEEP_MONTHLY,
-        keys::OFFSITE_KEEP_YEARLY,
-    ];
-    let spans = [
-        keys::OFFSITE_KEEP_WITHIN,
-        keys::OFFSITE_KEEP_MANUAL,
-        keys::OFFSITE_KEEP_PRE_MIGRATE,
-        keys::OFFSITE_KEEP_PRE_RESTORE,
-    ];
-    let counts = counts.map(|key| given(key.path).and_then(|given| u32::read(given).ok()));
-    let spans = spans.map(|key| given(key.path).and_then(|given| HowLong::read(given).ok()));
-    if counts.iter().all(Option::is_none) && spans.iter().all(Option::is_none) {
+    let is_said = Cell::new(false);
+    let said = |path| given(path).inspect(|_| is_said.set(true));
+    let policy = keys::OF_PLACE.policy(
+        |key| u32::read(said(key.path)?).ok(),
+        |key| HowLong::read(said(key.path)?).ok(),
+    );
+    if !is_said.get() {
         return Ok(None);
     }
-    let [last, hourly, daily, weekly, monthly, yearly] = counts.map(Option::unwrap_or_default);
-    let [within, manual, pre_migrate, pre_restore] = spans.map(Option::unwrap_or_default);
-    let policy = Policy {
-        last,
-        hourly,
-        daily,
-        weekly,
-        monthly,
-        yearly,
-        within,
-        manual,
-        pre_migrate,
-        pre_restore,
-    };
     match policy.is_empty() {
         true => Err(Failure::usage(format!(
             "the policy of the place `{name}` keeps nothing: every `keep_` below it is 0"

@@ -82,6 +82,15 @@ fn the_example_documents_every_key_with_its_default() {
             assert_eq!(after["value"], before["value"], "{name}");
         }
     }
+    // Of a place there are examples: only what it removes has a default.
+    let place = all["offsite"][0].as_array().expect("a place");
+    assert!(place.len() > 10, "{all:#}");
+    for line in place {
+        assert_eq!(line["from"], "file", "{line} is not in the example");
+    }
+    let removes = place.last().expect("a line");
+    assert_eq!(removes["setting"], "offsite.remove_last_copies");
+    assert_eq!(removes["value"], false);
 }
 
 #[test]

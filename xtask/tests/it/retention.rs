@@ -2,7 +2,7 @@
 
 mod cut;
 mod doubt;
-mod flags;
+pub mod flags;
 mod golden;
 mod guards;
 pub mod history;

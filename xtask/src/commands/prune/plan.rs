@@ -61,20 +61,7 @@ impl Plan<'_> {
 }
 
 pub fn policy(settings: &Settings) -> Result<Policy, Failure> {
-    let count = |key| settings.get(key).unwrap_or(0);
-    let how_long = |key| settings.get(key).unwrap_or_default();
-    let policy = Policy {
-        last: count(keys::KEEP_LAST),
-        hourly: count(keys::KEEP_HOURLY),
-        daily: count(keys::KEEP_DAILY),
-        weekly: count(keys::KEEP_WEEKLY),
-        monthly: count(keys::KEEP_MONTHLY),
-        yearly: count(keys::KEEP_YEARLY),
-        within: how_long(keys::KEEP_WITHIN),
-        manual: how_long(keys::KEEP_MANUAL),
-        pre_migrate: how_long(keys::KEEP_PRE_MIGRATE),
-        pre_restore: how_long(keys::KEEP_PRE_RESTORE),
-    };
+    let policy = keys::RETENTION.policy(|key| settings.get(key), |key| settings.get(key));
     if policy.is_empty() {
         return Err(
             Failure::refused("the policy keeps nothing: every `keep_` setting is 0")

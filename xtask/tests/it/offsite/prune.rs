@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use super::places::other_disk;
 use super::{bytes, outcomes};
 use crate::exec::Output;
+use crate::retention::flags::{RULES, reason_of};
 use crate::retention::history::History;
 use crate::s3::{BUCKET, KEY_ID, S3, SECRET};
 use crate::setup::{Case, hinted_command, says, text};
@@ -151,6 +153,49 @@ fn two_places_do_not_count_on_each_other_for_the_only_copy() {
     copies.agree(&[("one", "keep_last = 1"), ("two", last)]);
     copies.prune().expect_code(0);
     assert_eq!([copies.there("one"), copies.there("two")], ["a", "a"]);
+}
+
+/// Each line alone, what is not said counts as nothing.
+#[test]
+fn each_rule_of_a_place_keeps_by_its_line() {
+    for (flag, value, hours, why) in RULES {
+        let mut history = History::sqlite();
+        for hours in [1, hours] {
+            history.add(hours, "old", |manifest| {
+                manifest["reason"] = reason_of(why).into();
+            });
+        }
+        let folder = other_disk();
+        let key = flag.trim_start_matches("--").replace('-', "_");
+        let value = match value.parse::<u32>() {
+            Ok(count) => count.to_string(),
+            Err(_) => format!("\"{value}\""),
+        };
+        let toml = format!(
+            "[[offsite]]\nname = \"nas\"\nurl = \"file://{}\"\n{key} = {value}\n",
+            folder.path().display()
+        );
+        history.case.project.write("database/db.toml", toml);
+        history.case.project.run(["db", "push"]).expect_code(0);
+        let plan = ["db", "prune", "--offsite", "--dry-run"];
+        let has = |plan: &serde_json::Value| {
+            let kept = plan["places"][0]["keep"].as_array().expect("a list");
+            let mut words = kept
+                .iter()
+                .flat_map(|line| line["why"].as_array().expect("why"));
+            words.any(|word| word == why)
+        };
+        let shown = history.case.project.json(plan);
+        assert!(has(&shown), "{flag}: {shown:#}");
+        // A variable comes before the line.
+        let variable = format!("XTASK_DB_OFFSITE_NAS_{}", key.to_uppercase());
+        let more = why.replace("2 of 2", "2 of 3").replace("30h", "31h");
+        let value = value.replace('2', "3").replace("30h", "31h");
+        history.case.project = history.case.project.env(variable, value.trim_matches('"'));
+        let shown = history.case.project.json(plan);
+        assert!(!has(&shown), "{flag}: {shown:#}");
+        assert!(shown.to_string().contains(&more), "{flag}: {shown:#}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::encryption::Pair;
 use crate::project::workspace_root;
 
 /// Each rule alone, all others off, on a backup of now and one that is older by so many hours.
-const RULES: [(&str, &str, i64, &str); 10] = [
+pub const RULES: [(&str, &str, i64, &str); 10] = [
     ("--keep-last", "2", 9000, "last 2 of 2"),
     ("--keep-hourly", "2", 9000, "hour 2 of 2"),
     ("--keep-daily", "2", 9000, "day 2 of 2"),
@@ -21,17 +21,23 @@ const RULES: [(&str, &str, i64, &str); 10] = [
     ("--keep-pre-restore", "30h", 29, "pre-restore for 30h"),
 ];
 
+/// Of the backups that such a rule is about.
+pub fn reason_of(why: &str) -> &str {
+    match why.split_once(" for ") {
+        Some((reason, _)) if reason.starts_with("pre-") => reason,
+        _ => "manual",
+    }
+}
+
 #[test]
 fn each_rule_keeps_by_its_flag() {
     for (flag, value, hours, why) in RULES {
         let history = History::sqlite();
-        let reason = match why.split_once(" for ") {
-            Some((reason, _)) if reason.starts_with("pre-") => reason,
-            _ => "manual",
-        };
         // A newer one of its reason, which a guard may keep, leaves it to the rule.
         for hours in [1, hours] {
-            history.add(hours, "old", |manifest| manifest["reason"] = reason.into());
+            history.add(hours, "old", |manifest| {
+                manifest["reason"] = reason_of(why).into();
+            });
         }
         let off = RULES.iter().filter(|(other, ..)| *other != flag);
         let off = off.map(|(other, value, ..)| match value.ends_with('h') {
