@@ -17,7 +17,7 @@ use crate::ui;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::{Failure, is_untrusted};
 use crate::values::id::BackupId;
-use crate::values::journal::{Deed, Ending, Entry};
+use crate::values::journal::{Deed, Ending, Entry, Line};
 use crate::values::manifest::Manifest;
 use crate::values::offsite::{Known, KnownCopies, Place, known_copies, known_copy};
 use crate::values::retention::Guard;
@@ -181,6 +181,7 @@ fn plans<'a>(
         looks,
         distrusted: plan::distrusted(&journal),
         known: known_copies(&journal),
+        from_here: from_here(&journal),
         seen,
         going: HashSet::new(),
     };
@@ -217,6 +218,7 @@ struct Copies<'a> {
     /// Of the vault.
     distrusted: HashSet<BackupId>,
     known: KnownCopies,
+    from_here: HashSet<Copy>,
     seen: &'a Seen,
     /// Planned already.
     going: HashSet<Copy>,
@@ -229,9 +231,21 @@ fn of(place: &Place, backup: &Backup) -> Copy {
     (place.name.clone(), backup.id().clone())
 }
 
+/// What this vault has sent or fetched, whatever has become of it.
+fn from_here(journal: &[Line]) -> HashSet<Copy> {
+    let entries = journal.iter().filter_map(|line| line.entry.as_ref());
+    let moved = entries.filter(|entry| {
+        matches!(entry.deed, Deed::Copy | Deed::Pull) && entry.ending == Ending::Done
+    });
+    let copies = moved.map(|entry| Some((entry.place.clone()?, entry.backup.clone()?)));
+    copies.flatten().collect()
+}
+
 impl Copies<'_> {
     fn state(&self, place: &Place, backup: &Backup) -> State {
-        let is_free = place.removes_last_copies || self.is_elsewhere(place, backup);
+        // What is pinned, or may be wanted yet, the vault knows that has sent it or fetched it.
+        let is_known = self.from_here.contains(&of(place, backup));
+        let is_free = (place.removes_last_copies && is_known) || self.is_elsewhere(place, backup);
         State {
             is_bad: matches!(self.known(place, backup), Some(Known::Bad(_))),
             guard: (!is_free).then_some(Guard::OnlyCopy),

@@ -155,6 +155,25 @@ fn two_places_do_not_count_on_each_other_for_the_only_copy() {
     assert_eq!([copies.there("one"), copies.there("two")], ["a", "a"]);
 }
 
+/// Pins are the vault's, and so is what an undo may want.
+#[test]
+fn a_vault_that_knows_nothing_of_a_copy_does_not_let_the_last_one_go() {
+    let last = "keep_last = 1\nremove_last_copies = true";
+    let copies = Copies::at(&[("one", last)]);
+    let project = &copies.case().project;
+    project.run(["db", "pin", &copies.ids[3]]).expect_code(0);
+    fs::remove_dir_all(project.vault()).expect("lose the vault, and its pins");
+    // To read a copy is to know that it matches, and no more.
+    let verify = ["db", "verify", "--offsite", "--all"];
+    project.run(verify).expect_code(0);
+    says(&copies.prune().expect_code(0), &["the only copy"]);
+    assert_eq!(copies.there("one"), "abcd");
+    project.run(["db", "pull", &copies.ids[2]]).expect_code(0);
+    copies.lose_in_vault(&copies.ids[2..3]);
+    copies.prune().expect_code(0);
+    assert_eq!(copies.there("one"), "abd");
+}
+
 /// Each line alone, what is not said counts as nothing.
 #[test]
 fn each_rule_of_a_place_keeps_by_its_line() {
