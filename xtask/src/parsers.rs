@@ -15,6 +15,7 @@ pub use crate::values::loss::LossName;
 pub use crate::values::manifest::{
     Manifest, sealed as sealed_manifest, sealed_ending, split_dump_name, turn_of,
 };
+pub use crate::values::offsite::part_bytes;
 pub use crate::values::pattern::Pattern;
 pub use crate::values::plan::{Migration, Source};
 pub use crate::values::portable;

@@ -42,7 +42,7 @@ struct Document<'a> {
     drilled_at: Option<DateTime<Utc>>,
     /// What was begun on a live database and did not end.
     unfinished: Option<&'a Entry>,
-    /// Where the copies of the newest backups are; nothing where no place off-site is known.
+    /// Where the copies of its backups are; nothing where no place off-site is known.
     copies: Option<&'a Copies>,
 }
 
@@ -112,7 +112,7 @@ pub fn run(scene: &Scene, arguments: &Status) -> Result<()> {
         true => None,
         false => scene.vault.unfinished(),
     };
-    let copies = copies::of(scene, &newest_ones(&listing, &is_ours), arguments.offsite)?;
+    let copies = copies_of(scene, &facts, &listing, arguments.offsite)?;
 
     let problem = plan.as_ref().err().map(ToString::to_string);
     scene.ui.emit(&Document {
@@ -166,12 +166,27 @@ fn show_vault(scene: &Scene, backups: usize, left_beside: &[String]) -> Result<(
         .try_for_each(|line| scene.ui.show(format!("beside      {line}\n")))
 }
 
-/// Whole ones, and none that a restore took for safety: those that `latest` may mean.
-fn newest_ones<'a>(listing: &'a Listing, is_ours: choose::IsOurs) -> Vec<&'a Backup> {
+/// For the document of all whole backups, and none that a restore took for safety: of those that
+/// `latest` may mean. A person is shown the newest, for which few manifests need be read.
+fn copies_of(
+    scene: &Scene,
+    facts: &DatabaseFacts,
+    newest: &Listing,
+    asks: bool,
+) -> Result<Option<Copies>> {
+    if scene.settings.offsite.is_empty() {
+        return Ok(None);
+    }
+    let (all, most) = match scene.ui.is_json() {
+        true => (Some(scene.vault.list()?), usize::MAX),
+        false => (None, copies::SHOWN),
+    };
+    let listing = all.as_ref().unwrap_or(newest);
+    let is_ours = choose::ours(listing, facts);
     let ours = listing.backups.iter().filter(|backup| is_ours(backup));
     let whole = ours.filter(|backup| backup.manifest.is_full());
     let ours = whole.filter(|backup| backup.manifest.reason != Reason::PreRestore);
-    ours.take(copies::SHOWN).collect()
+    copies::of(scene, &ours.take(most).collect::<Vec<_>>(), asks).map(Some)
 }
 
 fn show_database(scene: &Scene, facts: &DatabaseFacts, exists: bool) -> Result<()> {

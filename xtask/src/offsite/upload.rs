@@ -16,14 +16,10 @@ use super::Offsite;
 use super::store::another;
 use crate::values::digest::Digesting;
 use crate::values::manifest::Manifest;
-use crate::values::offsite::PartsLeft;
+use crate::values::offsite::{PartsLeft, part_bytes};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
-/// S3 takes no smaller ones, and R2 wants all but the last of one size.
-const SMALLEST_PART_BYTES: u64 = 8 << 20;
-/// The limit of S3 and Google; Azure takes more.
-const MOST_PARTS: u64 = 10_000;
 /// What is on its way at once, in bytes and in parts.
 const IN_FLIGHT_BYTES: u64 = 32 << 20;
 const IN_FLIGHT_LEAST: u64 = 2;
@@ -31,13 +27,6 @@ const IN_FLIGHT_LEAST: u64 = 2;
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long giving up an upload may take on the way out.
 const ABORT_PATIENCE: Duration = Duration::from_secs(20);
-
-/// Grows with the dump, so that the most parts suffice.
-pub(super) fn part_bytes(size_bytes: u64) -> u64 {
-    let needed = size_bytes.div_ceil(MOST_PARTS);
-    let needed = needed.next_multiple_of(1 << 20);
-    needed.max(SMALLEST_PART_BYTES)
-}
 
 /// An upload that was begun and is not complete.
 enum Upload {

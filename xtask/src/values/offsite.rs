@@ -14,7 +14,9 @@ use super::retention::Policy;
 
 mod bucket;
 mod known;
+mod parts;
 pub use known::{Begun, Known, KnownCopies, known_copies, known_copy};
+pub use parts::part_bytes;
 
 /// One bucket, container or folder, with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@ mod azure;
 mod cut;
 mod damage;
 mod known;
+mod large;
 mod migrating;
 mod one_place;
 mod places;

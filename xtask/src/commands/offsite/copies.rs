@@ -13,13 +13,13 @@ use crate::values::id::BackupId;
 use crate::values::offsite::{Inventory, Known, Place, known_copies, known_copy};
 use crate::vault::Backup;
 
-/// How many of the newest backups are shown.
+/// How many of the newest backups are shown; the document has all.
 pub const SHOWN: usize = 3;
 
 /// For `status`.
 #[derive(Serialize)]
 pub struct Copies {
-    /// Of the newest backups of the database.
+    /// Of the backups of the database that may be meant by `latest`, newest first.
     pub backups: Vec<CopiesOf>,
     /// Three copies on two kinds of hardware, one of them elsewhere: of the newest backup.
     pub three_two_one: bool,
@@ -41,12 +41,9 @@ struct CopyAt {
     problem: Option<String>,
 }
 
-/// From the journal; with `asks` also from the places themselves. Nothing where no place is known.
-pub fn of(scene: &Scene, newest: &[&Backup], asks: bool) -> Result<Option<Copies>> {
+/// From the journal; with `asks` also from the places themselves.
+pub fn of(scene: &Scene, newest: &[&Backup], asks: bool) -> Result<Copies> {
     let places = &scene.settings.offsite;
-    if places.is_empty() {
-        return Ok(None);
-    }
     let known = known_copies(&scene.vault.journal()?);
     let mut answers = BTreeMap::new();
     if asks {
@@ -71,11 +68,11 @@ pub fn of(scene: &Scene, newest: &[&Backup], asks: bool) -> Result<Option<Copies
         })
         .collect();
     let lacks = lacks(scene, backups.first());
-    Ok(Some(Copies {
+    Ok(Copies {
         backups,
         three_two_one: lacks.is_none(),
         lacks,
-    }))
+    })
 }
 
 fn copy_at(
@@ -159,7 +156,7 @@ pub fn show(scene: &Scene, copies: Option<&Copies>) -> Result<()> {
         return Ok(());
     };
     let now = Utc::now();
-    for (i, of) in copies.backups.iter().enumerate() {
+    for (i, of) in copies.backups.iter().take(SHOWN).enumerate() {
         let word = if i == 0 { "copies" } else { "" };
         let places: Vec<String> = of
             .places

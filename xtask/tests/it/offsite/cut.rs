@@ -236,21 +236,3 @@ fn a_server_that_hangs_is_given_up() {
     let output = case.project.run(["db", "backup"]).expect_code(6);
     says(&output, &["not copied:", "is missing"]);
 }
-
-/// A large dump goes through a small memory.
-#[test]
-fn the_memory_of_a_copy_does_not_grow_with_the_dump() {
-    let big = std::env::var_os("XTASK_DB_BIG").is_some();
-    let mib = if big { 1500 } else { 160 };
-    let server = S3::start();
-    let mut case = Case::sqlite();
-    fill(&case, mib);
-    let id = case.backup();
-    case.project = server.of(case.project);
-    server.wire().slow(100 << 20);
-    let running = exec::start(&mut case.project.command(["db", "push"]), None);
-    let (output, peak) = running.finish_with_peak();
-    output.expect_code(0);
-    has_arrived(&server, &case, &id);
-    assert!(peak < 128 << 10, "{peak} KiB for a dump of {mib} MiB");
-}

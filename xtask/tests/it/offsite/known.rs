@@ -2,7 +2,9 @@
 
 use std::fs;
 
+use super::places::other_disk;
 use super::{bytes, copied_to, deeds, fill, has_arrived, outcomes};
+use crate::retention::history::History;
 use crate::s3::S3;
 use crate::setup::{Case, says, sealed, text};
 
@@ -148,4 +150,32 @@ fn what_was_found_at_one_place_is_told_when_another_one_is_down() {
     let document = found.json();
     assert_eq!(text(&document, "/verified/0/id"), id);
     assert_eq!(document["verified"][0]["trusted"], false);
+}
+
+/// A person is shown the newest few.
+#[test]
+fn the_document_says_of_every_backup_where_its_copies_are() {
+    let mut history = History::sqlite();
+    let mut ids: Vec<String> = (1..6)
+        .map(|hours| history.add(hours, "old", |_| {}))
+        .collect();
+    ids.insert(0, history.newest.clone());
+    let folder = other_disk();
+    let url = format!("file://{}", folder.path().display());
+    history.case.project = history.case.project.env("OFFSITE_URL", url);
+    let project = history.project();
+    project.run(["db", "push"]).expect_code(0);
+    let status = project.json(["db", "status"]);
+    let backups = status["copies"]["backups"].as_array().expect("a list");
+    let there: Vec<&str> = backups.iter().map(|of| text(of, "/id")).collect();
+    assert_eq!(there, ids);
+    for of in backups {
+        assert!(of["places"][0]["matched_at"].is_string(), "{of:#}");
+    }
+    let shown = project.run(["db", "status"]).expect_code(0);
+    let lines = shown
+        .stdout
+        .lines()
+        .filter(|line| line.contains(": the vault; "));
+    assert_eq!(lines.count(), 3, "{shown}");
 }
