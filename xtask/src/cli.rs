@@ -64,10 +64,13 @@ pub struct Options {
     /// The database [env: DATABASE_URL, also in `.env`] [default: sqlite://database/app.db]
     #[arg(long, value_name = "URL", global = true)]
     pub database_url: Option<String>,
+    /// Its platform: supabase, neon, vercel, rds, none [default: by host]
+    #[arg(long, value_name = "NAME", global = true)]
+    pub profile: Option<String>,
     /// The migrations folder [default: `migrations` in the project]
     #[arg(long, value_name = "DIR", global = true)]
     pub source: Option<PathBuf>,
-    /// The vault, where backups are kept [default: `database/backups` in the project]
+    /// The vault of backups [default: `database/backups` in the project]
     #[arg(long, value_name = "DIR", global = true)]
     pub backups: Option<PathBuf>,
     /// A place off-site for copies of backups, such as `s3://bucket/prefix`; may be given more than once [env: OFFSITE_URL]

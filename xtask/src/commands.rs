@@ -159,14 +159,16 @@ impl Scene<'_> {
     }
 
     fn open(&self, url: &DatabaseUrl, folder: &Path) -> Result<Box<dyn Engine>> {
-        engine::open(
+        let mut engine = engine::open(
             url,
             folder,
             self.settings.bookkeeping.clone(),
             self.jobs,
             self.keys.seal().is_some(),
             self.interrupt.clone(),
-        )
+        )?;
+        engine.leave_out(self.settings.profile_for(url));
+        Ok(engine)
     }
 
     /// For what holds on to a session.

@@ -11,6 +11,7 @@ use crate::values::database_url::{DatabaseUrl, SqliteUrl};
 use crate::values::failure::Failure;
 use crate::values::offsite::Place;
 use crate::values::plan::{Bookkeeping, Source};
+use crate::values::platform::{self, Profile};
 use crate::values::words::shell_quoted;
 use kinds::UrlText;
 use policy_file::PolicyFile;
@@ -62,6 +63,14 @@ impl Settings {
         self.resolved.get(key)
     }
 
+    /// What is said counts for whatever is connected to; else the name of the host does.
+    pub fn profile_for(&self, url: &DatabaseUrl) -> Profile {
+        match self.resolved.get_said(keys::PROFILE) {
+            Some((said, origin)) if *origin != Origin::Host => said,
+            _ => platform::by_host(url).unwrap_or_default(),
+        }
+    }
+
     /// `None` where nobody has said anything.
     pub fn get_said<T: Kind>(&self, key: Key<T>) -> Option<T> {
         self.resolved.get_said(key).map(|(value, _)| value)
@@ -88,6 +97,7 @@ pub fn settings(options: &Options, mut given: Flags) -> Result<Settings> {
     let (offsite, said) = offsite::places(options, &resolved, &environment)?;
     let resolved = resolved.with_places(said, &offsite);
     let (url, url_folder) = database_url(&resolved, &project)?;
+    let resolved = resolved.with_host(&url);
     // As they were given: they need not be UTF-8.
     let source = options.source.as_ref().map(|source| here.join(source));
     let source = source.or_else(|| resolved.path(keys::SOURCE));
@@ -127,6 +137,7 @@ fn given_by(options: &Options) -> Flags {
         (keys::DATABASE_URL.path, options.database_url.clone()),
         (keys::SOURCE.path, options.source.as_ref().map(text)),
         (keys::VAULT.path, options.backups.as_ref().map(text)),
+        (keys::PROFILE.path, options.profile.clone()),
     ];
     let given = given
         .into_iter()
@@ -173,6 +184,8 @@ fn flags(options: &Options, url: &DatabaseUrl) -> String {
         .filter_map(|(flag, path)| Some((flag, path.as_ref()?)));
     flags.extend(folders.map(|(name, path)| flag(name, &path.to_string_lossy())));
     flags.extend(encryption::flags(&options.encryption));
+    let profile = options.profile.iter();
+    flags.extend(profile.map(|profile| flag("--profile", profile)));
     for url in &options.offsite_url {
         flags.push(format!("--offsite-url {}", shell_quoted(url)));
     }

@@ -18,17 +18,20 @@ use crate::values::kind::{Kind, Selection};
 use crate::values::manifest::{DumpFormat, Globals, Manifest, Wal};
 use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
+use crate::values::platform::{Platform, Profile};
 use crate::values::progress::Progress;
 use crate::values::rows::{Rows, Shape};
 use crate::values::survey::{Rehearsed, Survey};
 use crate::values::verified_dump::VerifiedDump;
 
+mod aside;
 mod migrate;
 pub mod portable;
 mod postgres;
 mod pump;
 mod sqlite;
 
+pub use aside::{Aside, Kept, KeptDatabase, SwapBack};
 pub use portable::Portable;
 
 /// What a dump was, once all of it has been handed over.
@@ -43,6 +46,8 @@ pub struct Dumped {
     pub format: DumpFormat,
     /// What was asked for, and what was found about it.
     pub kind: Kind,
+    /// What it does without, because it is the platform's.
+    pub platform: Option<Platform>,
     /// Whether the rows of the history, which `contents` has, are in the dump.
     pub has_history: bool,
     pub globals: Option<Globals>,
@@ -85,44 +90,6 @@ pub struct Restored {
     pub kept: Option<Kept>,
     /// What could not be set as it was; one line each.
     pub warnings: Vec<String>,
-}
-
-pub struct Kept {
-    pub name: String,
-    /// A command that removes it.
-    pub remove_command: String,
-}
-
-/// A database that was replaced and kept, under a name and a mark of ours.
-pub struct KeptDatabase {
-    pub name: String,
-    pub since: DateTime<Utc>,
-    /// As the server may tell this role.
-    pub size_bytes: Option<u64>,
-}
-
-/// What would come back; shown before the question.
-pub struct SwapBack {
-    pub contents: Contents,
-    /// Other sessions that will be cut, one line each.
-    pub sessions: Vec<String>,
-    /// One line each.
-    pub warnings: Vec<String>,
-}
-
-/// The databases that were replaced and kept beside the live one.
-pub trait Aside {
-    /// Those that are ours and this role's, newest first. Reads only.
-    fn list(&mut self) -> Result<Vec<KeptDatabase>>;
-
-    /// Counts what is in it; refuses what cannot be swapped back.
-    fn look_into(&mut self, kept: &KeptDatabase) -> Result<SwapBack>;
-
-    /// Puts it in place of the live database, which is kept in turn, or changes nothing.
-    fn swap_back(&mut self, kept: &KeptDatabase) -> Result<Restored>;
-
-    /// Drops it; never one that is not marked as kept, or that somebody is in.
-    fn remove(&mut self, kept: &KeptDatabase) -> Result<()>;
 }
 
 /// What a scratch database is wanted for.
@@ -228,6 +195,9 @@ pub trait Engine: Readable + Portable {
 
     /// From now on dumps and contents come with a fingerprint of every table's values.
     fn take_fingerprints(&mut self);
+
+    /// From now on nothing is about what belongs to this platform, and dumps do without it.
+    fn leave_out(&mut self, _profile: Profile) {}
 
     /// From now on dumps are of this kind; unasked, they are full.
     fn select(&mut self, selection: &Selection);

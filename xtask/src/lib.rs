@@ -106,7 +106,7 @@
 //! every restore of it, as are the schemas that it lies in and does not make; text, in which they stand, is not restored alone. SQL as text is SQLite's only other form: every
 //! statement that is written is run at once into a database beside, whose values are compared with those of the copy. Only a full
 //! backup (`Manifest::is_full`) is `latest`, and only such a one gets into [`Engine::restore`](engine) of the live database; a
-//! manifest of any other has format 2, so that a program that knows no kinds leaves it alone.
+//! manifest of any other has format 2 (one without a platform's part: 3), so that a program that knows no kinds leaves it alone.
 //!
 //! **Prune**: what is there → guards (`commands/prune/plan.rs`) and rules (`values/retention.rs`, pure) → the newest of those that stay
 //! is read and matched; when it does not match it counts for nothing, and the plan is made anew → show → ask → lock, and all of that
@@ -125,6 +125,15 @@
 //! **Poolers**: verbs that hold a session look first whether the host is a known one in transaction mode, and then whether a second
 //! session of ours gets the same process of the server (`engine/postgres/pooler.rs`). **Points in time**: the log's position is asked in
 //! the snapshot's transaction, below a savepoint, because managed servers may refuse it (`engine/postgres/wal.rs`).
+//!
+//! **Platforms** (`values/platform.rs`): of the profile's schemas those that are there are left out by `pg_dump`, and what counts is
+//! narrowed as for a kind; nothing that lists the live database sees them. Such a backup is full and has format 3. Its restore is in
+//! place for every role, a superuser included: `in_place.sql` counts what is in these schemas among what others own, but for triggers and
+//! policies on tables there, which go with what they mention and are made again from the manifest in the same transaction. A schema that the
+//! platform has given up since is an obstacle and no refusal: force tries, and the transaction says whether something needs it. A scratch
+//! database gets the schemas as the live one describes them (`scratch/stand_ins.rs`), by a script that goes on after errors; the dump's own
+//! script does not. It lacks the foreign keys to tables that have no rows there; under their names are conditions that always hold, so that a migration can drop them.
+//! Not left out: `supabase_migrations`, `cron` and `pgmq`, which Supabase's own tool leaves out of definitions, because users own what is in them.
 //!
 //! **Fingerprints**, when asked for: the sessions that count rows for a backup also add up a hash of each row, in
 //! the same snapshot (`engine/*/fingerprint.rs`). A manifest that has them makes every later comparison compute

@@ -25,6 +25,7 @@ pub mod others;
 pub mod pattern;
 pub mod pin;
 pub mod plan;
+pub mod platform;
 pub mod portable;
 pub mod progress;
 pub mod reach;

@@ -270,7 +270,7 @@ fn describe(
         })
         .collect();
     Ok(Manifest {
-        format: Manifest::format_of(&dumped.kind),
+        format: Manifest::format_of(&dumped.kind, dumped.platform.as_ref()),
         id: staged.id().clone(),
         label,
         reason,
@@ -293,6 +293,7 @@ fn describe(
             not_dumped: !dumped.has_history,
         },
         kind: dumped.kind,
+        platform: dumped.platform,
         globals: dumped.globals,
         wal: dumped.wal,
         git: surroundings::git(&scene.settings.project, scene.vault.folder()),
@@ -331,6 +332,9 @@ fn report(scene: &Scene, backup: &Backup) {
         ui::count(backup.manifest.rows(), "row"),
         ui::size(dump.size_bytes),
     ));
+    if let Some(platform) = &backup.manifest.platform {
+        scene.ui.say(platform.summary());
+    }
     let wal = backup.manifest.wal.as_ref();
     if let Some(point) = wal.and_then(|wal| wal.restore_point.as_ref()) {
         scene.ui.say(format!(

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use super::kinds::{Given, Kind, Place, Shape, UrlText};
 use super::offsite::{OptionsText, PlaceText};
 use crate::cli::OnFailure;
+use crate::values::platform::Profile;
 use crate::values::retention::{HowLong, Policy};
 
 /// A setting as the table has it.
@@ -135,6 +136,7 @@ keys! {
         PRUNE_AFTER_BACKUP: bool = "retention.prune_after_backup".or("false"), "Prune after each backup and migrate-safe that has ended well";
         KEPT_DAYS: u32 = "retention.kept_days".or("7").flag("--older-than"), "Databases that restores kept are named by `db status` when they are older; said, pruned after backups, too";
 
+        PROFILE: Profile = "postgres.profile".flag("--profile"), "The platform whose part of the database is left alone; nothing said: by the host's name";
         THROUGH_POOLER: bool = "postgres.through_pooler".or("false"), "Work through a pooler, which may lend a session to others";
     }
 }

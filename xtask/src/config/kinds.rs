@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::OnFailure;
 use crate::values::database_url::DatabaseUrl;
+use crate::values::platform::Profile;
 use crate::values::retention::{HowLong, NotATime};
 
 /// A value as somebody gave it: typed in TOML, text in a variable or behind a flag.
@@ -191,6 +192,14 @@ impl Kind for OnFailure {
         let text = String::read(given)?;
         OnFailure::from_str(&text, false)
             .map_err(|_| "`ask`, `restore` or `keep` is expected".into())
+    }
+}
+
+impl Kind for Profile {
+    const SHAPE: Shape = Shape::Text;
+
+    fn read(given: &Given) -> Result<Profile, String> {
+        Profile::parse(&String::read(given)?)
     }
 }
 

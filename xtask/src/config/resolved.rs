@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::keys::{self, Key, Row};
 use super::kinds::{Given, Kind, Place, for_show};
 use super::policy_file::{FileValue, PolicyFile, nearest};
+use crate::values::database_url::DatabaseUrl;
 use crate::values::failure::Failure;
-use crate::values::offsite;
+use crate::values::{offsite, platform};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,6 +21,8 @@ use crate::values::offsite;
 pub enum Origin {
     Default,
     SqlxToml,
+    /// The name of the database's host.
+    Host,
     /// `database/db.toml`.
     File {
         line: usize,
@@ -41,6 +44,7 @@ impl fmt::Display for Origin {
         match self {
             Origin::Default => f.write_str("default"),
             Origin::SqlxToml => f.write_str("sqlx.toml"),
+            Origin::Host => f.write_str("by the host"),
             Origin::File { line } => write!(f, "database/db.toml line {line}"),
             Origin::DotEnv { variable } => write!(f, ".env: {variable}"),
             Origin::Environment { variable } => write!(f, "environment: {variable}"),
@@ -233,6 +237,19 @@ impl Resolved {
         self
     }
 
+    /// The platform that nobody names is known by the database's host.
+    pub fn with_host(mut self, url: &DatabaseUrl) -> Resolved {
+        let is_open =
+            |setting: &&mut Setting| setting.path == keys::PROFILE.path && setting.value.is_none();
+        if let Some(profile) = platform::by_host(url)
+            && let Some(setting) = self.settings.iter_mut().find(is_open)
+        {
+            setting.value = Some(Given::Text(profile.to_string()));
+            setting.origin = Origin::Host;
+        }
+        self
+    }
+
     /// What a flag or a variable says of the places off-site counts instead of the file; of that,
     /// only the places that are named again are left.
     pub fn with_places(mut self, said: Option<Setting>, places: &[offsite::Place]) -> Resolved {
@@ -295,7 +312,9 @@ impl Resolved {
         match origin {
             Origin::Flag { .. } | Origin::Environment { .. } => &self.here,
             Origin::DotEnv { .. } => &self.dotenv,
-            Origin::Default | Origin::SqlxToml | Origin::File { .. } => &self.project,
+            Origin::Default | Origin::SqlxToml | Origin::Host | Origin::File { .. } => {
+                &self.project
+            }
         }
     }
 }

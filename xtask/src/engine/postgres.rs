@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use sqlx::Connection;
 
 use self::connect::Connected;
 use self::lock::answering;
@@ -22,6 +21,7 @@ use crate::values::kind::Selection;
 use crate::values::manifest::Manifest;
 use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
+use crate::values::platform::Profile;
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
@@ -40,6 +40,7 @@ mod folder;
 mod globals;
 mod in_place;
 mod inspect;
+mod jobs;
 mod kept;
 mod left_beside;
 mod lock;
@@ -47,6 +48,7 @@ mod migrate;
 mod others;
 mod place;
 mod plain;
+mod platform;
 mod pooler;
 mod portable;
 mod programs;
@@ -64,7 +66,6 @@ mod target;
 mod toc;
 mod wal;
 
-const MAX_JOBS_UNASKED: usize = 4;
 /// How long a question may take whose answer only explains a failure.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
@@ -77,6 +78,9 @@ pub struct Postgres {
     /// How many sessions dump or restore at once, when somebody said so.
     jobs: Option<u8>,
     takes_fingerprints: bool,
+    profile: Profile,
+    /// Schemas that nothing is about.
+    left_out: Vec<String>,
     selection: Selection,
     /// Of the next dump.
     moment: Option<String>,
@@ -102,26 +106,14 @@ impl Postgres {
             lock: None,
             jobs,
             takes_fingerprints: false,
+            profile: Profile::None,
+            left_out: Vec::new(),
             selection: Selection::default(),
             moment: None,
             watched_since: None,
             import: None,
             shut: None,
         })
-    }
-
-    /// One stream needs no room beside itself: more is what somebody asks for. Text is always one.
-    fn dump_jobs(&self) -> u8 {
-        match self.selection.kind.plain {
-            true => 1,
-            false => self.jobs.unwrap_or(1),
-        }
-    }
-
-    fn restore_jobs(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.jobs
-            .map_or_else(|| cores().min(MAX_JOBS_UNASKED), usize::from)
     }
 
     fn interrupt(&self) -> &Interrupt {
@@ -179,6 +171,11 @@ impl Engine for Postgres {
         self.takes_fingerprints = true;
     }
 
+    fn leave_out(&mut self, profile: Profile) {
+        self.profile = profile;
+        self.left_out = profile.schemas().iter().map(ToString::to_string).collect();
+    }
+
     fn select(&mut self, selection: &Selection) {
         self.selection = selection.clone();
     }
@@ -196,14 +193,16 @@ impl Engine for Postgres {
     }
 
     fn holds(&mut self) -> Result<Option<String>> {
-        self.runtime.block_on(place::holds(&self.url))
+        let holds = place::holds(&self.url, &self.left_out);
+        self.runtime.block_on(holds)
     }
 
     fn contents(&mut self) -> Result<Contents> {
         let (table, fingerprints) = (&self.bookkeeping.table, self.takes_fingerprints);
         self.runtime.block_on(async {
             let mut connected = connect::connect(&self.url).await?;
-            inspect::contents(&mut connected.session, table, fingerprints).await
+            let session = &mut connected.session;
+            inspect::contents(session, table, fingerprints, &self.left_out).await
         })
     }
 
@@ -230,7 +229,8 @@ impl Engine for Postgres {
 
     fn debris(&mut self) -> Result<Vec<Debris>> {
         self.runtime.block_on_to_the_end(async {
-            let asked = tokio::time::timeout(LAST_WORDS, debris::invalid_indexes(&self.url)).await;
+            let asked = debris::invalid_indexes(&self.url, &self.left_out);
+            let asked = tokio::time::timeout(LAST_WORDS, asked).await;
             asked.context("the database does not answer")?
         })
     }
@@ -251,16 +251,18 @@ impl Engine for Postgres {
         let since = self.watched_since;
         let since = since.context("nobody has watched the database since the backup")?;
         if is_mixed && let Some(before) = &self.shut {
-            let is_intact = self.runtime.block_on(async {
-                let mut connected = connect::connect(&self.url).await?;
-                exclusive::is_intact(&mut connected.session, before).await
-            })?;
-            if is_intact {
+            let is_intact = exclusive::is_intact(&self.url, before);
+            if self.runtime.block_on(is_intact)? {
                 return Ok(Others::Silent);
             }
         }
-        let table = &self.bookkeeping.table;
-        let seen = others::seen(&self.url, table, since, then, is_mixed);
+        let watched = others::Watched {
+            url: &self.url,
+            bookkeeping: &self.bookkeeping.table,
+            left_out: &self.left_out,
+            since,
+        };
+        let seen = others::seen(&watched, then, is_mixed);
         self.runtime.block_on(seen)
     }
 
@@ -337,27 +339,23 @@ impl Engine for Postgres {
     ) -> Result<Box<dyn Scratch>> {
         let elsewhere = DatabaseUrl::scratch_server(order.elsewhere)?;
         let built = scratch::build(self, elsewhere, order, true, progress);
-        let context = "cannot build a scratch database from the backup";
-        Ok(Box::new(built.context(context)?))
+        let mut built = built.context("cannot build a scratch database from the backup")?;
+        if let Some(platform) = &order.dump.manifest().platform {
+            built.hang_on(platform)?;
+        }
+        Ok(Box::new(built))
     }
 
     fn prepare_exclusive(&mut self) -> Result<Option<Before>> {
         let lock = self.lock_pid();
-        let before = self.runtime.block_on(async {
-            let mut connected = connect::connect(&self.url).await?;
-            exclusive::prepare(&mut connected.session, lock).await
-        })?;
-        Ok(Some(before))
+        let prepared = exclusive::prepare(&self.url, lock);
+        self.runtime.block_on(prepared).map(Some)
     }
 
     fn begin_exclusive(&mut self, before: Option<&Before>) -> Result<()> {
         self.shut = before.cloned();
         let lock = self.lock_pid();
-        self.runtime.block_on(async {
-            let mut connected = connect::connect(&self.url).await?;
-            exclusive::begin(&mut connected.session, lock).await?;
-            Ok(connected.session.close().await?)
-        })
+        self.runtime.block_on(exclusive::begin(&self.url, lock))
     }
 
     fn end_exclusive(&mut self, before: &Before) -> Result<()> {

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::kind::ForeignKey;
 use super::schema::{self, Relation, RelationKind};
 use super::words::on_one_line;
 
@@ -243,6 +244,15 @@ impl Contents {
             differences.extend(schema::differences(&self.relations, &found.relations));
         }
         differences
+    }
+
+    /// Of what is compared without this foreign key.
+    pub fn lacks(&mut self, key: &ForeignKey) {
+        let mut relations = self.relations.iter_mut();
+        let owner = relations.find(|r| r.schema == key.schema && r.name == key.table);
+        if let Some(relation) = owner {
+            relation.constraints.retain(|part| part.name != key.name);
+        }
     }
 
     /// Whether a look at the same tables has to fingerprint them, too.

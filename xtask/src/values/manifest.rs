@@ -15,12 +15,21 @@ use super::digest::Sha256;
 use super::encryption::Encryption;
 use super::id::{BackupId, Label, Reason};
 use super::kind::Kind;
+use super::platform::Platform;
 use super::schema::Relation;
 
+pub use server::{Globals, RestorePoint, Wal};
+
+mod server;
+
 /// The newest format that this program reads.
-pub const FORMAT: u64 = 2;
+pub const FORMAT: u64 = PLATFORM_FORMAT;
 /// Of a full backup. Programs that know no others must not take another one for it.
 const FULL_FORMAT: u64 = 1;
+/// Of less than all.
+const KIND_FORMAT: u64 = 2;
+/// Without what a platform owns: a program that does not know of it would put it in place of that.
+const PLATFORM_FORMAT: u64 = 3;
 
 /// A manifest is a few KiB; 5,000 tables make half a MiB. More is damage or an attack.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -53,6 +62,9 @@ pub struct Manifest {
     /// What of the database is in the dump; absent when all of it is.
     #[serde(default, skip_serializing_if = "Kind::is_full")]
     pub kind: Kind,
+    /// Of a database on somebody's platform: what was left out because it is theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
     /// Roles and tablespaces of the server, when they were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub globals: Option<Globals>,
@@ -70,34 +82,6 @@ pub struct Manifest {
 pub struct Tool {
     pub name: String,
     pub version: String,
-}
-
-/// A moment by the log of a PostgreSQL server, to which point-in-time recovery can go: all that the
-/// dump holds was committed before it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wal {
-    /// For `recovery_target_lsn`.
-    pub lsn: String,
-    pub timeline: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restore_point: Option<RestorePoint>,
-}
-
-/// A name in the log, for `recovery_target_name`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RestorePoint {
-    pub name: String,
-    pub lsn: String,
-}
-
-/// What belongs to a PostgreSQL server and not to one database; never a password.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Globals {
-    /// What wrote it, with its version.
-    pub tool: String,
-    /// For `psql`. Left out where it is shown: settings of roles may hold secrets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sql: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -215,7 +199,7 @@ impl Manifest {
     fn refuse_kind(&self) -> Result<(), BadManifest> {
         let Manifest { kind, id, .. } = self;
         let is_of_id = kind.is_full() || kind.words() == id.kind_words();
-        let is_more = self.format > Manifest::format_of(kind);
+        let is_more = self.format > Manifest::format_of(kind, self.platform.as_ref());
         match kind.unknown.is_empty() && is_of_id && !is_more {
             true => Ok(()),
             false => Err(BadManifest::Kind),
@@ -254,11 +238,18 @@ impl Manifest {
     }
 
     /// The format of a manifest that is written now.
-    pub fn format_of(kind: &Kind) -> u64 {
-        match kind.is_full() {
-            true => FULL_FORMAT,
-            false => FORMAT,
+    pub fn format_of(kind: &Kind, platform: Option<&Platform>) -> u64 {
+        match (platform, kind.is_full()) {
+            (Some(_), _) => PLATFORM_FORMAT,
+            (None, true) => FULL_FORMAT,
+            (None, false) => KIND_FORMAT,
         }
+    }
+
+    /// Schemas of the database that are not in the dump, and that nothing done with it is about.
+    pub fn platform_schemas(&self) -> &[String] {
+        let platform = self.platform.as_ref();
+        platform.map_or(&[], |platform| &platform.schemas)
     }
 
     /// Whether it may take the place of a database: all of it, in the engine's own form.

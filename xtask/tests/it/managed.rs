@@ -2,3 +2,5 @@
 
 mod pitr;
 mod pooler;
+mod profile;
+mod supabase;

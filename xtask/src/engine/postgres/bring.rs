@@ -11,7 +11,7 @@ use super::connect::{self, quoted};
 use super::definitions::{adapted, described};
 use super::fingerprint::{self, ROW, SETTINGS};
 use super::scratch::{self, PostgresScratch};
-use super::{Postgres, in_place, inspect};
+use super::{Postgres, in_place, inspect, platform};
 use crate::engine::{Brought, Scratch, TablesOrder};
 use crate::values::database::TableRows;
 use crate::values::database_url::{DatabaseUrl, PostgresUrl};
@@ -35,6 +35,7 @@ pub fn bring(
     let mut scratch = scratch::build(postgres, elsewhere, &order.scratch, false, progress)
         .context("cannot build a scratch database from the backup")?;
     let mut notes = scratch.warnings().to_vec();
+    notes.extend(platform::keys_left(order));
     // As late as can be: what ends this run before leaves no database.
     let created = created::create_if_missing(postgres, order.scratch.dump)?;
     progress.begin("bring over", None);

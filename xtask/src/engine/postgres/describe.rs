@@ -26,21 +26,24 @@ type PartRow = (Key, String, String, bool);
 pub async fn relations(
     session: &mut PgConnection,
     snapshot: Option<&str>,
+    left_out: &[String],
 ) -> Result<Vec<Relation>> {
     let begin = begin_in(snapshot) + "; " + fingerprint::SETTINGS;
     session
         .execute(AssertSqlSafe(begin))
         .await
         .context("cannot begin to read the schema")?;
-    let relations = read(session).await.context("cannot read the schema");
+    let relations = read(session, left_out)
+        .await
+        .context("cannot read the schema");
     let ended = session.execute("COMMIT").await;
     let relations = relations?;
     ended.context("cannot end reading the schema")?;
     Ok(relations)
 }
 
-async fn read(session: &mut PgConnection) -> Result<Vec<Relation>> {
-    let mut found = entries(session).await?;
+async fn read(session: &mut PgConnection, left_out: &[String]) -> Result<Vec<Relation>> {
+    let mut found = entries(session, left_out).await?;
     for (table, column) in columns(session).await? {
         if let Some(relation) = found.get_mut(&table) {
             relation.columns.push(column);
@@ -74,14 +77,19 @@ async fn read(session: &mut PgConnection) -> Result<Vec<Relation>> {
     Ok(relations)
 }
 
-async fn entries(session: &mut PgConnection) -> Result<BTreeMap<Key, Relation>> {
+async fn entries(
+    session: &mut PgConnection,
+    left_out: &[String],
+) -> Result<BTreeMap<Key, Relation>> {
     let question = format!(
         "SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relispartition, \
            CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) END \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {IS_OURS}"
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {IS_OURS} \
+           AND n.nspname::text <> ALL($1)"
     );
     let rows: Vec<EntryRow> = sqlx::query_as(AssertSqlSafe(question))
+        .bind(left_out)
         .fetch_all(session)
         .await?;
     let relation = |(oid, schema, name, kind, is_partition, definition): EntryRow| {

@@ -14,15 +14,17 @@ use super::Postgres;
 use super::connect::{self, Connected, Libpq};
 use super::plain::End;
 use super::select::{self, Held};
-use super::{describe, folder, globals, inspect, programs, target, wal};
+use super::{folder, globals, inspect, platform, programs, target, wal};
 use crate::engine::Dumped;
 use crate::engine::pump::pump;
 use crate::tool::{self, Pipes, Program, Running};
-use crate::values::database::{Contents, DatabaseFacts};
+use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
-use crate::values::kind::Kind;
 use crate::values::manifest::{DumpFormat, Wal};
 use crate::values::progress::Progress;
+use count::Counted;
+
+mod count;
 
 /// How long `pg_dump` waits for a table that a schema change has locked.
 pub const LOCK_WAIT: &str = "60s";
@@ -35,18 +37,12 @@ pub struct Snapshot {
     taken_at: chrono::DateTime<Utc>,
     estimate: u64,
     wal: Option<Wal>,
+    /// Schemas that the dump does without.
+    pub platform: Vec<String>,
     warnings: Vec<String>,
     pub libpq: Libpq,
     pub pg_dump: Program,
     pub pg_restore: Program,
-}
-
-/// What was counted in the moment of the snapshot, and what was found about its kind.
-struct Counted {
-    contents: Contents,
-    kind: Kind,
-    has_history: bool,
-    warnings: Vec<String>,
 }
 
 pub fn dump(
@@ -59,7 +55,7 @@ pub fn dump(
         .runtime
         .block_on(take_snapshot(postgres, staging))?;
     let selection = &postgres.selection;
-    let held = match selection.kind.is_full() {
+    let held = match selection.kind.is_full() && snapshot.platform.is_empty() {
         true => None,
         false => Some(select::held(postgres, &snapshot)?),
     };
@@ -91,6 +87,7 @@ pub fn dump(
         facts: snapshot.facts,
         contents: counted.contents,
         kind: counted.kind,
+        platform: counted.platform,
         has_history: counted.has_history,
         globals,
         wal: snapshot.wal,
@@ -128,7 +125,7 @@ fn in_one_stream(
         });
         let counted = postgres
             .runtime
-            .block_on(count(postgres, &snapshot.name, held));
+            .block_on(count::count(postgres, snapshot, held));
         if counted.is_err() {
             dumping.kill();
         }
@@ -162,7 +159,7 @@ fn into_folder(
     progress.begin("dump", None);
     let counted = postgres
         .runtime
-        .block_on(count(postgres, &snapshot.name, held));
+        .block_on(count::count(postgres, snapshot, held));
     if counted.is_err() {
         // Killed, it would leave its workers to write into a folder that is removed.
         dumping.ask_to_end();
@@ -200,7 +197,7 @@ fn start_dump(postgres: &Postgres, snapshot: &Snapshot) -> Result<Running> {
     let Snapshot { name, libpq, .. } = snapshot;
     let (path, dbname) = (&snapshot.pg_dump.path, &libpq.dbname);
     let kind = &postgres.selection.kind;
-    let mut more = select::arguments(kind);
+    let mut more = select::arguments(kind, &snapshot.platform);
     let format = match kind.plain {
         true => {
             more.extend(select::plain_arguments(kind));
@@ -227,7 +224,7 @@ fn start_folder_dump(
     let Snapshot { name, libpq, .. } = snapshot;
     let (path, dbname) = (&snapshot.pg_dump.path, &libpq.dbname);
     let jobs = jobs.to_string();
-    let more = select::arguments(&postgres.selection.kind);
+    let more = select::arguments(&postgres.selection.kind, &snapshot.platform);
     let command = libpq.prepare(cmd!(
         shell,
         "{path} --format=directory --jobs={jobs} --compress=0 --no-sync --no-password
@@ -299,6 +296,7 @@ async fn take_snapshot(postgres: &Postgres, staging: &Path) -> Result<Snapshot> 
         .await
         .context("cannot export a snapshot")?;
     let taken_at = Utc::now();
+    let platform = platform::schemas(&mut session, postgres).await?;
     let mut wal = wal::position(&mut session).await?;
     if let (Some(wal), Some(name)) = (&mut wal, &postgres.moment) {
         wal.restore_point = wal::mark(&postgres.url, name).await;
@@ -310,6 +308,7 @@ async fn take_snapshot(postgres: &Postgres, staging: &Path) -> Result<Snapshot> 
         taken_at,
         estimate,
         wal,
+        platform,
         warnings,
         libpq,
         pg_dump,
@@ -332,68 +331,4 @@ async fn left_out(connected: &mut Connected) -> Result<Vec<String>> {
         format!("the subscription `{name}` is not in the dump: only a superuser's backup has those")
     };
     Ok(names.into_iter().map(line).collect())
-}
-
-async fn count(postgres: &Postgres, snapshot: &str, held: Option<&Held>) -> Result<Counted> {
-    let mut session = connect::connect(&postgres.url).await?.session;
-    session
-        .execute(sqlx::AssertSqlSafe(inspect::begin_in(Some(snapshot))))
-        .await
-        .context("cannot use the snapshot")?;
-    let tables = inspect::tables(&mut session).await?;
-    let large_objects = match held.is_none_or(|held| held.has_large_objects) {
-        true => inspect::large_objects(&mut session).await?,
-        false => 0,
-    };
-    let history_table = inspect::find_history(&mut session, &postgres.bookkeeping.table).await?;
-    let applied = inspect::read_history(&mut session, history_table.as_deref()).await?;
-    let history = inspect::oid_of(&mut session, history_table.as_deref()).await?;
-    session
-        .execute("COMMIT")
-        .await
-        .context("cannot end reading")?;
-    let relations = describe::relations(&mut session, Some(snapshot)).await?;
-    let fingerprints = postgres.takes_fingerprints;
-    let (tables, empty) = match held {
-        Some(held) => held.sort(tables),
-        None => (tables, Vec::new()),
-    };
-    let mut tables =
-        inspect::count_rows(&mut session, &tables, fingerprints, Some(snapshot)).await?;
-    tables.extend(empty.iter().map(|table| table.without_rows(fingerprints)));
-    tables.sort();
-    let mut counted = Counted {
-        contents: Contents {
-            tables,
-            large_objects: Some(large_objects),
-            applied,
-            history_table,
-            relations,
-        },
-        kind: postgres.selection.kind.clone(),
-        has_history: held.is_none_or(|held| history.is_none() || held.has_rows_of(history)),
-        warnings: Vec::new(),
-    };
-    if let Some(held) = held {
-        counted.narrow(held, &mut session, snapshot).await?;
-    }
-    Ok(counted)
-}
-
-impl Counted {
-    /// To what is in a dump of this kind.
-    async fn narrow(
-        &mut self,
-        held: &Held,
-        session: &mut PgConnection,
-        snapshot: &str,
-    ) -> Result<()> {
-        let relations = std::mem::take(&mut self.contents.relations);
-        self.contents.relations = held.narrow(session, relations).await?;
-        if self.kind.is_partial() && self.kind.has_definitions() {
-            let gaps = held.note_gaps(session, snapshot, &mut self.kind, &mut self.contents);
-            self.warnings = gaps.await?;
-        }
-        Ok(())
-    }
 }

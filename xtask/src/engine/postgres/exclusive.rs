@@ -36,7 +36,8 @@ const STARTING: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l \
       AND d.datname = current_database())";
 
 /// Refuses where others could still write; `lock` is the pid of our own other session.
-pub async fn prepare(session: &mut PgConnection, lock: i32) -> Result<Before> {
+pub async fn prepare(url: &PostgresUrl, lock: i32) -> Result<Before> {
+    let session = &mut connect::connect(url).await?.session;
     let context = "cannot ask what the role may do";
     let (oid, may): (i64, bool) = sqlx::query_as(
         "SELECT d.oid::bigint, r.rolsuper OR pg_has_role(current_user, d.datdba, 'USAGE') \
@@ -97,12 +98,15 @@ async fn value_of(session: &mut PgConnection, oid: i64) -> Result<Option<String>
     .with_context(|| format!("cannot ask for the setting `{SETTING}`"))
 }
 
-pub async fn begin(session: &mut PgConnection, lock: i32) -> Result<()> {
+pub async fn begin(url: &PostgresUrl, lock: i32) -> Result<()> {
+    let mut connected = connect::connect(url).await?;
+    let session = &mut connected.session;
     let database: String = sqlx::query_scalar("SELECT current_database()::text")
         .fetch_one(&mut *session)
         .await?;
     set(session, &database, Some("on")).await?;
-    end_others(session, lock, Whose::Anybodys).await
+    end_others(session, lock, Whose::Anybodys).await?;
+    Ok(connected.session.close().await?)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -182,7 +186,8 @@ pub async fn end(url: &PostgresUrl, before: &Before, lock: i32) -> Result<()> {
 }
 
 /// Whether nobody has changed the setting since [`begin`].
-pub async fn is_intact(session: &mut PgConnection, before: &Before) -> Result<bool> {
+pub async fn is_intact(url: &PostgresUrl, before: &Before) -> Result<bool> {
+    let session = &mut connect::connect(url).await?.session;
     Ok(value_of(session, before.oid).await?.as_deref() == Some("on"))
 }
 

@@ -1,5 +1,6 @@
 //! Fills a new database from a dump.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ChildStdin;
 
@@ -45,6 +46,23 @@ pub enum Order {
 }
 
 impl Filling<'_> {
+    /// What the backup takes for granted.
+    pub fn lay_ground(&self, maintenance: &Connected) -> Result<()> {
+        let Some(sql) = &self.input.before else {
+            return Ok(());
+        };
+        let psql = programs::find("psql", maintenance.server_major, 0)?;
+        let libpq = self.libpq(maintenance)?;
+        let mut running = replay::start_psql(self.postgres, &psql, &libpq)?;
+        let mut script = running.take_stdin()?;
+        let answers = Answers::read(running.take_stdout()?);
+        let written = script.write_all(sql.as_bytes());
+        drop(script);
+        running.wait()?;
+        drop(answers);
+        written.context("cannot make what the backup takes for granted")
+    }
+
     /// Every entry as `pg_dump` wrote it.
     pub fn as_dumped(&self, maintenance: &Connected, order: Order) -> Result<()> {
         let major = maintenance.server_major;
@@ -220,7 +238,7 @@ impl Filling<'_> {
         self.progress.begin("restore", Some(total));
     }
 
-    fn feed(&self, to: &mut (dyn std::io::Write + Send)) -> Result<()> {
+    fn feed(&self, to: &mut (dyn Write + Send)) -> Result<()> {
         let mut unpacked = self.input.dump.unpack().context("cannot read the dump")?;
         let interrupt = self.postgres.interrupt();
         pump_ahead(&mut unpacked, to, self.progress, interrupt)?;
@@ -258,9 +276,11 @@ pub fn may_depend_on_order(error: &anyhow::Error) -> bool {
 
 /// Whether a second try with names in reach is worth its time.
 pub fn may_lack_names(error: &anyhow::Error) -> bool {
-    let is_known = error.chain().any(|cause| {
-        cause.is::<Failure>() || cause.is::<Interrupted>() || cause.is::<std::io::Error>()
-    });
+    // As a context it is no cause of its own.
+    let is_known = error.downcast_ref::<Failure>().is_some()
+        || error.chain().any(|cause| {
+            cause.is::<Failure>() || cause.is::<Interrupted>() || cause.is::<std::io::Error>()
+        });
     let said = error.root_cause().to_string();
     let says = |parts: &[&str]| parts.iter().any(|part| said.contains(part));
     !is_known && says(&STATEMENT_FAILED) && !says(&NOT_NAMES)

@@ -43,6 +43,8 @@ pub struct Input<'a> {
     pub without: &'static [&'static str],
     /// For `pg_restore --use-list`.
     pub list: Option<PathBuf>,
+    /// For `psql`, in a new database before anything else; errors do not stop it.
+    pub before: Option<String>,
 }
 
 impl Input<'_> {
@@ -70,6 +72,7 @@ impl Input<'_> {
             folder,
             without: &[],
             list: toc::list_without_gaps(postgres, dump, staging)?,
+            before: None,
         })
     }
 

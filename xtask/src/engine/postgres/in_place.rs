@@ -14,7 +14,7 @@ use super::folder::Input;
 use super::replay::{self, Answers, Names, Replay};
 use super::target::{self, Target};
 use super::toc::Toc;
-use super::{Postgres, fill, inspect, lock, programs, script};
+use super::{Postgres, fill, inspect, lock, platform, programs, script};
 use crate::engine::Restored;
 use crate::engine::pump::refuse_unreadable;
 use crate::tool::Program;
@@ -113,7 +113,7 @@ impl Attempt<'_> {
         let said = psql
             .wait()
             .context("the restore was rolled back; the database is as it was")
-            .map_err(|error| explain(postgres, self.database, error));
+            .map_err(|error| explain(postgres, dump, self.database, error));
         conclude(postgres, refuse_unreadable(done)?, said)?;
         Ok(answers.warnings())
     }
@@ -132,8 +132,10 @@ impl Attempt<'_> {
         let number = number.parse().context("`psql` does not answer")?;
         script::write_drops(self.toc, self.replay.input.dump, script)?;
         self.replay.write(names, script, progress)?;
+        let dump = self.replay.input.dump;
         script
-            .write_all(script::compare_statement(self.replay.input.dump).as_bytes())
+            .write_all(script::attach_statements(dump).as_bytes())
+            .and_then(|()| script.write_all(script::compare_statement(dump).as_bytes()))
             .context("cannot compare the restore")?;
         Ok(number)
     }
@@ -195,8 +197,16 @@ pub async fn is_committed(postgres: &Postgres, number: i64) -> Result<bool> {
 
 /// What was foreseen is a refusal, with a next step: the states of
 /// `in_place.sql`, and a lock that somebody did not let go of.
-fn explain(postgres: &Postgres, database: &str, error: anyhow::Error) -> anyhow::Error {
+fn explain(
+    postgres: &Postgres,
+    dump: &VerifiedDump,
+    database: &str,
+    error: anyhow::Error,
+) -> anyhow::Error {
     let said = error.root_cause().to_string();
+    if let Some(failure) = platform::explanation(dump, &said) {
+        return error.context(failure);
+    }
     if said.contains("XD001") {
         return error.context(
             Failure::refused("objects of other roles depend on what this role owns").hint(
@@ -250,7 +260,7 @@ pub async fn changed_tables_of_others(
             .find(|t| t.schema == schema && t.name == name)
             .map(|t| t.rows)
     };
-    let mut tables = inspect::tables(session).await?;
+    let mut tables = inspect::tables(session, dump.manifest().platform_schemas()).await?;
     // A table is counted through its partitions.
     tables.retain(|table| {
         let (schema, name) = table.counts_for();

@@ -1,6 +1,8 @@
 -- Drops what the current role owns in this database, itself or through a role
 -- that it is a member of, and nothing else. The schema `public` stays: a dump
--- takes it for granted.
+-- takes it for granted. What is in the schemas of `xtask_db_platform` stays as
+-- well, whoever owns it; only what a user put on the tables there and what
+-- mentions something that is dropped goes with that.
 -- Runs inside the transaction of a restore; any error rolls all of it back.
 DO $drop$
 DECLARE
@@ -8,11 +10,48 @@ DECLARE
   gone text;
   statement text;
 BEGIN
+  CREATE TEMPORARY VIEW xtask_db_theirs AS
+    SELECT n.oid FROM pg_catalog.pg_namespace n
+    JOIN pg_temp.xtask_db_platform p ON p.schema = n.nspname;
+
+  -- What the role that the server was made with owns, which may also be us, is nowhere written down.
+  CREATE TEMPORARY VIEW xtask_db_owned AS
+    SELECT d.classid, d.objid FROM pg_catalog.pg_shdepend d
+    WHERE d.refclassid = 'pg_authid'::regclass AND pg_has_role(current_user, d.refobjid, 'USAGE')
+      AND d.deptype = 'o'
+      AND d.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+    UNION ALL
+    SELECT o.classid, o.objid FROM (
+      SELECT 'pg_namespace'::regclass::oid AS classid, oid AS objid, nspowner AS owner FROM pg_catalog.pg_namespace
+        WHERE nspname !~ '^pg_'
+      UNION ALL SELECT 'pg_class'::regclass, oid, relowner FROM pg_catalog.pg_class
+        WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+      UNION ALL SELECT 'pg_type'::regclass, oid, typowner FROM pg_catalog.pg_type
+      UNION ALL SELECT 'pg_proc'::regclass, oid, proowner FROM pg_catalog.pg_proc
+      UNION ALL SELECT 'pg_operator'::regclass, oid, oprowner FROM pg_catalog.pg_operator
+      UNION ALL SELECT 'pg_opclass'::regclass, oid, opcowner FROM pg_catalog.pg_opclass
+      UNION ALL SELECT 'pg_opfamily'::regclass, oid, opfowner FROM pg_catalog.pg_opfamily
+      UNION ALL SELECT 'pg_collation'::regclass, oid, collowner FROM pg_catalog.pg_collation
+      UNION ALL SELECT 'pg_conversion'::regclass, oid, conowner FROM pg_catalog.pg_conversion
+      UNION ALL SELECT 'pg_ts_config'::regclass, oid, cfgowner FROM pg_catalog.pg_ts_config
+      UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictowner FROM pg_catalog.pg_ts_dict
+      UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, stxowner FROM pg_catalog.pg_statistic_ext
+      UNION ALL SELECT 'pg_language'::regclass, oid, lanowner FROM pg_catalog.pg_language
+      UNION ALL SELECT 'pg_extension'::regclass, oid, extowner FROM pg_catalog.pg_extension
+      UNION ALL SELECT 'pg_event_trigger'::regclass, oid, evtowner FROM pg_catalog.pg_event_trigger
+      UNION ALL SELECT 'pg_publication'::regclass, oid, pubowner FROM pg_catalog.pg_publication
+      UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, fdwowner FROM pg_catalog.pg_foreign_data_wrapper
+      UNION ALL SELECT 'pg_foreign_server'::regclass, oid, srvowner FROM pg_catalog.pg_foreign_server
+      UNION ALL SELECT 'pg_largeobject'::regclass, oid, lomowner FROM pg_catalog.pg_largeobject_metadata
+    ) AS o
+    WHERE o.owner = 10 AND o.objid >= 16384 AND pg_has_role(current_user, 10, 'USAGE');
+
   -- Everything that is not ours, down to columns: CASCADE must not reach it.
   CREATE TEMPORARY TABLE xtask_db_not_ours ON COMMIT DROP AS
     WITH relations AS (
-      SELECT oid FROM pg_catalog.pg_class
-      WHERE NOT pg_has_role(current_user, relowner, 'USAGE') AND oid >= 16384 AND relpersistence <> 't'
+      SELECT oid, relnamespace IN (SELECT oid FROM xtask_db_theirs) AS is_platforms FROM pg_catalog.pg_class
+      WHERE (NOT pg_has_role(current_user, relowner, 'USAGE') OR relnamespace IN (SELECT oid FROM xtask_db_theirs))
+        AND oid >= 16384 AND relpersistence <> 't'
     )
     SELECT pg_catalog.pg_describe_object(classid, objid, objsubid) AS object, classid, objid, objsubid
     FROM (
@@ -24,51 +63,60 @@ BEGIN
       SELECT 'pg_constraint'::regclass, oid, 0 FROM pg_catalog.pg_constraint
         WHERE conrelid IN (SELECT oid FROM relations)
       UNION ALL
-      SELECT 'pg_trigger'::regclass, oid, 0 FROM pg_catalog.pg_trigger
-        WHERE tgrelid IN (SELECT oid FROM relations)
+      -- A key's own triggers go with the key, which may be ours.
+      SELECT 'pg_trigger'::regclass, t.oid, 0 FROM pg_catalog.pg_trigger t
+        JOIN relations r ON r.oid = t.tgrelid JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid
+        WHERE NOT t.tgisinternal
+          AND (NOT r.is_platforms OR f.pronamespace IN (SELECT oid FROM xtask_db_theirs))
       UNION ALL
       SELECT 'pg_rewrite'::regclass, oid, 0 FROM pg_catalog.pg_rewrite
         WHERE ev_class IN (SELECT oid FROM relations)
       UNION ALL
       SELECT 'pg_policy'::regclass, oid, 0 FROM pg_catalog.pg_policy
-        WHERE polrelid IN (SELECT oid FROM relations)
+        WHERE polrelid IN (SELECT oid FROM relations WHERE NOT is_platforms)
       UNION ALL
       SELECT 'pg_attrdef'::regclass, oid, 0 FROM pg_catalog.pg_attrdef
         WHERE adrelid IN (SELECT oid FROM relations)
       UNION ALL
       -- The constructors of our range types belong to the server and go with the type.
       SELECT 'pg_proc'::regclass, oid, 0 FROM pg_catalog.pg_proc f
-        WHERE NOT pg_has_role(current_user, proowner, 'USAGE') AND oid >= 16384 AND NOT EXISTS (
+        WHERE (NOT pg_has_role(current_user, proowner, 'USAGE') OR pronamespace IN (SELECT oid FROM xtask_db_theirs))
+          AND oid >= 16384 AND NOT EXISTS (
           SELECT FROM pg_catalog.pg_depend d
           WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'i')
       UNION ALL
       SELECT 'pg_type'::regclass, oid, 0 FROM pg_catalog.pg_type
-        WHERE NOT pg_has_role(current_user, typowner, 'USAGE') AND oid >= 16384
+        WHERE (NOT pg_has_role(current_user, typowner, 'USAGE') OR typnamespace IN (SELECT oid FROM xtask_db_theirs))
+          AND oid >= 16384
       UNION ALL
       SELECT 'pg_namespace'::regclass, oid, 0 FROM pg_catalog.pg_namespace
-        WHERE NOT pg_has_role(current_user, nspowner, 'USAGE') AND oid >= 16384 AND nspname !~ '^pg_'
+        WHERE (NOT pg_has_role(current_user, nspowner, 'USAGE') OR oid IN (SELECT oid FROM xtask_db_theirs))
+          AND oid >= 16384 AND nspname !~ '^pg_'
       UNION ALL
       SELECT 'pg_extension'::regclass, oid, 0 FROM pg_catalog.pg_extension
         WHERE NOT pg_has_role(current_user, extowner, 'USAGE')
+          OR extnamespace IN (SELECT oid FROM xtask_db_theirs)
     ) AS everything;
 
   -- Schemas first: they take most of the rest with them. Sequences after
   -- tables: one that belongs to a column goes with it.
   FOR owned IN
     SELECT d.classid, d.objid
-    FROM pg_catalog.pg_shdepend d
+    FROM xtask_db_owned d
     LEFT JOIN pg_catalog.pg_class c
       ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
-    WHERE d.refclassid = 'pg_authid'::regclass AND pg_has_role(current_user, d.refobjid, 'USAGE')
-      AND d.deptype = 'o'
-      AND NOT (d.classid = 'pg_namespace'::regclass AND d.objid = coalesce(to_regnamespace('public')::oid, 0))
-      AND d.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+    WHERE NOT (d.classid = 'pg_namespace'::regclass AND d.objid = coalesce(to_regnamespace('public')::oid, 0))
       AND (c.oid IS NULL OR c.relpersistence <> 't')
       -- A part of something else (a multirange of its range, a sequence of its
-      -- identity column) goes with that and cannot go alone.
+      -- identity column, what an extension made) goes with that and cannot go alone.
       AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_depend p
-        WHERE p.classid = d.classid AND p.objid = d.objid AND p.objsubid = 0 AND p.deptype = 'i')
+        WHERE p.classid = d.classid AND p.objid = d.objid AND p.objsubid = 0 AND p.deptype IN ('i', 'e'))
+      AND NOT (d.classid = 'pg_namespace'::regclass AND d.objid IN (SELECT oid FROM xtask_db_theirs))
+      AND NOT (d.classid = 'pg_extension'::regclass AND d.objid IN (
+        SELECT oid FROM pg_catalog.pg_extension WHERE extnamespace IN (SELECT oid FROM xtask_db_theirs)))
+      AND coalesce((SELECT o.schema FROM pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS o), '')
+        NOT IN (SELECT quote_ident(schema) FROM pg_temp.xtask_db_platform)
     ORDER BY CASE d.classid
       WHEN 'pg_namespace'::regclass THEN 1
       WHEN 'pg_extension'::regclass THEN 2
@@ -86,9 +134,7 @@ BEGIN
     INTO statement
     FROM pg_catalog.pg_identify_object(owned.classid, owned.objid, 0) AS o
     WHERE EXISTS (
-      SELECT FROM pg_catalog.pg_shdepend s
-      WHERE s.classid = owned.classid AND s.objid = owned.objid AND s.deptype = 'o'
-        AND s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()));
+      SELECT FROM xtask_db_owned s WHERE s.classid = owned.classid AND s.objid = owned.objid);
     IF FOUND AND statement IS NOT NULL THEN
       EXECUTE statement;
     END IF;
@@ -106,6 +152,7 @@ BEGIN
     FROM pg_catalog.pg_default_acl d
     LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace
     WHERE pg_has_role(current_user, d.defaclrole, 'USAGE')
+      AND d.defaclnamespace NOT IN (SELECT oid FROM xtask_db_theirs)
   LOOP
     statement := format('ALTER DEFAULT PRIVILEGES FOR ROLE %I', owned.role)
       || CASE WHEN owned.schema IS NULL THEN '' ELSE format(' IN SCHEMA %I', owned.schema) END;
@@ -154,5 +201,6 @@ BEGIN
       USING ERRCODE = 'XD001';
   END IF;
   DROP TABLE xtask_db_not_ours;
+  DROP VIEW xtask_db_owned, xtask_db_theirs;
 END
 $drop$;

@@ -89,9 +89,9 @@ pub struct Table {
 }
 
 /// Tables and their partitions, and materialized views that are filled, of all
-/// user schemas. An extension brings its own tables along, and foreign tables
-/// hold no rows here.
-pub async fn tables(session: &mut PgConnection) -> Result<Vec<Table>> {
+/// user schemas but those that are left out. An extension brings its own tables along, and foreign
+/// tables hold no rows here.
+pub async fn tables(session: &mut PgConnection, left_out: &[String]) -> Result<Vec<Table>> {
     type Row = (String, String, String, Option<String>, Option<String>, i64);
     let rows: Vec<Row> = sqlx::query_as(
         "WITH RECURSIVE up AS ( \
@@ -108,11 +108,13 @@ pub async fn tables(session: &mut PgConnection) -> Result<Vec<Table>> {
              AND has_table_privilege(c.oid, 'SELECT'))) \
            AND c.relpersistence <> 't' \
            AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' \
+           AND n.nspname::text <> ALL($1) \
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
              WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid \
                AND d.deptype = 'e') \
          ORDER BY 1, 2",
     )
+    .bind(left_out)
     .fetch_all(session)
     .await
     .context("cannot list the tables")?;
@@ -320,15 +322,16 @@ pub async fn contents(
     session: &mut PgConnection,
     bookkeeping: &str,
     fingerprints: bool,
+    left_out: &[String],
 ) -> Result<Contents> {
-    let tables = tables(session).await?;
+    let tables = tables(session, left_out).await?;
     let history_table = find_history(session, bookkeeping).await?;
     Ok(Contents {
         tables: count_rows(session, &tables, fingerprints, None).await?,
         large_objects: Some(large_objects(session).await?),
         applied: read_history(session, history_table.as_deref()).await?,
         history_table,
-        relations: describe::relations(session, None).await?,
+        relations: describe::relations(session, None, left_out).await?,
     })
 }
 

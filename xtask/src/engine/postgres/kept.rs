@@ -244,7 +244,8 @@ async fn allow_connections(session: &mut PgConnection, name: &str, allow: bool) 
 }
 
 async fn contents(postgres: &Postgres, mut kept: Connected) -> Result<Contents> {
-    let contents = inspect::contents(&mut kept.session, &postgres.bookkeeping.table, false).await;
+    let (table, left_out) = (&postgres.bookkeeping.table, &postgres.left_out);
+    let contents = inspect::contents(&mut kept.session, table, false, left_out).await;
     let contents = contents.context("cannot count what the kept database holds")?;
     kept.session.close().await?;
     Ok(contents)

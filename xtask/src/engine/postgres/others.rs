@@ -26,17 +26,25 @@ pub async fn since(session: &mut PgConnection) -> Result<i64> {
         .context("cannot ask for the oldest transaction")
 }
 
+pub struct Watched<'a> {
+    pub url: &'a PostgresUrl,
+    pub bookkeeping: &'a str,
+    /// Schemas that somebody else writes all the time.
+    pub left_out: &'a [String],
+    pub since: i64,
+}
+
 /// The migrations themselves leave the history; where `is_mixed`, they may have left more.
-pub async fn seen(
-    url: &PostgresUrl,
-    bookkeeping: &str,
-    since: i64,
-    then: &Contents,
-    is_mixed: bool,
-) -> Result<Others> {
-    let mut connected = connect::connect(url).await?;
+pub async fn seen(watched: &Watched<'_>, then: &Contents, is_mixed: bool) -> Result<Others> {
+    let Watched {
+        bookkeeping,
+        left_out,
+        since,
+        ..
+    } = *watched;
+    let mut connected = connect::connect(watched.url).await?;
     let session = &mut connected.session;
-    let mut tables = inspect::tables(session).await?;
+    let mut tables = inspect::tables(session, left_out).await?;
     let history = inspect::find_history(session, bookkeeping).await?;
     let history = inspect::oid_of(session, history.as_deref()).await?;
     let history = tables.iter().find(|table| Some(table.oid) == history);
@@ -58,7 +66,7 @@ pub async fn seen(
         if inspect::history(session, bookkeeping).await? != then.applied {
             seen.push("the migration history is another one".into());
         }
-        let mut now = describe::relations(session, None).await?;
+        let mut now = describe::relations(session, None, left_out).await?;
         let mut before = then.relations.clone();
         before.retain(|relation| !is_history(relation.key()));
         now.retain(|relation| !is_history(relation.key()));

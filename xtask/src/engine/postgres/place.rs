@@ -23,12 +23,14 @@ pub async fn started(session: &mut PgConnection) -> Result<String> {
     .context("cannot ask for the server's identity")
 }
 
-/// Whatever somebody made there, of which an extension is a part as well.
-pub async fn holds(url: &PostgresUrl) -> Result<Option<String>> {
+/// Whatever somebody made there, of which an extension is a part as well; not in the schemas that are
+/// left out.
+pub async fn holds(url: &PostgresUrl, left_out: &[String]) -> Result<Option<String>> {
     let mut connected = connect::connect(url).await?;
     sqlx::query_scalar(
         "WITH schemas AS (SELECT oid, nspname FROM pg_catalog.pg_namespace \
-           WHERE nspname <> 'information_schema' AND nspname !~ '^pg_') \
+           WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' \
+           AND nspname::text <> ALL($1)) \
          SELECT format('%I.%I', nspname, relname) \
            FROM pg_catalog.pg_class c JOIN schemas s ON s.oid = c.relnamespace \
          UNION ALL SELECT format('%I.%I', nspname, proname) \
@@ -36,10 +38,12 @@ pub async fn holds(url: &PostgresUrl) -> Result<Option<String>> {
          UNION ALL SELECT format('%I.%I', nspname, typname) \
            FROM pg_catalog.pg_type t JOIN schemas s ON s.oid = t.typnamespace \
          UNION ALL SELECT format('%I', nspname) FROM schemas WHERE nspname <> 'public' \
-         UNION ALL SELECT 'extension ' || extname FROM pg_catalog.pg_extension \
-           WHERE extname <> 'plpgsql' \
+         UNION ALL SELECT 'extension ' || extname FROM pg_catalog.pg_extension e \
+           JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
+           WHERE extname <> 'plpgsql' AND n.nspname::text <> ALL($1) \
          UNION ALL SELECT 'large object ' || oid FROM pg_catalog.pg_largeobject_metadata LIMIT 1",
     )
+    .bind(left_out)
     .fetch_optional(&mut connected.session)
     .await
     .context("cannot look whether the database is empty")

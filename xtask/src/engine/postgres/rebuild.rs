@@ -97,18 +97,21 @@ pub fn build(
         schemas,
     };
     let mut guard = runtime.block_on(create(postgres, maintenance, &new))?;
+    filling.lay_ground(maintenance)?;
     let mut filled = filling
         .as_dumped(maintenance, Order::Any)
         .map(|()| Vec::new());
     // What failed leaves a database that is filled in part: each try begins with a new one.
     if matches!(&filled, Err(error) if fill::may_depend_on_order(error)) {
         guard = runtime.block_on(anew(postgres, maintenance, &new, guard))?;
+        filling.lay_ground(maintenance)?;
         let again = filling.as_dumped(maintenance, Order::OfTheDump);
         filled = again.map(|()| Vec::new());
     }
     let mut warnings = match filled {
         Err(error) if fill::may_lack_names(&error) => {
             guard = runtime.block_on(anew(postgres, maintenance, &new, guard))?;
+            filling.lay_ground(maintenance)?;
             filling.with_names_in_reach(maintenance, error)?
         }
         filled => filled?,
@@ -248,9 +251,18 @@ async fn compare(
     dump: &VerifiedDump,
     mut session: PgConnection,
 ) -> Result<()> {
-    let expected = dump.manifest().contents();
+    let mut expected = dump.manifest().contents();
+    if let Some(platform) = &dump.manifest().platform {
+        // Its tables have no rows here.
+        platform
+            .foreign_keys
+            .iter()
+            .for_each(|key| expected.lacks(key));
+    }
     let table = &postgres.bookkeeping.table;
-    let mut found = inspect::contents(&mut session, table, expected.has_fingerprints()).await?;
+    let left_out = dump.manifest().platform_schemas();
+    let fingerprints = expected.has_fingerprints();
+    let mut found = inspect::contents(&mut session, table, fingerprints, left_out).await?;
     if let Some(table) = &expected.history_table {
         // By its full name: the new database has no search path of its own yet.
         found.applied = inspect::read_history(&mut session, Some(table)).await?;

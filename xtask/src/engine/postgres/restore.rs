@@ -8,10 +8,11 @@ use anyhow::{Context, Result};
 use super::folder::{self, Input};
 use super::target::{self, Target};
 use super::toc::Toc;
-use super::{Postgres, in_place, plain, programs, rebuild};
+use super::{Postgres, in_place, plain, platform, programs, rebuild};
 use crate::engine::{RestoreWay, Restored};
 use crate::tool;
 use crate::values::failure::Failure;
+use crate::values::platform::Platform;
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
@@ -64,6 +65,11 @@ pub fn prepare(postgres: &Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
             programs::find("psql", major, 0)?;
             way.loses_late_rows = true;
             way.description = "in one transaction that first drops what you own there".into();
+            if let Some(platform) = &dump.manifest().platform {
+                way.description += &format!("; what is {}'s stays as it is", platform.profile);
+                let lacks = platform::lacks(&postgres.url, platform);
+                way.obstacles = postgres.runtime.block_on(lacks)?;
+            }
             way.warnings.extend(toc.left_out());
             way.warnings.extend(properties_kept(&target, dump)?);
             way.warnings.push(
@@ -72,7 +78,7 @@ pub fn prepare(postgres: &Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
                     .into(),
             );
             let changed = in_place::changed_tables_of_others(postgres, dump);
-            way.obstacles = postgres.runtime.block_on(changed)?;
+            way.obstacles.extend(postgres.runtime.block_on(changed)?);
         }
     }
     let then = &dump.manifest().database.server_version;
@@ -102,6 +108,9 @@ pub fn restore(
 
 /// A new database needs the right to make one, and to make everything in it.
 fn decide(postgres: &Postgres, target: &Target, dump: &VerifiedDump) -> Result<Way> {
+    if let Some(platform) = &dump.manifest().platform {
+        return decide_on_platform(postgres, target, dump, platform);
+    }
     if plain::is_plain(dump) {
         return decide_plain(target);
     }
@@ -128,6 +137,34 @@ fn decide(postgres: &Postgres, target: &Target, dump: &VerifiedDump) -> Result<W
         ))
         .into()),
     }
+}
+
+/// Never into a new database, which would lack the platform's part, and which the platform does not
+/// know.
+fn decide_on_platform(
+    postgres: &Postgres,
+    target: &Target,
+    dump: &VerifiedDump,
+    platform: &Platform,
+) -> Result<Way> {
+    let profile = &platform.profile;
+    if plain::is_plain(dump) {
+        return Err(Failure::refused(format!(
+            "SQL as text is restored into a new database, which would lack the part that is {profile}'s"
+        ))
+        .hint("unpack the dump into `psql`, see the README")
+        .into());
+    }
+    if target.now.is_none() {
+        let database = &target.database;
+        return Err(Failure::refused(format!(
+            "the database `{database}` does not exist, and the backup lacks the part of it that is {profile}'s"
+        ))
+        .hint(format!("restore into a database that {profile} has made"))
+        .into());
+    }
+    let pg_restore = programs::find_pg_restore(dump, target.maintenance.server_major)?;
+    Ok(Way::InPlace(Toc::read(postgres, &pg_restore, dump)?))
 }
 
 /// Text may end a transaction of ours; in a database of its own it does no harm.

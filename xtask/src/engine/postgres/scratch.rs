@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::folder::{self, Input};
 use super::target::{self, Target};
-use super::toc::Toc;
+use super::toc::{self, Toc};
 use super::{
     Postgres, connect, inspect, left_beside, migrate, place, plain, programs, rebuild, rows, survey,
 };
@@ -23,6 +23,7 @@ use crate::values::verified_dump::{LAY_OPEN, VerifiedDump};
 
 mod foreign;
 pub mod shared;
+mod stand_ins;
 
 /// Dropped with its value, also when the story ends early.
 pub struct PostgresScratch {
@@ -41,7 +42,7 @@ pub struct PostgresScratch {
 
 /// What a scratch database does without.
 const BESIDE: &[&str] = &["--no-publications", "--no-subscriptions"];
-/// Another server has roles of its own.
+/// Another server has roles of its own, and a platform's objects are not to be made in its name.
 const AWAY: &[&str] = &[
     "--no-publications",
     "--no-subscriptions",
@@ -62,7 +63,8 @@ pub fn build(
     let (dump, staging) = (order.dump, order.staging);
     let url = elsewhere.unwrap_or(&live.url).clone();
     let interrupt = live.interrupt().clone();
-    let postgres = Postgres::new(url, live.bookkeeping.clone(), live.jobs, interrupt)?;
+    let mut postgres = Postgres::new(url, live.bookkeeping.clone(), live.jobs, interrupt)?;
+    postgres.left_out = dump.manifest().platform_schemas().to_vec();
     let mut target = postgres.runtime.block_on(target::target(&postgres.url))?;
     let mut warnings = warnings(&target, dump);
     warnings.extend(folder::lies_open(&postgres, dump).then(|| LAY_OPEN.into()));
@@ -87,14 +89,11 @@ pub fn build(
     warnings.extend(postgres.runtime.block_on(space)?);
     let left = left_beside::drop_abandoned(&postgres, &mut target);
     let left = postgres.runtime.block_on(left)?;
-    warnings.extend(
-        left.iter()
-            .map(|name| format!("removed `{name}`, which a run that was cut short had left")),
-    );
+    let removed = |name| format!("removed `{name}`, which a run that was cut short had left");
+    warnings.extend(left.iter().map(removed));
     let name = left_beside::scratch_name(&mut target, is_elsewhere && may_be_named_alike);
     let name = postgres.runtime.block_on(name)?;
-    let mut input = Input::of(&postgres, dump, staging, progress)?;
-    input.without = if is_elsewhere { AWAY } else { BESIDE };
+    let input = input(live, (&postgres, &target), order, is_elsewhere, progress)?;
     let mut scratch = PostgresScratch {
         postgres,
         target,
@@ -114,13 +113,38 @@ pub fn build(
         &properties,
         staging,
         progress,
-    )?;
+    )
+    .map_err(|error| stand_ins::explain(dump, error))?;
     scratch.warnings.extend(warnings);
     scratch.guard = Some(guard);
     if order.reaches.is_some() {
         scratch.cut_off()?;
     }
     Ok(scratch)
+}
+
+/// What it is filled from, and what is there before.
+fn input<'a>(
+    live: &Postgres,
+    (postgres, target): (&Postgres, &Target),
+    order: &ScratchOrder<'a>,
+    is_elsewhere: bool,
+    progress: &dyn Progress,
+) -> Result<Input<'a>> {
+    let (dump, staging) = (order.dump, order.staging);
+    let mut input = Input::of(postgres, dump, staging, progress)?;
+    input.without = if is_elsewhere { AWAY } else { BESIDE };
+    if let Some(platform) = &dump.manifest().platform {
+        input.without = AWAY;
+        input.before = Some(stand_ins::script(live, platform, order)?);
+        // Text is what it is.
+        if !plain::is_plain(dump) {
+            let is_superuser = target.is_superuser;
+            let list = toc::list_beside(postgres, dump, platform, is_superuser, staging);
+            input.list = Some(list?);
+        }
+    }
+    Ok(input)
 }
 
 const REACHES: &str = "\
@@ -195,8 +219,9 @@ fn refuse_what_needs_others(
     order: &ScratchOrder,
 ) -> Result<()> {
     let dump = order.dump;
-    // Of text nobody knows before.
-    if target.is_superuser || plain::is_plain(dump) {
+    // Of text nobody knows before. What is a platform's is made as far as the role can.
+    let is_tried = plain::is_plain(dump) || dump.manifest().platform.is_some();
+    if target.is_superuser || is_tried {
         return Ok(());
     }
     let pg_restore = programs::find_pg_restore(dump, target.maintenance.server_major)?;
@@ -295,7 +320,8 @@ impl Scratch for PostgresScratch {
         postgres.runtime.block_on(async {
             let mut connected = connect::connect_to(&postgres.url, Some(&self.name)).await?;
             let history = postgres.bookkeeping.table.as_str();
-            let survey = survey::survey(&mut connected.session, history).await?;
+            let survey =
+                survey::survey(&mut connected.session, history, &postgres.left_out).await?;
             connected.session.close().await?;
             Ok(survey)
         })

@@ -8,6 +8,7 @@ use super::connect::{literal, quoted};
 use super::fingerprint::{self, ROW};
 use super::replay::ANSWER;
 use super::toc::Toc;
+use crate::values::platform::Attached;
 use crate::values::verified_dump::VerifiedDump;
 
 const DROP_OWNED: &str = include_str!("in_place.sql");
@@ -33,7 +34,71 @@ pub fn write_drops(toc: &Toc, dump: &VerifiedDump, script: &mut dyn Write) -> Re
     let schema = |name: &String| format!("CREATE SCHEMA IF NOT EXISTS {};\n", quoted(name));
     let needed = dump.manifest().kind.schemas_needed.iter();
     let needed: String = needed.map(schema).collect();
-    write!(script, "{DROP_OWNED}{public}{needed}").context("cannot begin the restore")
+    let theirs = dump.manifest().platform_schemas().iter();
+    let theirs: String = theirs
+        .map(|schema| format!("INSERT INTO {PLATFORM} VALUES ({});\n", literal(schema)))
+        .collect();
+    write!(
+        script,
+        "CREATE TEMPORARY TABLE xtask_db_platform (schema text) ON COMMIT DROP;\n\
+         {theirs}{DROP_OWNED}{public}{needed}"
+    )
+    .context("cannot begin the restore")
+}
+
+/// The schemas that are somebody else's, in the transaction.
+const PLATFORM: &str = "pg_temp.xtask_db_platform";
+
+/// Puts what went with what it called back on the tables of the platform.
+pub fn attach_statements(dump: &VerifiedDump) -> String {
+    let Some(platform) = &dump.manifest().platform else {
+        return String::new();
+    };
+    let triggers = platform.triggers.iter().map(|trigger| ("tg", trigger));
+    let policies = platform.policies.iter().map(|policy| ("pol", policy));
+    let all = triggers.chain(policies);
+    all.map(|(of, attached)| attach(of, attached)).collect()
+}
+
+/// `of` is what the columns of its catalogue begin with.
+fn attach(of: &str, attached: &Attached) -> String {
+    let catalogue = if of == "tg" {
+        "pg_trigger"
+    } else {
+        "pg_policy"
+    };
+    let own = if of == "tg" {
+        "NOT t.tgisinternal"
+    } else {
+        "true"
+    };
+    let state = attached.state.as_deref().map(literal);
+    let state = state.map_or_else(String::new, |state| format!("EXECUTE {state};"));
+    let body = format!(
+        "\nBEGIN\n  IF NOT EXISTS (SELECT FROM pg_catalog.{catalogue} t \
+         JOIN pg_catalog.pg_class c ON c.oid = t.{of}relid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE {own} AND n.nspname = {} AND c.relname = {} AND t.{of}name = {}) THEN\n    \
+         EXECUTE {};\n    {state}\n  END IF;\n\
+         EXCEPTION WHEN OTHERS THEN\n  RAISE EXCEPTION '% cannot be made again: %', {}, SQLERRM \
+         USING ERRCODE = 'XD003';\nEND\n",
+        literal(&attached.schema),
+        literal(&attached.table),
+        literal(&attached.name),
+        literal(&attached.definition),
+        literal(&attached.to_string()),
+    );
+    let tag = tag("attach", &body);
+    format!("\nDO {tag}{body}{tag};\n")
+}
+
+/// A name in a manifest may hold anything, also the end of a quotation.
+fn tag(name: &str, quoted: &str) -> String {
+    let mut tag = format!("${name}$");
+    while quoted.contains(&tag) {
+        tag.insert(1, '_');
+    }
+    tag
 }
 
 /// Raises an exception, inside the transaction, when a table is missing or
@@ -47,16 +112,13 @@ pub fn compare_statement(dump: &VerifiedDump) -> String {
         false => (String::new(), ""),
     };
     let values = expected_rows(dump);
-    // A name in a manifest may hold anything, also the end of a quotation.
-    let mut tag = String::from("$compare$");
-    while values.contains(&tag) {
-        tag.insert(1, '_');
-    }
+    let tag = tag("compare", &values);
     let unexpected = format!(
         "SELECT pg_catalog.string_agg(n.nspname || '.' || c.relname, ', ') \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' \
          AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' \
+         AND NOT EXISTS (SELECT FROM {PLATFORM} p WHERE p.schema = n.nspname) \
          AND pg_has_role(current_user, c.relowner, 'USAGE') \
          AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
          WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') \

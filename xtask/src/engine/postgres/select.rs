@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use xshell::cmd;
 
 use super::Postgres;
+use super::connect::quoted;
 use super::dump::{LOCK_WAIT, Snapshot};
 use super::inspect::{Table, begin_in};
 use super::toc::entry_of;
@@ -32,7 +33,7 @@ pub struct Held {
 }
 
 /// What `pg_dump` is told besides where to read and what to write.
-pub fn arguments(kind: &Kind) -> Vec<String> {
+pub fn arguments(kind: &Kind, platform: &[String]) -> Vec<String> {
     let mut arguments: Vec<String> = match kind.only {
         Some(Only::Schema) => vec!["--schema-only".into()],
         Some(Only::Data) => vec!["--data-only".into()],
@@ -47,6 +48,8 @@ pub fn arguments(kind: &Kind) -> Vec<String> {
     for (flag, patterns) in patterns {
         arguments.extend(patterns.iter().map(|pattern| format!("--{flag}={pattern}")));
     }
+    let quoted = platform.iter().map(|schema| quoted(schema));
+    arguments.extend(quoted.map(|schema| format!("--exclude-schema={schema}")));
     if !kind.schemas.is_empty() || !kind.tables.is_empty() {
         arguments.push("--strict-names".into());
     }
@@ -74,7 +77,7 @@ pub fn held(postgres: &Postgres, snapshot: &Snapshot) -> Result<Held> {
     let shell = tool::shell()?;
     let Snapshot { name, libpq, .. } = snapshot;
     let (path, dbname) = (&snapshot.pg_dump.path, &libpq.dbname);
-    let more = arguments(kind);
+    let more = arguments(kind, &snapshot.platform);
     let command = libpq.prepare(cmd!(
         shell,
         "{path} --format=custom --compress=0 --no-password --snapshot={name}
@@ -173,7 +176,7 @@ impl Held {
         held
     }
 
-    fn relations(&self) -> Vec<i64> {
+    pub fn relations(&self) -> Vec<i64> {
         let relations = self.definitions.iter().filter(|(of, _)| *of == CLASS);
         relations.map(|(_, object)| *object).collect()
     }
@@ -214,14 +217,15 @@ impl Held {
         Ok(relations.into_iter().filter(is_held).collect())
     }
 
-    /// What the dump refers to and does not hold; written into its kind, and taken out of what
-    /// will be compared. Returns what a person must know.
+    /// What the dump refers to and does not hold, but for the keys that stay; written into its
+    /// kind, and taken out of what will be compared. Returns what a person must know.
     pub async fn note_gaps(
         &self,
         session: &mut PgConnection,
         snapshot: &str,
         kind: &mut Kind,
         contents: &mut Contents,
+        stay: &[ForeignKey],
     ) -> Result<Vec<String>> {
         let context = "cannot ask what the dump depends on";
         session
@@ -231,12 +235,10 @@ impl Held {
         let gaps = self.gaps(session, kind).await.context(context);
         session.execute("COMMIT").await.context(context)?;
         let mut warnings = gaps?;
+        let keys = &mut kind.foreign_keys_left_out;
+        keys.retain(|key| !stay.contains(key));
         for key in &kind.foreign_keys_left_out {
-            let mut relations = contents.relations.iter_mut();
-            let owner = relations.find(|r| r.schema == key.schema && r.name == key.table);
-            if let Some(relation) = owner {
-                relation.constraints.retain(|part| part.name != key.name);
-            }
+            contents.lacks(key);
             let what = match kind.plain {
                 true => "stands in the text, which cannot be read without it",
                 false => "will not come back",
@@ -258,19 +260,12 @@ impl Held {
     async fn gaps(&self, session: &mut PgConnection, kind: &mut Kind) -> Result<Vec<String>> {
         let relations = self.relations();
         let rows: Vec<i64> = self.rows.iter().copied().collect();
-        let keys: Vec<(i64, String, String, String, String)> = sqlx::query_as(FOREIGN_KEYS)
+        let keys: Vec<KeyRow> = sqlx::query_as(FOREIGN_KEYS)
             .bind(&relations)
             .bind(&rows)
             .fetch_all(&mut *session)
             .await?;
-        let key = |(oid, schema, table, name, refers_to)| ForeignKey {
-            oid,
-            schema,
-            table,
-            name,
-            refers_to,
-        };
-        kind.foreign_keys_left_out = keys.into_iter().map(key).collect();
+        kind.foreign_keys_left_out = keys.into_iter().map(foreign_key).collect();
         let (catalogues, objects): (Vec<i64>, Vec<i64>) = self.definitions.iter().copied().unzip();
         kind.needs = sqlx::query_scalar(NEEDS)
             .bind(&catalogues)
@@ -295,6 +290,18 @@ impl Held {
             )
         };
         Ok(parts.into_iter().map(line).collect())
+    }
+}
+
+pub type KeyRow = (i64, String, String, String, String);
+
+pub fn foreign_key((oid, schema, table, name, refers_to): KeyRow) -> ForeignKey {
+    ForeignKey {
+        oid,
+        schema,
+        table,
+        name,
+        refers_to,
     }
 }
 

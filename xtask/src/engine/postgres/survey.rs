@@ -12,8 +12,12 @@ use crate::values::database::{Contents, TableRows};
 use crate::values::schema::{RelationKind, display_name};
 use crate::values::survey::Survey;
 
-pub async fn survey(session: &mut PgConnection, bookkeeping: &str) -> Result<Survey> {
-    let relations = describe::relations(session, None).await?;
+pub async fn survey(
+    session: &mut PgConnection,
+    bookkeeping: &str,
+    left_out: &[String],
+) -> Result<Survey> {
+    let relations = describe::relations(session, None, left_out).await?;
     let counted = |kind| matches!(kind, RelationKind::Table | RelationKind::Partition);
     let with_values = relations.iter().filter(|relation| counted(relation.kind));
     let columns = with_values.map(|relation| {
@@ -22,7 +26,7 @@ pub async fn survey(session: &mut PgConnection, bookkeeping: &str) -> Result<Sur
         (relation.full_name(), names.collect())
     });
     let columns: Columns = columns.collect();
-    let tables = inspect::tables(session).await?;
+    let tables = inspect::tables(session, left_out).await?;
     let counting = inspect::Counting {
         values: columns,
         ..inspect::Counting::default()

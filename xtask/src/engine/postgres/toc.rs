@@ -12,6 +12,8 @@ use super::{Postgres, connect, folder, plain, programs};
 use crate::durable;
 use crate::tool::{self, Pipes, Program, Running};
 use crate::values::failure::Failure;
+use crate::values::kind::ForeignKey;
+use crate::values::platform::Platform;
 use crate::values::verified_dump::VerifiedDump;
 
 /// A dump's entries, sorted by whether this role can make them.
@@ -40,7 +42,10 @@ impl Toc {
     pub fn read(postgres: &Postgres, pg_restore: &Program, dump: &VerifiedDump) -> Result<Toc> {
         let owners = postgres.runtime.block_on(owners(postgres))?;
         let contents = read(postgres, pg_restore, dump)?;
-        let is_restored = |line: &&str| !is_gap(dump, line);
+        let stays = |line: &&str| {
+            let is_platforms = dump.manifest().platform.is_some() && is_of_database(line);
+            is_gap(dump, line) || (is_platforms && owners.is_theirs(line))
+        };
         let uncreatable = |line: &&str| {
             let name = line
                 .split_once(" EXTENSION - ")
@@ -51,7 +56,7 @@ impl Toc {
         };
         let uncreatable = contents.lines().filter(uncreatable).map(shown).collect();
         let (theirs, ours): (Vec<&str>, Vec<&str>) = {
-            let lines = contents.lines().filter(is_restored);
+            let lines = contents.lines().filter(|line| !stays(line));
             lines.partition(|line| owners.is_theirs(line))
         };
         let owned = |lines: Vec<&str>| lines.into_iter().map(str::to_owned).collect();
@@ -121,27 +126,85 @@ pub fn list_without_gaps(
     if dump.manifest().kind.foreign_keys_left_out.is_empty() || plain::is_plain(dump) {
         return Ok(None);
     }
+    let path = staging.join("whole_list");
+    write_without(postgres, dump, &path, |line| is_gap(dump, line))?;
+    Ok(Some(path))
+}
+
+/// For a scratch database that has the platform's part without rows: foreign keys to that, what
+/// stands in for it already, and what only a superuser can make.
+pub fn list_beside(
+    postgres: &Postgres,
+    dump: &VerifiedDump,
+    platform: &Platform,
+    is_superuser: bool,
+    staging: &Path,
+) -> Result<PathBuf> {
+    let path = staging.join("list_beside");
+    write_without(postgres, dump, &path, |line| {
+        let mut extensions = platform.extensions.iter();
+        is_gap(dump, line)
+            || is_key_of(&platform.foreign_keys, line)
+            || extensions.any(|extension| is_extension(line, &extension.name))
+            || (!is_superuser && is_event_trigger(line))
+    })?;
+    Ok(path)
+}
+
+fn write_without(
+    postgres: &Postgres,
+    dump: &VerifiedDump,
+    path: &Path,
+    is_left_out: impl Fn(&str) -> bool,
+) -> Result<()> {
     let written_by = tool::major_of(&dump.manifest().dump_tool).unwrap_or(0);
     let pg_restore = programs::find("pg_restore", written_by, 0)?;
     let contents = read(postgres, &pg_restore, dump)?;
-    let path = staging.join("whole_list");
-    let mut file = durable::create_private_file(&path).context("cannot write the restore list")?;
-    for line in contents.lines().filter(|line| !is_gap(dump, line)) {
+    let mut file = durable::create_private_file(path).context("cannot write the restore list")?;
+    for line in contents.lines().filter(|line| !is_left_out(line)) {
         writeln!(file, "{line}").context("cannot write the restore list")?;
     }
-    Ok(Some(path))
+    Ok(())
 }
 
 /// Whether the entry is a foreign key that the manifest says cannot come back.
 fn is_gap(dump: &VerifiedDump, line: &str) -> bool {
-    let keys = &dump.manifest().kind.foreign_keys_left_out;
+    is_key_of(&dump.manifest().kind.foreign_keys_left_out, line)
+}
+
+fn is_key_of(keys: &[ForeignKey], line: &str) -> bool {
     entry_of(line).is_some_and(|(catalogue, object)| {
         catalogue == CONSTRAINT && keys.iter().any(|key| key.oid == object)
     })
 }
 
-/// `pg_constraint`.
+/// Itself, or its comment. These have no owner.
+fn is_extension(line: &str, name: &str) -> bool {
+    let line = line.trim_end();
+    let endings = [
+        format!(" EXTENSION - {name}"),
+        format!(" COMMENT - EXTENSION {name}"),
+        format!(" COMMENT - EXTENSION \"{name}\""),
+    ];
+    entry_of(line).is_some() && endings.iter().any(|ending| line.ends_with(ending))
+}
+
+/// Itself, or what is said of it.
+fn is_event_trigger(line: &str) -> bool {
+    let words = shown(line);
+    entry_of(line).is_some()
+        && (words.starts_with("EVENT TRIGGER - ") || words.contains(" - EVENT TRIGGER "))
+}
+
+/// In no schema, and made anew by whoever runs the platform.
+fn is_of_database(line: &str) -> bool {
+    entry_of(line).is_some_and(|(catalogue, _)| [EXTENSION, EVENT_TRIGGER].contains(&catalogue))
+}
+
+/// `pg_constraint`, `pg_extension`, `pg_event_trigger`.
 const CONSTRAINT: i64 = 2606;
+const EXTENSION: i64 = 3079;
+const EVENT_TRIGGER: i64 = 3466;
 
 /// `TABLE public customers app` of an entry's line.
 fn shown(line: &str) -> String {
@@ -154,7 +217,7 @@ fn shown(line: &str) -> String {
         .to_owned()
 }
 
-fn some_of(all: &[String]) -> String {
+pub fn some_of(all: &[String]) -> String {
     let more = all.len().saturating_sub(SOME);
     let shown = all[..all.len().min(SOME)].join("; ");
     if more == 0 {
@@ -233,18 +296,14 @@ async fn owners(postgres: &Postgres) -> Result<Owners> {
 }
 
 impl Owners {
-    /// An entry ends with its owner; extensions and their comments have none.
+    /// An entry ends with its owner.
     fn is_theirs(&self, line: &str) -> bool {
         let line = line.trim_end();
         if entry_of(line).is_none() {
             return false;
         }
-        let is_extension = |name: &String| {
-            line.ends_with(&format!(" EXTENSION - {name}"))
-                || line.ends_with(&format!(" COMMENT - EXTENSION {name}"))
-                || line.ends_with(&format!(" COMMENT - EXTENSION \"{name}\""))
-        };
-        if self.extensions.iter().any(is_extension) {
+        let mut extensions = self.extensions.iter();
+        if extensions.any(|name| is_extension(line, name)) {
             return true;
         }
         let ends_with = |name: &str| line.strip_suffix(name).is_some_and(|l| l.ends_with(' '));

@@ -73,6 +73,7 @@ pub fn dump(
         kind: Kind::default(),
         has_history: true,
         globals: None,
+        platform: None,
         wal: None,
         warnings,
     })

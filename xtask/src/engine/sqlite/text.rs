@@ -83,6 +83,7 @@ pub fn dump(
         kind,
         has_history,
         globals: None,
+        platform: None,
         wal: None,
     })
 }

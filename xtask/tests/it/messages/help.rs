@@ -60,9 +60,9 @@ fn of_db() {
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
                                 sqlite://database/app.db]
+          --profile <NAME>      Its platform: supabase, neon, vercel, rds, none [default: by host]
           --source <DIR>        The migrations folder [default: `migrations` in the project]
-          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
-                                project]
+          --backups <DIR>       The vault of backups [default: `database/backups` in the project]
           --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
                                 may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
@@ -133,9 +133,9 @@ fn of_db_backup() {
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
                                 sqlite://database/app.db]
+          --profile <NAME>      Its platform: supabase, neon, vercel, rds, none [default: by host]
           --source <DIR>        The migrations folder [default: `migrations` in the project]
-          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
-                                project]
+          --backups <DIR>       The vault of backups [default: `database/backups` in the project]
           --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
                                 may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
@@ -181,9 +181,9 @@ fn of_db_list() {
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
                                 sqlite://database/app.db]
+          --profile <NAME>      Its platform: supabase, neon, vercel, rds, none [default: by host]
           --source <DIR>        The migrations folder [default: `migrations` in the project]
-          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
-                                project]
+          --backups <DIR>       The vault of backups [default: `database/backups` in the project]
           --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
                                 may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
@@ -229,9 +229,9 @@ fn of_db_status() {
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
                                 sqlite://database/app.db]
+          --profile <NAME>      Its platform: supabase, neon, vercel, rds, none [default: by host]
           --source <DIR>        The migrations folder [default: `migrations` in the project]
-          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
-                                project]
+          --backups <DIR>       The vault of backups [default: `database/backups` in the project]
           --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
                                 may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
@@ -281,9 +281,9 @@ fn of_db_verify() {
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
                                 sqlite://database/app.db]
+          --profile <NAME>      Its platform: supabase, neon, vercel, rds, none [default: by host]
           --source <DIR>        The migrations folder [default: `migrations` in the project]
-          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
-                                project]
+          --backups <DIR>       The vault of backups [default: `database/backups` in the project]
           --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
                                 may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or

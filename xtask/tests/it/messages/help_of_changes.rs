@@ -41,9 +41,9 @@ fn of_db_migrate_safe() {
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
                                 sqlite://database/app.db]
+          --profile <NAME>      Its platform: supabase, neon, vercel, rds, none [default: by host]
           --source <DIR>        The migrations folder [default: `migrations` in the project]
-          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
-                                project]
+          --backups <DIR>       The vault of backups [default: `database/backups` in the project]
           --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
                                 may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or
@@ -105,9 +105,9 @@ fn of_db_restore() {
     Options of every verb:
           --database-url <URL>  The database [env: DATABASE_URL, also in `.env`] [default:
                                 sqlite://database/app.db]
+          --profile <NAME>      Its platform: supabase, neon, vercel, rds, none [default: by host]
           --source <DIR>        The migrations folder [default: `migrations` in the project]
-          --backups <DIR>       The vault, where backups are kept [default: `database/backups` in the
-                                project]
+          --backups <DIR>       The vault of backups [default: `database/backups` in the project]
           --offsite-url <URL>   A place off-site for copies of backups, such as `s3://bucket/prefix`;
                                 may be given more than once [env: OFFSITE_URL]
           --project <DIR>       The project [default: the nearest folder upwards with `migrations/` or

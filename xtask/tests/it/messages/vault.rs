@@ -106,12 +106,12 @@ fn a_backup_that_cannot_be_trusted() {
     hint: the newest that can be trusted is [AGE] old: cargo xtask db restore backup_[TIME]_pre-migrate
     ");
     let manifest = dump.replace(".db.zst", ".json");
-    project.write(format!("database/backups/{manifest}"), "{\"format\": 3}");
+    project.write(format!("database/backups/{manifest}"), "{\"format\": 4}");
     insta::assert_snapshot!(said(&project, ["db", "restore", "newer", "--yes"]), @"
     exit code 4
     --- stderr
     error: the backup cannot be trusted; the database is as it was
-    caused by: `backup_[TIME]_newer.json` cannot be used: it has format 3; this program reads up to format 2, a newer one is needed
+    caused by: `backup_[TIME]_newer.json` cannot be used: it has format 4; this program reads up to format 3, a newer one is needed
 
     hint: the newest that can be trusted is [AGE] old: cargo xtask db restore backup_[TIME]_pre-migrate
     ");
@@ -119,7 +119,7 @@ fn a_backup_that_cannot_be_trusted() {
     exit code 4
     --- stderr
     error: the backup cannot be trusted; the database is as it was
-    caused by: `backup_[TIME]_newer.json` cannot be used: it has format 3; this program reads up to format 2, a newer one is needed
+    caused by: `backup_[TIME]_newer.json` cannot be used: it has format 4; this program reads up to format 3, a newer one is needed
 
     hint: the newest that can be trusted is [AGE] old: cargo xtask db restore backup_[TIME]_pre-migrate
     ");

@@ -228,6 +228,26 @@ fn a_kind_of_a_later_version_is_refused() {
     refused(2, None);
 }
 
+/// One that lacks a platform's part says so, by a number that keeps older programs away.
+#[test]
+fn a_platform_goes_with_its_format() {
+    let parsed = |format: u64, platform: Option<Value>| {
+        let mut document = good("backup_2026-01-23_143052", "postgresql", "t", 3);
+        document["format"] = format.into();
+        if let Some(platform) = platform {
+            document["platform"] = platform;
+        }
+        let parsed = Manifest::parse(&file_of(&document));
+        parsed.map(drop).map_err(|error| error.to_string())
+    };
+    let platform = json!({"profile": "supabase", "schemas": ["auth"]});
+    assert_eq!(parsed(3, Some(platform)), Ok(()));
+    assert!(parsed(3, None).is_err_and(|error| error.contains("its kind is none")));
+    let later = json!({"profile": "x", "schemas": [], "roles": []});
+    assert!(parsed(3, Some(later)).is_err_and(|error| error.contains("roles")));
+    assert!(parsed(4, None).is_err_and(|error| error.contains("up to format 3")));
+}
+
 /// Whatever stands in it, it is refused or leads to no other file, and can be looked at.
 #[test]
 fn a_mutated_manifest_does_no_harm() {

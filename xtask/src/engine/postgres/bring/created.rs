@@ -34,7 +34,7 @@ pub fn create_if_missing(postgres: &Postgres, dump: &VerifiedDump) -> Result<Opt
 /// for it is dropped without the force that ends sessions.
 pub fn drop_if_empty(postgres: &Postgres, name: &str) -> Result<()> {
     postgres.runtime.block_on_to_the_end(async {
-        if let Some(found) = place::holds(&postgres.url).await? {
+        if let Some(found) = place::holds(&postgres.url, &[]).await? {
             anyhow::bail!("it holds `{found}` by now");
         }
         let mut target = target::target(&postgres.url).await?;

@@ -42,7 +42,7 @@ impl Portable for Postgres {
         self.runtime.block_on(async {
             let mut session = connect::connect(&self.url).await?.session;
             let history = begin(&mut session, &self.bookkeeping.table).await?;
-            outline::read(&mut session, history.as_deref()).await
+            outline::read(&mut session, history.as_deref(), &self.left_out).await
         })
     }
 
@@ -53,7 +53,7 @@ impl Portable for Postgres {
             let session = &mut connected.session;
             let history = begin(session, books).await?;
             let taken_at = Utc::now();
-            let outline = outline::read(session, history.as_deref()).await?;
+            let outline = outline::read(session, history.as_deref(), &self.left_out).await?;
             let chosen = choose(&outline, wanted)?;
             let tables: Vec<&TableOutline> = chosen.iter().map(|i| &outline.tables[*i]).collect();
             sink.head(&Head {

@@ -17,13 +17,17 @@ use crate::values::schema::display_name;
 type Name = (String, String);
 
 /// In the transaction that has begun: exact rows of that moment. `history`: sqlx's table, with its
-/// schema.
-pub async fn read(session: &mut PgConnection, history: Option<&str>) -> Result<Outline> {
+/// schema; `platform`: the schemas that somebody else owns.
+pub async fn read(
+    session: &mut PgConnection,
+    history: Option<&str>,
+    platform: &[String],
+) -> Result<Outline> {
     let mut columns = columns(session).await?;
     let mut parents = parents(session).await?;
     let mut sequences = sequences(session).await?;
     let mut tables = Vec::new();
-    for found in inspect::tables(session).await? {
+    for found in inspect::tables(session, platform).await? {
         let (schema, name) = found.name();
         let name = (schema.to_owned(), name.to_owned());
         // The rows of a partition are those of its table.
@@ -45,7 +49,7 @@ pub async fn read(session: &mut PgConnection, history: Option<&str>) -> Result<O
     Ok(Outline {
         engine: EngineKind::Postgresql,
         tables,
-        left_out: left_out(session).await?,
+        left_out: left_out(session, platform).await?,
     })
 }
 
@@ -207,8 +211,9 @@ async fn sequences(session: &mut PgConnection) -> Result<BTreeMap<Name, Vec<Sequ
 }
 
 /// What is no table with rows of its own, and yet holds something.
-async fn left_out(session: &mut PgConnection) -> Result<Vec<String>> {
-    let foreign: Vec<(String, String)> = sqlx::query_as(
+async fn left_out(session: &mut PgConnection, platform: &[String]) -> Result<Vec<String>> {
+    let is_theirs = |(schema, _): &Name| platform.contains(schema);
+    let foreign: Vec<Name> = sqlx::query_as(
         "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'f' \
            AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' ORDER BY 1, 2",
@@ -220,8 +225,9 @@ async fn left_out(session: &mut PgConnection) -> Result<Vec<String>> {
         let title = display_name(schema, name);
         format!("the foreign table `{title}`: its rows are on another server")
     };
-    let mut lines: Vec<String> = foreign.iter().map(line).collect();
-    for (schema, name) in numbers::unreadable(session).await? {
+    let mut lines: Vec<String> = foreign.iter().filter(|n| !is_theirs(n)).map(line).collect();
+    let unreadable = numbers::unreadable(session).await?;
+    for (schema, name) in unreadable.into_iter().filter(|n| !is_theirs(n)) {
         let title = display_name(&schema, &name);
         lines.push(format!(
             "the position of the sequence `{title}`: this role may not read it"

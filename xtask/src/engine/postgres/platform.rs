@@ -1,0 +1,248 @@
+//! A database on somebody's platform: what of it is theirs, and how that hangs together with what a
+//! dump holds.
+
+use anyhow::{Context, Result};
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
+
+use super::inspect::begin_in;
+use super::select::{self, Held, KeyRow};
+use super::toc::some_of;
+use super::{Postgres, connect, fingerprint};
+use crate::engine::TablesOrder;
+use crate::values::database_url::PostgresUrl;
+use crate::values::failure::Failure;
+use crate::values::kind::ForeignKey;
+use crate::values::platform::{Attached, Extension, Platform, Profile};
+use crate::values::verified_dump::VerifiedDump;
+
+/// Of the platform's schemas, those that a dump does without: what is asked for by name is in it.
+pub async fn schemas(session: &mut PgConnection, postgres: &Postgres) -> Result<Vec<String>> {
+    let kind = &postgres.selection.kind;
+    match kind.schemas.is_empty() && kind.tables.is_empty() {
+        true => there(session, &postgres.left_out).await,
+        false => Ok(Vec::new()),
+    }
+}
+
+/// Of these schemas, in order.
+pub async fn there(session: &mut PgConnection, schemas: &[String]) -> Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT nspname::text FROM pg_catalog.pg_namespace WHERE nspname::text = ANY($1) ORDER BY 1",
+    )
+    .bind(schemas)
+    .fetch_all(session)
+    .await
+    .context("cannot look for the platform's schemas")
+}
+
+/// What the backup takes for granted and the database does not have; one line each. It may have
+/// been given up by the platform since, and nothing need refer to it.
+pub async fn lacks(url: &PostgresUrl, platform: &Platform) -> Result<Vec<String>> {
+    let mut connected = connect::connect(url).await?;
+    let there = there(&mut connected.session, &platform.schemas).await?;
+    let missing = platform.schemas.iter().filter(|s| !there.contains(s));
+    let profile = &platform.profile;
+    let line = |schema| {
+        format!(
+            "the database lacks the schema `{schema}`, which is {profile}'s and not in the backup"
+        )
+    };
+    Ok(missing.map(line).collect())
+}
+
+/// Why a restore in place failed at the platform's part, with a next step.
+pub fn explanation(dump: &VerifiedDump, said: &str) -> Option<Failure> {
+    let platform = dump.manifest().platform.as_ref()?;
+    let profile = &platform.profile;
+    let mut keys = platform.foreign_keys.iter();
+    if said.contains("23503") && keys.any(|key| said.contains(&key.name)) {
+        let what = format!(
+            "the backup refers to a row of {profile}'s that is no longer there; nothing was changed"
+        );
+        let hint = "make that row there again, with the same key, then run the command again";
+        return Some(Failure::refused(what).hint(hint));
+    }
+    if said.contains("XD001") {
+        let what = format!(
+            "something in the part that is {profile}'s, or of other roles, depends on what this role owns"
+        );
+        let hint = "drop that first, and make it again after the restore";
+        return Some(Failure::refused(what).hint(hint));
+    }
+    said.contains("XD003").then(|| {
+        let what = format!(
+            "what was on a table of {profile}'s cannot be put there again; nothing was changed"
+        );
+        Failure::refused(what)
+            .hint("grant the role what it lacks, or drop it there before the restore")
+    })
+}
+
+/// Of single tables, which are taken from where the platform's have no rows; one line each.
+pub fn keys_left(order: &TablesOrder) -> Vec<String> {
+    let platform = order.scratch.dump.manifest().platform.iter();
+    let keys = platform.flat_map(|platform| &platform.foreign_keys);
+    let is_asked = |key: &&ForeignKey| {
+        let mut tables = order.tables.iter();
+        tables.any(|table| table.schema == key.schema && table.name == key.table)
+    };
+    let line = |key: &ForeignKey| {
+        format!(
+            "the foreign key `{}` of `{}` to `{}` does not come along",
+            key.name, key.table, key.refers_to
+        )
+    };
+    keys.filter(is_asked).map(line).collect()
+}
+
+/// In the moment of the dump. What a restore will leave as it is, although a user made it, is said.
+pub async fn read(
+    session: &mut PgConnection,
+    snapshot: &str,
+    profile: Profile,
+    schemas: &[String],
+    held: &Held,
+) -> Result<(Platform, Option<String>)> {
+    let context = "cannot ask what hangs together with the platform's part";
+    let begin = begin_in(Some(snapshot)) + "; " + fingerprint::SETTINGS;
+    session
+        .execute(AssertSqlSafe(begin))
+        .await
+        .context(context)?;
+    let read = in_snapshot(session, profile, schemas, held)
+        .await
+        .context(context);
+    session.execute("COMMIT").await.context(context)?;
+    read
+}
+
+async fn in_snapshot(
+    session: &mut PgConnection,
+    profile: Profile,
+    schemas: &[String],
+    held: &Held,
+) -> Result<(Platform, Option<String>)> {
+    let keys: Vec<KeyRow> = sqlx::query_as(FOREIGN_KEYS)
+        .bind(held.relations())
+        .bind(schemas)
+        .fetch_all(&mut *session)
+        .await?;
+    let extensions: Vec<(String, String)> = sqlx::query_as(EXTENSIONS)
+        .bind(schemas)
+        .fetch_all(&mut *session)
+        .await?;
+    let extension = |(name, schema)| Extension { name, schema };
+    let stays: Vec<String> = sqlx::query_scalar(STAYS)
+        .bind(schemas)
+        .fetch_all(&mut *session)
+        .await?;
+    let platform = Platform {
+        profile: profile.to_string(),
+        schemas: schemas.to_vec(),
+        foreign_keys: keys.into_iter().map(select::foreign_key).collect(),
+        triggers: attached(session, TRIGGERS, schemas).await?,
+        policies: attached(session, POLICIES, schemas).await?,
+        extensions: extensions.into_iter().map(extension).collect(),
+    };
+    let warning = (!stays.is_empty()).then(|| {
+        format!(
+            "in the schemas of the platform, where a restore leaves all as it is, are yours and not \
+             in the backup: {}",
+            some_of(&stays)
+        )
+    });
+    Ok((platform, warning))
+}
+
+async fn attached(
+    session: &mut PgConnection,
+    question: &'static str,
+    schemas: &[String],
+) -> Result<Vec<Attached>> {
+    let rows: Vec<(String, String, String, String, Option<String>)> = sqlx::query_as(question)
+        .bind(schemas)
+        .fetch_all(session)
+        .await?;
+    let attached = |(schema, table, name, definition, state)| Attached {
+        schema,
+        table,
+        name,
+        definition,
+        state,
+    };
+    Ok(rows.into_iter().map(attached).collect())
+}
+
+const FOREIGN_KEYS: &str = "\
+SELECT k.oid::bigint, n.nspname::text, c.relname::text, k.conname::text, rn.nspname || '.' || r.relname \
+FROM pg_catalog.pg_constraint k \
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid \
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+JOIN pg_catalog.pg_class r ON r.oid = k.confrelid \
+JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace \
+WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid::bigint = ANY($1) \
+  AND rn.nspname::text = ANY($2) ORDER BY 2, 3, 4";
+
+/// `tgparentid` came with version 13. Those of the platform call functions of its own.
+const TRIGGERS: &str = "\
+SELECT n.nspname::text, c.relname::text, t.tgname::text, pg_catalog.pg_get_triggerdef(t.oid), \
+  CASE WHEN t.tgenabled <> 'O' THEN format('ALTER TABLE %I.%I %s TRIGGER %I', n.nspname, c.relname, \
+    CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, \
+    t.tgname) END \
+FROM pg_catalog.pg_trigger t \
+JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid \
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid \
+JOIN pg_catalog.pg_namespace fn ON fn.oid = f.pronamespace \
+WHERE n.nspname::text = ANY($1) AND fn.nspname::text <> ALL($1) AND fn.nspname !~ '^pg_' \
+  AND NOT t.tgisinternal AND coalesce(pg_catalog.to_jsonb(t)->>'tgparentid', '0') = '0' \
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
+    WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'e') \
+ORDER BY 1, 2, 3";
+
+/// Those that go with what they mention, when that is dropped.
+const POLICIES: &str = "\
+SELECT n.nspname::text, c.relname::text, p.polname::text, \
+  format('CREATE POLICY %I ON %I.%I AS %s FOR %s TO %s', p.polname, n.nspname, c.relname, \
+    CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, \
+    CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' \
+      WHEN 'd' THEN 'DELETE' ELSE 'ALL' END, \
+    (SELECT string_agg(CASE r WHEN 0 THEN 'PUBLIC' \
+       ELSE quote_ident(pg_catalog.pg_get_userbyid(r)) END, ', ') FROM unnest(p.polroles) AS r)) \
+  || coalesce(' USING (' || pg_catalog.pg_get_expr(p.polqual, p.polrelid) || ')', '') \
+  || coalesce(' WITH CHECK (' || pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) || ')', ''), \
+  NULL::text \
+FROM pg_catalog.pg_policy p \
+JOIN pg_catalog.pg_class c ON c.oid = p.polrelid \
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+WHERE n.nspname::text = ANY($1) AND EXISTS (SELECT FROM pg_catalog.pg_depend d, \
+    pg_catalog.pg_identify_object(d.refclassid, d.refobjid, 0) AS o \
+  WHERE d.classid = 'pg_catalog.pg_policy'::regclass AND d.objid = p.oid AND d.refobjid >= 16384 \
+    AND o.schema <> ALL($1) AND o.schema !~ '^pg_') \
+ORDER BY 1, 2, 3";
+
+const EXTENSIONS: &str = "\
+SELECT e.extname::text, n.nspname::text FROM pg_catalog.pg_extension e \
+JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
+WHERE e.oid >= 16384 AND (n.nspname::text = ANY($1) \
+  OR NOT pg_has_role(current_user, e.extowner, 'USAGE')) ORDER BY 1";
+
+/// A platform has no policies of its own on tables that it gives to users. A role that may act as
+/// any other one owns nothing in particular.
+const STAYS: &str = "\
+WITH s AS (SELECT oid, nspname FROM pg_catalog.pg_namespace WHERE nspname::text = ANY($1)), \
+me AS (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user AND NOT rolsuper), \
+own AS (SELECT 'pg_catalog.pg_class'::regclass AS classid, c.oid FROM pg_catalog.pg_class c \
+    JOIN s ON s.oid = c.relnamespace JOIN me ON me.oid = c.relowner \
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') \
+  UNION ALL SELECT 'pg_catalog.pg_proc'::regclass, f.oid FROM pg_catalog.pg_proc f \
+    JOIN s ON s.oid = f.pronamespace JOIN me ON me.oid = f.proowner \
+  UNION ALL SELECT 'pg_catalog.pg_policy'::regclass, p.oid FROM pg_catalog.pg_policy p \
+    JOIN pg_catalog.pg_class c ON c.oid = p.polrelid JOIN s ON s.oid = c.relnamespace \
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d, \
+        pg_catalog.pg_identify_object(d.refclassid, d.refobjid, 0) AS o \
+      WHERE d.classid = 'pg_catalog.pg_policy'::regclass AND d.objid = p.oid \
+        AND d.refobjid >= 16384 AND o.schema <> ALL($1) AND o.schema !~ '^pg_')) \
+SELECT pg_catalog.pg_describe_object(own.classid, own.oid, 0) FROM own \
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
+  WHERE d.classid = own.classid AND d.objid = own.oid AND d.deptype = 'e') ORDER BY 1";
