@@ -26,10 +26,10 @@ impl Scene {
 #[test]
 fn a_newer_format_is_called_newer() {
     let scene = Scene::sqlite();
-    edit(&scene.manifest(), "/format", 3);
+    edit(&scene.manifest(), "/format", 4);
     // What else a later version changes is not looked at.
     edit(&scene.manifest(), "/dump", "elsewhere");
-    scene.names_and_refuses_newest("format 3");
+    scene.names_and_refuses_newest("format 4");
     scene.good_one_restores();
 }
 
