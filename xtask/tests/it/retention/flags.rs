@@ -67,6 +67,8 @@ fn every_flag_is_one_of_a_verb_and_is_taken() {
         "migrations",
         "--backups",
         &vault,
+        "--profile",
+        "none",
     ];
     let jobs = ["--jobs", "2"];
     let migrate = [
