@@ -174,6 +174,12 @@ impl State {
     /// Whether it may pass. The head of a request is one chunk, of a client on this machine.
     fn hear(&self, chunk: &[u8], is_mute: &AtomicBool) -> bool {
         let has = |words: &Vec<u8>| chunk.windows(words.len()).any(|window| window == *words);
+        let is_refused = || {
+            let refused = self.refused.lock().expect("no carrier panics");
+            refused.iter().any(has)
+        };
+        // Also when it is let pass while something happens.
+        let was_refused = is_refused();
         let mut before = self.before.lock().expect("no carrier panics");
         if before.as_ref().is_some_and(|(words, _)| has(words))
             && let Some((_, happens)) = before.take()
@@ -184,8 +190,7 @@ impl State {
         if unanswered.take_if(|words| has(words)).is_some() {
             is_mute.store(true, SeqCst);
         }
-        let refused = self.refused.lock().expect("no carrier panics");
-        !refused.iter().any(has)
+        !was_refused && !is_refused()
     }
 
     fn back(&self, mut server: TcpStream, mut client: TcpStream, is_mute: &AtomicBool) {
