@@ -20,7 +20,7 @@ use age::secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
-use crate::exec::{self, Output};
+use crate::exec::{self, Output, is_missing};
 use crate::project::Project;
 use crate::setup::{Case, says, text};
 
@@ -296,14 +296,6 @@ fn several_sessions_dump_and_restore() {
     );
     assert_eq!(case.query("SELECT count(*) FROM t;"), ["1000"]);
     assert_eq!(pair.decrypt(&dump)[..7], *b"toc.dat");
-}
-
-pub fn is_missing(program: &str) -> bool {
-    let missing = !exec::installed(program);
-    if missing {
-        exec::skip(&format!("`{program}` is not installed"));
-    }
-    missing
 }
 
 fn shell(project: &Project, line: &str) -> Output {

@@ -306,7 +306,16 @@ pub fn say(line: &str) {
 }
 
 /// Whether PATH has this program.
-pub fn installed(program: &str) -> bool {
+fn installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Says so where it is not there, for a test that cannot do without.
+pub fn is_missing(program: &str) -> bool {
+    let missing = !installed(program);
+    if missing {
+        skip(&format!("`{program}` is not installed"));
+    }
+    missing
 }

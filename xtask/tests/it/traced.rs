@@ -8,8 +8,7 @@ use crate::project::Project;
 
 /// Starts the tool with these flags of `strace`; nothing, after a visible line, without that.
 pub fn start(project: &Project, flags: &[&str], arguments: &[&str]) -> Option<Running> {
-    if !exec::installed("strace") {
-        exec::say("SKIPPED: `strace` is not installed");
+    if exec::is_missing("strace") {
         return None;
     }
     let mut strace = Command::new("strace");

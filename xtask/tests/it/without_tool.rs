@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cluster::Cluster;
-use crate::exec::{self, Output};
+use crate::exec::{self, Output, is_missing};
 use crate::project::{Project, sqlite_rows};
 
 /// All manifests against all dumps, run in the vault. One line for each manifest, also for one
@@ -17,14 +17,6 @@ const CHECK_ALL: &str = r#"for m in *.json; do awk -F'"' '$2 == "file" {f = $4} 
 const CHECK_MANIFESTS: &str = r#"for m in *.json; do [ "$(sed '/^  "manifest_sha256"/,$d' "$m" | sha256sum | cut -c1-64)" = "$(awk -F'"' '$2 == "manifest_sha256" {s = $4} END {print s}' "$m")" ] || echo "$m was changed"; done"#;
 
 const REVENUE: &str = "SELECT sum(revenue_cents) FROM customer_revenue;";
-
-fn is_missing(program: &str) -> bool {
-    let missing = !exec::installed(program);
-    if missing {
-        exec::skip(&format!("`{program}` is not installed"));
-    }
-    missing
-}
 
 /// A line of a shell, in a folder.
 fn shell(folder: &Path, line: &str) -> Command {

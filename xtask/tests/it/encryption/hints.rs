@@ -4,8 +4,9 @@
 use std::process::Command;
 
 use super::keys::ssh_key;
-use super::{Pair, cases, is_missing};
+use super::{Pair, cases};
 use crate::cluster::Database;
+use crate::exec::is_missing;
 use crate::exec::{self, Output};
 use crate::project::{Project, sqlite_rows};
 use crate::setup::{Case, hinted_command, says};

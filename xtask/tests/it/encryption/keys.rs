@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
-use super::{Pair, adopt, cases, dump_of, is_missing, shell};
+use super::{Pair, adopt, cases, dump_of, shell};
 use crate::exec;
+use crate::exec::is_missing;
 use crate::project::Project;
 use crate::setup::{Case, hinted_command, says, text};
 

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
+use super::Pair;
 use super::keys::ssh_key;
-use super::{Pair, is_missing};
 use crate::exec;
+use crate::exec::is_missing;
 use crate::project::Project;
 use crate::pty::{ENTER, Terminal};
 use crate::setup::{Case, says, text};

@@ -133,8 +133,8 @@ fn a_scratch_database_without_room_is_refused_before_it_is_made() {
 /// The restored database needs more room than the live one has: it stays what it is.
 #[test]
 fn a_restore_into_a_full_disk_leaves_the_sqlite_file_as_it_is() {
-    if !exec::installed("sqlite3") {
-        return exec::skip("`sqlite3` is not installed");
+    if exec::is_missing("sqlite3") {
+        return;
     }
     for mode in ["delete", "wal"] {
         let project = Project::new().database_url("sqlite://database/live/app.db");

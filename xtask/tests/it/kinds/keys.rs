@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{drilled, elsewhere, id, refused, restored_into, taken};
-use crate::encryption::{Pair, is_missing};
+use crate::encryption::Pair;
 use crate::exec;
+use crate::exec::is_missing;
 use crate::setup::{Case, says, text};
 
 const KEYS: &str =

@@ -64,8 +64,7 @@ fn sqlite3_reads_it() {
     if !chinook(&case) {
         return;
     }
-    if !exec::installed("sqlite3") {
-        exec::skip("no program sqlite3 found");
+    if exec::is_missing("sqlite3") {
         return;
     }
     let manifest = taken(&case, &["--format", "plain", "--clean"]);
