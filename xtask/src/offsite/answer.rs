@@ -124,8 +124,10 @@ fn hint(place: &Place, error: &Error, said: &str) -> Option<String> {
     let codes = [
         "AccessDenied",
         "AuthenticationFailed",
+        "AuthenticationRequired",
         "AuthorizationFailure",
         "InvalidAccessKeyId",
+        "InvalidSecurity",
         "NotSignedUp",
         "SignatureDoesNotMatch",
         "says 401",

@@ -10,8 +10,10 @@ use crate::s3::{KEY_ID, S3, SECRET};
 use crate::setup::{Case, says, sha256, text};
 
 mod azure;
+mod clouds;
 mod cut;
 mod damage;
+mod google;
 mod known;
 mod large;
 mod migrating;

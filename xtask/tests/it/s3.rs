@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use crate::exec;
 use crate::project::Project;
 
+pub mod google;
 pub mod wire;
 
+use google::Door;
 use wire::Wire;
 
 pub const KEY_ID: &str = "AKIDOFFSITETESTS0001";
@@ -25,6 +27,8 @@ pub const BUCKET: &str = "copies";
 const ROOT: &str = "XTASK_DB_SERVE_S3";
 /// For the child process: how many seconds clocks may differ.
 const SKEW: &str = "XTASK_DB_SERVE_S3_SKEW";
+/// For the child process: the key of the account that it lets in, by Google's door.
+const ACCOUNT: &str = "XTASK_DB_SERVE_S3_ACCOUNT";
 
 pub struct S3 {
     root: tempfile::TempDir,
@@ -32,25 +36,31 @@ pub struct S3 {
     port: u16,
     limit_kib: Option<u64>,
     skew_seconds: u32,
+    account: Option<PathBuf>,
     wire: Wire,
 }
 
 impl S3 {
     pub fn start() -> Self {
-        Self::with(None, 900)
+        Self::with(None, 900, None)
     }
 
     /// One whose files may not be larger than that: its disk is full soon.
     pub fn small(kib: u64) -> Self {
-        Self::with(Some(kib), 900)
+        Self::with(Some(kib), 900, None)
     }
 
     /// One that takes no request signed by a clock that differs more than that.
     pub fn punctual(seconds: u32) -> Self {
-        Self::with(None, seconds)
+        Self::with(None, seconds, None)
     }
 
-    fn with(limit_kib: Option<u64>, skew_seconds: u32) -> Self {
+    /// One that is entered as Google's is, with the key of an account.
+    pub fn google(key: &Path) -> Self {
+        Self::with(None, 900, Some(key.to_owned()))
+    }
+
+    fn with(limit_kib: Option<u64>, skew_seconds: u32, account: Option<PathBuf>) -> Self {
         let root = tempfile::Builder::new()
             .prefix("xtask-db-s3-")
             .tempdir()
@@ -62,6 +72,7 @@ impl S3 {
             port: 0,
             limit_kib,
             skew_seconds,
+            account,
             wire: Wire::start(),
         };
         server.revive();
@@ -84,6 +95,7 @@ impl S3 {
             .args(["--exact", "s3::serve", "--nocapture"])
             .env(ROOT, self.root.path())
             .env(SKEW, self.skew_seconds.to_string())
+            .envs(self.account.iter().map(|key| (ACCOUNT, key)))
             // Its end is the end of this process, however that ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -195,12 +207,16 @@ fn serve() {
 }
 
 async fn answer(root: &Path, skew: u32) {
+    use hyper::body::Incoming;
     use hyper_util::rt::{TokioExecutor, TokioIo};
     use s3s::config::{S3Config, StaticConfigProvider};
 
     let files = s3s_fs::FileSystem::new(root).expect("the server's folder");
     let mut service = s3s::service::S3ServiceBuilder::new(files);
-    service.set_auth(s3s::auth::SimpleAuth::from_single(KEY_ID, SECRET));
+    let door = std::env::var_os(ACCOUNT).map(|key| Arc::new(Door::of(Path::new(&key))));
+    if door.is_none() {
+        service.set_auth(s3s::auth::SimpleAuth::from_single(KEY_ID, SECRET));
+    }
     let mut config = S3Config::default();
     config.presigned_url_max_skew_time_secs = skew;
     service.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
@@ -218,7 +234,18 @@ async fn answer(root: &Path, skew: u32) {
         let Ok((socket, _)) = listener.accept().await else {
             continue;
         };
-        let connection = http.serve_connection(TokioIo::new(socket), service.clone());
+        let (service, door) = (service.clone(), door.clone());
+        let answer = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+            let (service, door) = (service.clone(), door.clone());
+            let request = request.map(s3s::Body::from);
+            async move {
+                match &door {
+                    Some(door) => door.call(&service, request).await,
+                    None => service.call(request).await,
+                }
+            }
+        });
+        let connection = http.serve_connection(TokioIo::new(socket), answer);
         let connection = connection.into_owned();
         tokio::spawn(async move {
             // A connection that was cut is nobody's loss.

@@ -1,14 +1,13 @@
 //! Azure Blob Storage, as Microsoft's own emulator speaks it: signatures, conditions, parts, lists.
 
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use super::{bytes, fill, outcomes};
+use super::clouds;
 use crate::exec::{self, Output};
-use crate::setup::{Case, says, text};
+use crate::setup::{Case, says};
 
 /// The emulator's `main.js`; `.ci/run` fetches it.
 const PROGRAM: &str = "XTASK_DB_AZURITE";
@@ -116,69 +115,23 @@ fn no_key(output: &Output) {
 
 #[test]
 fn copies_go_to_azure_and_come_back() {
-    let Some(azurite) = Azurite::get_or_skip() else {
-        return;
-    };
-    let case = azurite.case();
-    let small = case.backup();
-    fill(&case, 20);
-    let taken = case.project.json(["db", "backup", "in-parts"]);
-    assert_eq!(outcomes(&taken), ["copied"]);
-    let large = text(&taken, "/backup/id").to_owned();
-    let verified = case.project.run(["db", "verify", "--offsite", "--all"]);
-    no_key(&verified.expect_code(0));
-    let again = case.project.json(["db", "push", "--all"]);
-    assert_eq!(outcomes(&again), ["already-there"; 2]);
-    let status = case.project.json(["db", "status", "--offsite"]);
-    assert_eq!(status["copies"]["three_two_one"], true);
-
-    let before = [bytes(case.dump(&large)), bytes(case.manifest(&large))];
-    fs::remove_dir_all(case.project.vault()).expect("lose the vault");
-    fs::remove_file(case.project.sqlite_path()).expect("lose the database");
-    let restored = case.project.run(["db", "restore", "latest", "--yes"]);
-    says(&restored.expect_code(0), &["looking off-site", "restored"]);
-    let after = [bytes(case.dump(&large)), bytes(case.manifest(&large))];
-    assert!(before == after, "it was changed on the way");
-    assert_eq!(case.query("SELECT count(*) FROM big"), ["20"]);
-    case.project.run(["db", "pull", &small]).expect_code(0);
+    if let Some(azurite) = Azurite::get_or_skip() {
+        clouds::go_and_come_back(&azurite.case(), no_key);
+    }
 }
 
 #[test]
 fn copies_in_azure_are_never_overwritten() {
-    let Some(azurite) = Azurite::get_or_skip() else {
-        return;
-    };
-    let case = azurite.case();
-    let id = case.backup();
-    // The same id, and another manifest.
-    let mut other: serde_json::Value =
-        serde_json::from_slice(&bytes(case.manifest(&id))).expect("JSON");
-    other["tool"]["version"] = "9.9.9".into();
-    fs::write(case.manifest(&id), crate::setup::sealed(other)).expect("write another one");
-    let refused = case.project.run(["db", "push", &id]).expect_code(6);
-    says(&refused, &["with other content, which is not overwritten"]);
-    no_key(&refused);
+    if let Some(azurite) = Azurite::get_or_skip() {
+        clouds::never_overwritten(&azurite.case(), no_key);
+    }
 }
 
 #[test]
 fn copies_in_azure_are_pruned() {
-    let Some(azurite) = Azurite::get_or_skip() else {
-        return;
-    };
-    let case = azurite.case();
-    let id = case.backup();
-    std::thread::sleep(std::time::Duration::from_millis(1100));
-    let newer = case.backup();
-    let url = azurite.url("shop");
-    let toml = format!("[[offsite]]\nname = \"cloud\"\nurl = \"{url}\"\nkeep_last = 1\n");
-    case.project.write("database/db.toml", toml);
-    let pruned = case.project.json(["db", "prune", "--offsite", "--yes"]);
-    assert_eq!(text(&pruned, "/places/0/removed/0"), id);
-    let listed = case.project.json(["db", "list", "--offsite"]);
-    let there = &listed["places"][0];
-    assert_eq!(there["backups"].as_array().map(Vec::len), Some(1));
-    assert_eq!(text(there, "/backups/0/id"), newer);
-    assert_eq!(there["orphans"].as_array().map(Vec::len), Some(0));
+    if let Some(azurite) = Azurite::get_or_skip() {
+        clouds::pruned(&azurite.case(), &azurite.url("shop"));
+    }
 }
 
 #[test]
