@@ -1,5 +1,6 @@
 //! The stories. One verb a file; each `run` reads top to bottom.
 
+use std::cell::OnceCell;
 use std::path::Path;
 
 use anyhow::Result;
@@ -61,6 +62,8 @@ pub struct Scene<'a> {
     verb: &'static str,
     /// Read for the verbs that write or open dumps.
     keys: Keys,
+    /// Set once nothing was found between here and the live database.
+    direct: OnceCell<()>,
 }
 
 pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
@@ -81,6 +84,7 @@ pub fn run(db: &Db, ui: &Ui, interrupt: &Interrupt) -> Result<()> {
         fingerprint: false,
         verb: db.verb.hinted(),
         keys: keyring,
+        direct: OnceCell::new(),
     };
     match &db.verb {
         Verb::Backup(_) | Verb::MigrateSafe(_) => {
@@ -150,8 +154,15 @@ impl Scene<'_> {
         Ok(())
     }
 
+    /// Of the live database, whose sessions are ours alone: what is set in one, or held, would be
+    /// somebody else's behind what lends them out.
     fn engine(&self) -> Result<Box<dyn Engine>> {
         let mut engine = self.open(&self.settings.url, &self.settings.url_folder)?;
+        if self.direct.get().is_none() {
+            self.require_direct(&mut *engine)?;
+            // Nobody else sets it.
+            let _ = self.direct.set(());
+        }
         if self.fingerprint {
             engine.take_fingerprints();
         }
@@ -168,13 +179,6 @@ impl Scene<'_> {
             self.interrupt.clone(),
         )?;
         engine.leave_out(self.settings.profile_for(url));
-        Ok(engine)
-    }
-
-    /// For what holds on to a session.
-    fn direct_engine(&self) -> Result<Box<dyn Engine>> {
-        let mut engine = self.engine()?;
-        self.require_direct(&mut *engine)?;
         Ok(engine)
     }
 

@@ -122,7 +122,8 @@
 //! in the vault, and another one's are not known. Two names of one place would count on each other: buckets are compared by what their URLs mean, folders by device
 //! and inode, also with the vault.
 //!
-//! **Poolers**: verbs that hold a session look first whether the host is a known one in transaction mode, and then whether a second
+//! **Poolers**: before the live database is asked for anything, and with nothing set in the session, it is looked whether the
+//! host is a known one in transaction mode, and then whether a second
 //! session of ours gets the same process of the server (`engine/postgres/pooler.rs`). **Points in time**: the log's position is asked in
 //! the snapshot's transaction, below a savepoint, because managed servers may refuse it (`engine/postgres/wal.rs`).
 //!

@@ -73,7 +73,7 @@ pub fn run(scene: &Scene, arguments: &cli::Backup) -> Result<()> {
 }
 
 fn reach(scene: &Scene) -> Result<(Box<dyn Engine>, DatabaseFacts)> {
-    let mut engine = scene.direct_engine()?;
+    let mut engine = scene.engine()?;
     scene.end_left_exclusive(&mut *engine)?;
     let facts = engine.facts()?;
     Ok((engine, facts))

@@ -51,9 +51,9 @@ enum Side<'a> {
 pub fn run(scene: &Scene, arguments: &cli::Diff) -> Result<()> {
     let listing = scene.vault.list()?;
     // For rows, a backup goes into a scratch database as in a drill.
-    let mut engine = match arguments.rows {
-        Some(_) => scene.direct_engine()?,
-        None => scene.engine()?,
+    let mut engine = match asks_live(arguments) || arguments.rows.is_some() {
+        true => scene.engine()?,
+        false => scene.open(&scene.settings.url, &scene.settings.url_folder)?,
     };
     let [a, b] = sides(scene, &mut *engine, &listing, arguments)?;
     let (contents_a, contents_b) = match (&a, &b) {
@@ -103,15 +103,24 @@ fn now(engine: &mut dyn Engine, other: &Contents) -> Result<Contents> {
     engine.contents()
 }
 
+fn names(arguments: &cli::Diff) -> [&str; 2] {
+    [&arguments.a, arguments.b.as_deref().unwrap_or(LIVE)]
+}
+
 /// The live database is asked only where it is meant, or where it decides which backup is.
+fn asks_live(arguments: &cli::Diff) -> bool {
+    let mut names = names(arguments).into_iter();
+    names.any(|name| [LIVE, "latest"].contains(&name))
+}
+
 fn sides<'a>(
     scene: &Scene,
     engine: &mut dyn Engine,
     listing: &'a Listing,
     arguments: &cli::Diff,
 ) -> Result<[Side<'a>; 2]> {
-    let names = [arguments.a.as_str(), arguments.b.as_deref().unwrap_or(LIVE)];
-    let asks = names.iter().any(|name| [LIVE, "latest"].contains(name));
+    let names = names(arguments);
+    let asks = asks_live(arguments);
     let facts = asks.then(|| engine.facts()).transpose()?;
     let ours = facts.as_ref().map(|facts| choose::ours(listing, facts));
     let is_ours = |backup: &Backup| ours.as_ref().is_none_or(|is_ours| is_ours(backup));

@@ -44,7 +44,7 @@ struct Drilled {
 
 pub fn run(scene: &Scene, arguments: &Drill) -> Result<()> {
     rehearse::refuse_scratch_url(scene)?;
-    let mut engine = scene.direct_engine()?;
+    let mut engine = scene.engine()?;
     let now = engine.facts()?;
     let listing = scene.vault.list()?;
     let is_ours = choose::ours(&listing, &now);

@@ -91,7 +91,7 @@ fn export(
     is_stdout: bool,
 ) -> Result<Head> {
     let path = arguments.output.as_path();
-    let mut engine = scene.direct_engine()?;
+    let mut engine = scene.engine()?;
     let engine = &mut *engine;
     let to = |out| layout(format, out);
     if is_stdout {

@@ -52,7 +52,7 @@ pub fn run(scene: &Scene, arguments: &cli::Import) -> Result<()> {
     let found = export_file::find(&arguments.file)?;
     let inventory = read(scene, (&found, arguments.edited), &mut Nowhere, "read")
         .with_context(|| format!("`{}` cannot be imported", arguments.file.display()))?;
-    let mut engine = scene.direct_engine()?;
+    let mut engine = scene.engine()?;
     let now = engine.facts()?;
     scene.prepare_vault()?;
     let _lock = scene.vault.lock("import", &scene.who)?;

@@ -58,7 +58,7 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     scene.prepare_vault()?;
     let lock = scene.vault.lock("migrate-safe", &scene.who)?;
     scene.say_unfinished();
-    let mut engine = scene.direct_engine()?;
+    let mut engine = scene.engine()?;
     engine.lock()?;
     scene.end_left_exclusive(&mut *engine)?;
 

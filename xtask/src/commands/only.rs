@@ -57,7 +57,7 @@ pub fn run(scene: &Scene, arguments: &Restore, names: &str) -> Result<()> {
             return Err(where_to(arguments, names).into());
         }
     }
-    let mut live = scene.direct_engine()?;
+    let mut live = scene.engine()?;
     let now = live.facts()?;
     let mut listing = scene.vault.list()?;
     if bring::missing(scene, arguments, &listing, &now)? {

@@ -49,7 +49,7 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
     if let Some(url) = &arguments.into {
         return into::run(scene, arguments, url);
     }
-    let mut engine = scene.direct_engine()?;
+    let mut engine = scene.engine()?;
     let now = engine.facts()?;
     let mut listing = scene.vault.list()?;
     if bring::missing(scene, arguments, &listing, &now)? {

@@ -50,7 +50,7 @@ impl WayBack<'_> {
 }
 
 pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
-    let mut engine = scene.direct_engine()?;
+    let mut engine = scene.engine()?;
     let now = engine.facts()?;
     let listing = scene.vault.list()?;
     let kept = newest_kept(&mut *engine)?;

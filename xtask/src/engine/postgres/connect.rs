@@ -35,6 +35,15 @@ pub async fn connect(url: &PostgresUrl) -> Result<Connected> {
 
 /// Connects to another database of the same server.
 pub async fn connect_to(url: &PostgresUrl, database: Option<&str>) -> Result<Connected> {
+    let mut connected = visit(url, database).await?;
+    lift_limits(&mut connected.session)
+        .await
+        .context("cannot set what holds for this session")?;
+    Ok(connected)
+}
+
+/// As [`connect_to`], and nothing is set in the session: it may be somebody else's in the next moment.
+pub async fn visit(url: &PostgresUrl, database: Option<&str>) -> Result<Connected> {
     let mut last = None;
     let no_host = [PostgresHost::default()];
     let hosts = if url.hosts.is_empty() {
@@ -75,20 +84,9 @@ async fn open(options: PgConnectOptions) -> Result<Connected, sqlx::Error> {
         "SELECT current_database()::text, current_user::text, \
          current_setting('server_version'), current_setting('server_version_num')::int",
     )
+    .persistent(false)
     .fetch_one(&mut session)
     .await?;
-    // Our own questions must not be cut short by limits that are meant for the
-    // application, nor wait for ever for a table that a schema change has locked.
-    // What `PGOPTIONS` or the URL says of that wait is meant for this run.
-    session
-        .execute(
-            "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN \
-             ('statement_timeout', 'idle_session_timeout', 'transaction_timeout', \
-              'idle_in_transaction_session_timeout'); \
-             SELECT set_config(name, '60s', false) FROM pg_settings \
-             WHERE name = 'lock_timeout' AND source <> 'client'",
-        )
-        .await?;
     let server_major = (number / 10_000).unsigned_abs();
     Ok(Connected {
         session,
@@ -98,6 +96,22 @@ async fn open(options: PgConnectOptions) -> Result<Connected, sqlx::Error> {
         server_version,
         server_major,
     })
+}
+
+/// Our own questions must not be cut short by limits that are meant for the application, nor wait for
+/// ever for a table that a schema change has locked. What `PGOPTIONS` or the URL says of that wait is
+/// meant for this run.
+async fn lift_limits(session: &mut PgConnection) -> Result<(), sqlx::Error> {
+    session
+        .execute(
+            "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN \
+             ('statement_timeout', 'idle_session_timeout', 'transaction_timeout', \
+              'idle_in_transaction_session_timeout'); \
+             SELECT set_config(name, '60s', false) FROM pg_settings \
+             WHERE name = 'lock_timeout' AND source <> 'client'",
+        )
+        .await?;
+    Ok(())
 }
 
 /// As [`connect_to`], for a question that must be answered: again and again, for a bounded time,

@@ -35,7 +35,7 @@ pub async fn refuse(url: &PostgresUrl) -> Result<()> {
 }
 
 async fn look(url: &PostgresUrl) -> Result<()> {
-    let mut connected = connect::connect(url).await?;
+    let mut connected = connect::visit(url, None).await?;
     refuse_shared(url, &mut connected.session).await?;
     Ok(connected.session.close().await?)
 }
@@ -99,7 +99,7 @@ fn known(host: &PostgresHost) -> Option<(&'static str, String)> {
 async fn refuse_shared(url: &PostgresUrl, session: &mut PgConnection) -> Result<()> {
     let context = "cannot ask who serves this session";
     let first = pid(session).await.context(context)?;
-    let mut other = connect::connect(url).await?.session;
+    let mut other = connect::visit(url, None).await?.session;
     let mut begun = other.begin().await.context(context)?;
     let lent = pid(&mut begun).await.context(context)?;
     let is_shared = lent == first || {

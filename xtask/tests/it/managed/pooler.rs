@@ -179,7 +179,12 @@ fn one_that_lends_sessions_out_is_known_by_what_it_does() {
         return;
     };
     let database = cluster.create_database("pooled");
-    database.psql("CREATE TABLE t (id int); INSERT INTO t VALUES (1);");
+    let name = database.name();
+    database.psql(&format!(
+        "CREATE TABLE t (id int); INSERT INTO t VALUES (1);
+         ALTER DATABASE \"{name}\" SET statement_timeout = '17s';
+         ALTER DATABASE \"{name}\" SET lock_timeout = '7s';"
+    ));
     let Some(pooler) = PgBouncer::start_or_say(&database, "transaction") else {
         return;
     };
@@ -191,12 +196,16 @@ fn one_that_lends_sessions_out_is_known_by_what_it_does() {
     let vault = project.vault_files();
     project = project.database_url(&database.url_through(pooler.port));
     let (_case, file) = exported();
-    let verbs: [&[&str]; 5] = [
+    let verbs: [&[&str]; 9] = [
         &["import", &file, "--replace", "--yes"],
         &["export", "-o", "other.ndjson"],
         &["diff", "latest", "--rows", "t"],
         &["backup"],
         &["migrate-safe", "--yes"],
+        &["status"],
+        &["diff", "latest"],
+        &["prune", "--dry-run"],
+        &["prune", "--kept"],
     ];
     for verb in verbs {
         let output = project.run([&["db"], verb].concat()).expect_code(3);
@@ -215,6 +224,15 @@ fn one_that_lends_sessions_out_is_known_by_what_it_does() {
     assert_eq!(database.psql(locks), "0");
     // Where nothing is held, nothing is asked.
     project.run(["db", "list"]).expect_code(0);
+    let named = project.run(["db", "verify", "latest"]).expect_code(0);
+    says(&named, &["going by the name alone"]);
+    // What is lent to others next is as it was: their limits, and no statement of ours.
+    let mut pooled = database.psql_command();
+    pooled.arg(format!("--dbname={}", database.url_through(pooler.port)));
+    let limits = "SELECT current_setting('statement_timeout') || current_setting('lock_timeout')
+        || (SELECT count(*) FROM pg_prepared_statements)";
+    let said = exec::run(&mut pooled, Some(limits)).expect_code(0);
+    assert_eq!(said.stdout, "17s7s0\n");
 }
 
 /// What keeps a session for whoever has it is as good as the server.
