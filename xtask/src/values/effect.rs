@@ -160,8 +160,7 @@ impl Survey {
     }
 }
 
-/// Which table of before is which one of after: by name, then by what they
-/// are known by.
+/// Which table of before is which one of after: by what they are known by, then by name.
 struct Pairing<'a> {
     pairs: Vec<(&'a Relation, Option<&'a Relation>)>,
     added: Vec<&'a Relation>,
@@ -171,36 +170,41 @@ impl<'a> Pairing<'a> {
     fn of(before: &'a Survey, after: &'a Survey) -> Pairing<'a> {
         let then = &before.contents.relations;
         let now = &after.contents.relations;
-        let known: BTreeSet<_> = then.iter().map(Relation::key).collect();
-        let mut added: Vec<&Relation> = now.iter().filter(|r| !known.contains(&r.key())).collect();
+        let known: BTreeSet<i64> = then.iter().filter_map(|r| before.mark(r)).collect();
         let by_name: BTreeMap<_, _> = now.iter().map(|r| (r.key(), r)).collect();
-        let mut pairs = Vec::new();
-        for relation in then {
-            let mut found = by_name.get(&relation.key()).copied();
-            if let Some(other) = found.filter(|now| !relation.kind.may_become(now.kind)) {
-                added.push(other);
-                found = None;
-            }
-            if found.is_none() {
-                let renamed = added
-                    .iter()
-                    .position(|new| before.is_renamed(relation, new, after));
-                found = renamed.map(|at| added.remove(at));
-            }
-            pairs.push((relation, found));
-        }
+        let marks = now.iter().filter_map(|r| Some((after.mark(r)?, r)));
+        let by_mark: BTreeMap<i64, &Relation> = marks.collect();
+        let is_other = |now: &Relation| after.mark(now).is_some_and(|mark| known.contains(&mark));
+        let pair = |relation: &'a Relation| {
+            let mark = before.mark(relation);
+            let same = mark.and_then(|mark| by_mark.get(&mark).copied());
+            // One that was made anew under its name may have been filled from it; one that was
+            // there before was not, and is looked at by itself.
+            let named = by_name.get(&relation.key()).copied();
+            let found = same.or(named.filter(|now| !is_other(now)));
+            (
+                relation,
+                found.filter(|now| relation.kind.may_become(now.kind)),
+            )
+        };
+        let pairs: Vec<_> = then.iter().map(pair).collect();
+        let taken: BTreeSet<_> = pairs
+            .iter()
+            .filter_map(|(_, now)| Some(now.as_ref()?.key()))
+            .collect();
+        let added = now.iter().filter(|r| !taken.contains(&r.key())).collect();
         Pairing { pairs, added }
     }
 }
 
 impl Survey {
-    fn is_renamed(&self, then: &Relation, now: &Relation, after: &Survey) -> bool {
-        then.kind == now.kind && self.is_same_table(then, now, after)
+    fn mark(&self, relation: &Relation) -> Option<i64> {
+        self.marks.get(&relation.full_name()).copied()
     }
 
     /// Of one that was made anew under the old name, the columns are others.
     fn is_same_table(&self, then: &Relation, now: &Relation, after: &Survey) -> bool {
-        let mark = self.marks.get(&then.full_name());
-        mark.is_some() && mark == after.marks.get(&now.full_name())
+        let mark = self.mark(then);
+        mark.is_some() && mark == after.mark(now)
     }
 }

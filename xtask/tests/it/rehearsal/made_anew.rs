@@ -94,6 +94,34 @@ fn what_was_renamed_is_still_it() {
     }
 }
 
+/// As many rows under the old name, or more, are not its rows.
+#[test]
+fn another_table_under_the_name_of_a_dropped_one_is_not_it() {
+    let cases = |name, second| {
+        let cases = with_tags(name, second);
+        for case in &cases {
+            case.query("CREATE TABLE more (id INTEGER, name TEXT);");
+            case.query("INSERT INTO more VALUES (1, 'x'), (2, 'y'), (3, 'z');");
+        }
+        cases
+    };
+    let refills = "DROP TABLE tags; ALTER TABLE more RENAME TO tags; \
+        CREATE TABLE more (id INTEGER, name TEXT); \
+        INSERT INTO more VALUES (4, 'x'), (5, 'y'), (6, 'z'), (7, 'z');";
+    for case in cases("refilled", refills) {
+        let refused = migrate(&case, &[]).expect_code(3);
+        says(&refused, &["tags: the table is dropped, with 2 rows"]);
+        assert!(!refused.stderr.contains("\n  more: "), "{refused}");
+    }
+    let swaps = "ALTER TABLE tags RENAME TO passing; ALTER TABLE more RENAME TO tags; \
+        ALTER TABLE passing RENAME TO more;";
+    for case in cases("swapped", swaps) {
+        let document = case.migrate();
+        let effect = document["rehearsal"]["effect"].to_string();
+        assert_eq!(effect.matches("renamed_to").count(), 2, "{effect}");
+    }
+}
+
 /// One file renames, the next one drops.
 #[test]
 fn renames_are_followed_from_file_to_file() {
