@@ -16,7 +16,7 @@ use crate::ui;
 use crate::values::database::{DatabaseFacts, EngineKind};
 use crate::values::database_url::DatabaseUrl;
 use crate::values::effect::Effect;
-use crate::values::failure::{Failure, Outcome, is_untrusted};
+use crate::values::failure::{Failure, Outcome, hint_of, is_untrusted};
 use crate::values::plan::{Migration, MigrationPlan};
 use crate::values::progress::Progress;
 use crate::values::survey::{Rehearsed, Survey};
@@ -188,10 +188,12 @@ fn refuse(error: anyhow::Error, facts: &DatabaseFacts, migration: &Migration) ->
     let failure = Failure::refused(format!(
         "the rehearsal on a scratch database failed; the {facts} is as it was"
     ));
-    error.context(failure.hint(format!(
+    let mend = format!(
         "mend migration {} and run the command again",
         migration.version
-    )))
+    );
+    let hint = hint_of(&error).unwrap_or(mend);
+    error.context(failure.hint(hint))
 }
 
 /// What the migrations do, for the one who decides; a log gets it as well.

@@ -30,7 +30,7 @@ pub async fn run<C: Migrate>(
         let took = connection
             .apply(&bookkeeping.table, migration)
             .await
-            .map_err(|error| failed(migration, cause(error)))?;
+            .map_err(|error| lost_history(bookkeeping, failed(migration, cause(error))))?;
         ran(MigrationRan {
             version: migration.version,
             description,
@@ -47,6 +47,28 @@ pub fn failed(migration: &Migration, error: sqlx::Error) -> anyhow::Error {
     let (version, description) = (migration.version, describe(&migration.description));
     let failure = Failure::after_change(format!("migration {version} ({description}) failed{at}"));
     anyhow::Error::new(error).context(failure)
+}
+
+/// A migration that leaves the session without its search path hides sqlx's table from sqlx, which
+/// then writes there, in the same transaction: `sqlx migrate run` fails on it as well.
+fn lost_history(bookkeeping: &Bookkeeping, error: anyhow::Error) -> anyhow::Error {
+    let table = &bookkeeping.table;
+    let is_lost = error.chain().any(|cause| {
+        let error = cause.downcast_ref::<sqlx::Error>();
+        let error = error.and_then(|error| error.as_database_error());
+        error.is_some_and(|error| {
+            error.code().as_deref() == Some("42P01") && error.message().contains(table.as_str())
+        })
+    });
+    if !is_lost {
+        return error;
+    }
+    let what = format!(
+        "the migration leaves the session without the `search_path` in which sqlx finds its table `{table}`"
+    );
+    error.context(Failure::after_change(what).hint(
+        "end the migration with `RESET search_path;` (`pg_dump` writes a `set_config` that empties it)",
+    ))
 }
 
 /// The line of the file that PostgreSQL stumbled over, counted from 1.

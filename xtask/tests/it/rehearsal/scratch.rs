@@ -167,3 +167,25 @@ fn a_role_with_createdb_rehearses_beside() {
     let refused = migrate(&case, &[]).expect_code(3);
     says(&refused, &["theirs", "SCRATCH_DATABASE_URL"]);
 }
+
+/// As `pg_dump` writes it, and as `sqlx migrate run` fails on it as well.
+#[test]
+fn a_migration_that_empties_the_search_path_is_told_to_set_it_back() {
+    let Some(case) = Case::postgres("search_path") else {
+        return;
+    };
+    let empties = "SELECT pg_catalog.set_config('search_path', '', false);\n\
+        CREATE TABLE public.things (id int);\n";
+    case.project.write("migrations/1_things.sql", empties);
+    let refused = migrate(&case, &[]).expect_code(3);
+    says(
+        &refused,
+        &[
+            "without the `search_path` in which sqlx finds its table `_sqlx_migrations`",
+            "hint: end the migration with `RESET search_path;`",
+        ],
+    );
+    let resets = format!("{empties}RESET search_path;\n");
+    case.project.write("migrations/1_things.sql", &resets);
+    migrate(&case, &[]).expect_code(0);
+}
