@@ -134,6 +134,8 @@
 //! platform has given up since is an obstacle and no refusal: force tries, and the transaction says whether something needs it. A scratch
 //! database gets the schemas as the live one describes them (`scratch/stand_ins.rs`), by a script that goes on after errors; the dump's own
 //! script does not. It lacks the foreign keys to tables that have no rows there; under their names are conditions that always hold, so that a migration can drop them.
+//! What a migration does to them is asked before and after it, in its own session: what is there and how it looks, and the server's counts of
+//! scans, which grow also where there are no rows (`scratch/touched.rs`); each is a loss.
 //! Not left out: `supabase_migrations`, `cron` and `pgmq`, which Supabase's own tool leaves out of definitions, because users own what is in them.
 //!
 //! **Fingerprints**, when asked for: the sessions that count rows for a backup also add up a hash of each row, in

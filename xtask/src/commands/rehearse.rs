@@ -156,7 +156,13 @@ fn run(
     if facts.engine == EngineKind::Sqlite {
         migrations::follow(&plan.pending, &mut before, &mut after);
     }
-    Ok(Effect::between(&before, &after, facts.engine))
+    let mut effect = Effect::between(&before, &after, facts.engine);
+    for loss in rehearsed.iter().flat_map(|ran| &ran.touched) {
+        if !effect.losses.contains(loss) {
+            effect.losses.push(loss.clone());
+        }
+    }
+    Ok(effect)
 }
 
 /// A migration that writes sqlx's own table would make the next run refuse.

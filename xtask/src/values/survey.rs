@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::database::Contents;
+use super::effect::Loss;
 
 /// A database before or after migrations.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +34,9 @@ pub struct Rehearsed {
     /// What of the file can have done that; a word for each of these tables.
     #[serde(default)]
     pub rewritten_by: Vec<Rewritten>,
+    /// What it does to a platform's part, which is in no backup and without rows in a rehearsal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub touched: Vec<Loss>,
 }
 
 /// A table that was written anew.

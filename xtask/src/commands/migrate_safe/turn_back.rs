@@ -8,6 +8,7 @@ use super::prove::Proven;
 use super::restore_command;
 use crate::cli::OnFailure;
 use crate::commands::Scene;
+use crate::commands::rehearse::Rehearsal;
 use crate::commands::restore::{self, Force};
 use crate::engine::Engine;
 use crate::interrupt::is_interrupted;
@@ -50,10 +51,7 @@ impl Failed<'_> {
         };
         let id = self.proven.backup.id();
         match done {
-            Ok(true) => error.context(Failure::refused(format!(
-                "a migration failed; the backup `{id}` was restored, and the {} is as it was before",
-                self.facts
-            ))),
+            Ok(true) => error.context(self.turned_back()),
             Ok(false) => error,
             Err(why) if is_interrupted(&why) => {
                 let failure = Failure::after_change(format!(
@@ -69,6 +67,30 @@ impl Failed<'_> {
                         .hint(hint),
                 )
             }
+        }
+    }
+
+    /// What is a platform's is in no backup, and a migration may have written there as well.
+    fn turned_back(&self) -> Failure {
+        let (id, facts) = (self.proven.backup.id(), self.facts);
+        let message = format!(
+            "a migration failed; the backup `{id}` was restored, and the {facts} is as it was before"
+        );
+        let Some(platform) = &self.proven.proof.manifest().platform else {
+            return Failure::refused(message);
+        };
+        let message = format!("{message}, but for what is {}'s", platform.profile);
+        let rehearsal = self.proven.rehearsal.as_ref();
+        let is_untouched =
+            |rehearsal: &Rehearsal| rehearsal.migrations.iter().all(|m| m.touched.is_empty());
+        match rehearsal.is_some_and(is_untouched) {
+            true => Failure::refused(message + ", which the migrations did not touch"),
+            false => Failure::after_change(message + ": that is as the migrations left it").hint(
+                format!(
+                    "look at what they did to {}, and undo it by hand: no backup holds it",
+                    platform.schemas.join(", ")
+                ),
+            ),
         }
     }
 

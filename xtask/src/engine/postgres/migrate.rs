@@ -4,11 +4,12 @@ use anyhow::{Context, Result};
 use sqlx::{Connection, Executor, PgConnection, Transaction};
 
 use super::connect::{self, SessionId};
-use super::scratch::shared;
+use super::scratch::{shared, touched};
 use super::{Postgres, exclusive, lock, survey, target};
 use crate::engine::migrate::failed;
 use crate::values::failure::Failure;
 use crate::values::plan::{Migration, MigrationRan};
+use crate::values::platform::Platform;
 use crate::values::survey::Rehearsed;
 
 /// How long a migration waits for a table that somebody uses, when nobody has
@@ -87,6 +88,7 @@ fn run(
 pub fn rehearse(
     postgres: &Postgres,
     scratch: (&str, bool),
+    platform: Option<&Platform>,
     migration: &Migration,
     commits_itself: bool,
 ) -> Result<Rehearsed> {
@@ -100,6 +102,10 @@ pub fn rehearse(
         }
         let session = &mut to.session;
         let before = survey::files(session).await?;
+        let theirs = match platform {
+            Some(platform) => Some((touched::read(session, platform).await?, platform)),
+            None => None,
+        };
         let mut locks = None;
         if !(migration.no_tx || commits_itself) {
             locks = in_ours(postgres, session, scratch, &before, migration, &mut hear).await?;
@@ -121,6 +127,12 @@ pub fn rehearse(
             }
         }
         let rewritten = before.rewritten(&survey::files(session).await?);
+        let touched = match theirs {
+            Some((then, platform)) => {
+                then.touched(&touched::read(session, platform).await?, platform)
+            }
+            None => Vec::new(),
+        };
         to.session.close().await?;
         let ran = ran.context("the migration did not report that it ran")?;
         Ok(Rehearsed {
@@ -130,6 +142,7 @@ pub fn rehearse(
             locks: locks.unwrap_or_default(),
             rewritten,
             rewritten_by: Vec::new(),
+            touched,
         })
     })
 }

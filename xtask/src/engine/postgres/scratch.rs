@@ -16,6 +16,7 @@ use crate::values::database::DatabaseProperties;
 use crate::values::database_url::PostgresUrl;
 use crate::values::failure::Failure;
 use crate::values::plan::Migration;
+use crate::values::platform::Platform;
 use crate::values::progress::Progress;
 use crate::values::rows::{Rows, Shape};
 use crate::values::survey::{Rehearsed, Survey};
@@ -24,6 +25,7 @@ use crate::values::verified_dump::{LAY_OPEN, VerifiedDump};
 mod foreign;
 pub mod shared;
 mod stand_ins;
+pub mod touched;
 
 /// Dropped with its value, also when the story ends early.
 pub struct PostgresScratch {
@@ -37,6 +39,8 @@ pub struct PostgresScratch {
     is_watched: bool,
     /// The foreign data wrappers that lead nowhere here.
     cut_off: Vec<String>,
+    /// Whose part is there without rows.
+    platform: Option<Platform>,
     is_removed: bool,
 }
 
@@ -102,6 +106,7 @@ pub fn build(
         warnings,
         is_watched: order.reaches.is_some() && !is_elsewhere,
         cut_off: Vec::new(),
+        platform: dump.manifest().platform.clone(),
         is_removed: false,
     };
     // When this fails, dropping the value drops what there is of the database.
@@ -329,7 +334,8 @@ impl Scratch for PostgresScratch {
 
     fn migrate(&mut self, migration: &Migration, commits_itself: bool) -> Result<Rehearsed> {
         let scratch = (self.name.as_str(), self.is_watched);
-        let ran = migrate::rehearse(&self.postgres, scratch, migration, commits_itself);
+        let (postgres, platform) = (&self.postgres, self.platform.as_ref());
+        let ran = migrate::rehearse(postgres, scratch, platform, migration, commits_itself);
         ran.map_err(|error| foreign::explain(&self.cut_off, error))
     }
 

@@ -140,6 +140,7 @@ impl Scratch for SqliteScratch {
             locks: Vec::new(),
             rewritten: Vec::new(),
             rewritten_by: Vec::new(),
+            touched: Vec::new(),
         })
     }
 

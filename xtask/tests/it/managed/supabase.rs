@@ -4,6 +4,7 @@
 mod drill;
 mod elsewhere;
 mod restore;
+mod touched;
 
 use std::sync::OnceLock;
 

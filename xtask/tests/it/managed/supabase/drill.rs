@@ -12,7 +12,8 @@ fn a_migration_is_rehearsed_and_taken_back() {
     };
     supabase.case.project.write(
         "migrations/1_bio.sql",
-        "ALTER TABLE profiles ADD COLUMN bio TEXT;\n\
+        "-- expect-loss: auth.users\n\
+         ALTER TABLE profiles ADD COLUMN bio TEXT;\n\
          ALTER TABLE profiles DROP CONSTRAINT profiles_id_fkey;\n\
          CREATE POLICY own_bio ON profiles FOR UPDATE TO authenticated USING (auth.uid() = id);\n\
          CREATE TABLE posts (author UUID REFERENCES auth.users);\n\

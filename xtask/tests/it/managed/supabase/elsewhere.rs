@@ -54,13 +54,13 @@ fn a_failed_migration_is_turned_back_with_nobody_else_writing() {
         "--on-failure",
         "restore",
     ];
-    let output = supabase.run(&alone).expect_code(3);
+    let output = supabase.run(&alone).expect_code(5);
     says(
         &output,
         &[
             "division by zero",
             "was restored, and the",
-            "is as it was before",
+            "is as it was before, but for what is supabase's: that is as the migrations left it",
         ],
     );
     assert_eq!(supabase.platform(), before);
