@@ -115,7 +115,7 @@
 //!
 //! **Prune off-site**: the same plan for each place that has a policy (`prune/plan.rs`, `decide`), of whole copies of this very database;
 //! also guarded is what neither the vault nor another place is known to have, one place after the other, so that none counts on what
-//! goes at the next → the newest that stays is read there → show → ask → the places are looked at again → lock → the plan once more, for
+//! goes at the next → the newest that stays is read there, and in the vault each dump that a removal counts on → show → ask → the places are looked at again → lock → the plan once more, for
 //! which nothing is read: another one is refused → the oldest first: claim, and no waiting for one → is the manifest the one that was
 //! planned? → manifest → dump. When either cannot be removed the manifest is created again, unless both are gone after all. What is removed
 //! is not sent again. A place that lets go of the only copies does so of those that the journal knows as sent or fetched: pins are

@@ -1,27 +1,24 @@
 //! `db prune --offsite`: removes the copies that the policy of their place does not keep.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
-
 use anyhow::Result;
 use serde::Serialize;
 
-use super::plan::{self, Plan, State, decide};
+use super::plan::{self, Plan, decide};
 use super::{PlanOutcome, another, carry_out, ids, lines};
 use crate::cli::Prune;
 use crate::commands::offsite::look::{Look, look, look_everywhere};
-use crate::commands::offsite::{matched, one_of, usable};
+use crate::commands::offsite::{one_of, usable};
 use crate::commands::{Scene, choose, restore};
 use crate::engine::Engine;
 use crate::ui;
 use crate::values::database::DatabaseFacts;
-use crate::values::failure::{Failure, is_untrusted};
+use crate::values::failure::Failure;
 use crate::values::id::BackupId;
-use crate::values::journal::{Deed, Ending, Entry, Line};
-use crate::values::manifest::Manifest;
-use crate::values::offsite::{Known, KnownCopies, Place, known_copies, known_copy};
-use crate::values::retention::Guard;
+use crate::values::journal::{Deed, Ending, Entry};
 use crate::vault::{Backup, Listing};
+use elsewhere::{Copies, Seen, of};
+
+mod elsewhere;
 
 const COMMAND: &str = "cargo xtask db prune --offsite";
 
@@ -43,15 +40,6 @@ struct PlaceDocument<'a> {
 struct At<'a> {
     look: &'a Look<'a>,
     plan: Plan<'a>,
-}
-
-/// What places say of themselves, and what of them this run has read.
-#[derive(Default)]
-struct Seen {
-    good: RefCell<Vec<(String, Manifest)>>,
-    bad: RefCell<HashSet<Copy>>,
-    /// Somebody may be waiting for the lock by now.
-    reads_no_more: Cell<bool>,
 }
 
 pub fn run(scene: &Scene, arguments: &Prune) -> Result<()> {
@@ -175,16 +163,7 @@ fn plans<'a>(
         now,
         &choose::of_very(vault, now, &scene.who),
     )?;
-    let mut copies = Copies {
-        scene,
-        vault,
-        looks,
-        distrusted: plan::distrusted(&journal),
-        known: known_copies(&journal),
-        from_here: from_here(&journal),
-        seen,
-        going: HashSet::new(),
-    };
+    let mut copies = Copies::new(scene, (vault, looks), &journal, seen);
     loop {
         let bad_before = seen.bad.borrow().len();
         copies.going.clear();
@@ -204,109 +183,9 @@ fn plans<'a>(
             }
             all.push(At { look, plan });
         }
-        if seen.bad.borrow().len() == bad_before {
+        if seen.bad.borrow().len() == bad_before && copies.match_here(&all)? {
             return Ok(all);
         }
-    }
-}
-
-/// Where else a copy is.
-struct Copies<'a> {
-    scene: &'a Scene<'a>,
-    vault: &'a Listing,
-    looks: &'a [Look<'a>],
-    /// Of the vault.
-    distrusted: HashSet<BackupId>,
-    known: KnownCopies,
-    from_here: HashSet<Copy>,
-    seen: &'a Seen,
-    /// Planned already.
-    going: HashSet<Copy>,
-}
-
-/// The name of a place, and what is there.
-type Copy = (String, BackupId);
-
-fn of(place: &Place, backup: &Backup) -> Copy {
-    (place.name.clone(), backup.id().clone())
-}
-
-/// What this vault has sent or fetched, whatever has become of it.
-fn from_here(journal: &[Line]) -> HashSet<Copy> {
-    let entries = journal.iter().filter_map(|line| line.entry.as_ref());
-    let moved = entries.filter(|entry| {
-        matches!(entry.deed, Deed::Copy | Deed::Pull) && entry.ending == Ending::Done
-    });
-    let copies = moved.map(|entry| Some((entry.place.clone()?, entry.backup.clone()?)));
-    copies.flatten().collect()
-}
-
-impl Copies<'_> {
-    fn state(&self, place: &Place, backup: &Backup) -> State {
-        // What is pinned, or may be wanted yet, the vault knows that has sent it or fetched it.
-        let is_known = self.from_here.contains(&of(place, backup));
-        let is_free = (place.removes_last_copies && is_known) || self.is_elsewhere(place, backup);
-        State {
-            is_bad: matches!(self.known(place, backup), Some(Known::Bad(_))),
-            guard: (!is_free).then_some(Guard::OnlyCopy),
-        }
-    }
-
-    fn known(&self, place: &Place, backup: &Backup) -> Option<Known> {
-        match self.seen.bad.borrow().contains(&of(place, backup)) {
-            true => Some(Known::Bad(backup.manifest.created_at)),
-            false => known_copy(&self.known, &backup.manifest, &place.name),
-        }
-    }
-
-    fn is_elsewhere(&self, place: &Place, backup: &Backup) -> bool {
-        let is_same = |other: &&Backup| other.manifest == backup.manifest;
-        let here = self.vault.backups.iter().find(is_same);
-        let is_here = here.is_some_and(|here| {
-            self.scene.vault.has_whole_dump(here) && !self.distrusted.contains(here.id())
-        });
-        let mut others = self.looks.iter().filter(|look| {
-            // One server may have two names, and then both are one place.
-            look.place.name != place.name && look.place.url.bucket() != place.url.bucket()
-        });
-        is_here
-            || others.any(|look| {
-                look.listing.backups.iter().any(|other| is_same(&other))
-                    && matches!(self.known(look.place, backup), Some(Known::Matched(_)))
-                    && !self.going.contains(&of(look.place, backup))
-            })
-    }
-
-    /// Read there to its end, for others go because this one stays.
-    fn read(&self, look: &Look, backup: &Backup) -> Result<Option<String>> {
-        let name = &look.place.name;
-        let is_it = |(place, then): &(String, Manifest)| place == name && *then == backup.manifest;
-        if self.seen.good.borrow().iter().any(is_it) {
-            return Ok(None);
-        }
-        if self.seen.reads_no_more.get() {
-            return Err(changed().into());
-        }
-        let found = look
-            .offsite
-            .matches(&backup.manifest, &self.scene.ui.progress());
-        let problem = match found {
-            Ok(()) => None,
-            Err(error) if is_untrusted(&error) => Some(error.to_string()),
-            Err(error) => return Err(error),
-        };
-        matched(self.scene, look.place, &backup.manifest, problem.as_deref());
-        match &problem {
-            None => {
-                let good = (name.clone(), backup.manifest.clone());
-                self.seen.good.borrow_mut().push(good);
-            }
-            Some(problem) => {
-                self.scene.ui.insist(format!("note: {problem}"));
-                self.seen.bad.borrow_mut().insert(of(look.place, backup));
-            }
-        }
-        Ok(problem)
     }
 }
 

@@ -147,7 +147,11 @@ fn newest_good(candidates: &[Candidate], whys: &[Vec<Why>]) -> Option<usize> {
 }
 
 /// What is wrong with it. Read to its end, for others go because this one stays.
-fn matches(scene: &Scene, backup: &Backup, proven: Option<&BackupId>) -> Result<Option<String>> {
+pub fn matches(
+    scene: &Scene,
+    backup: &Backup,
+    proven: Option<&BackupId>,
+) -> Result<Option<String>> {
     if proven == Some(backup.id()) {
         return Ok(None);
     }

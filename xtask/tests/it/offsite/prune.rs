@@ -237,6 +237,26 @@ fn a_copy_that_is_not_known_to_match_is_no_other_copy() {
     assert_eq!(copies.there("one"), "abc");
 }
 
+/// Of what the vault has, only the bytes tell whether it is a backup.
+#[test]
+fn a_copy_stays_when_the_vaults_own_dump_does_not_match() {
+    let copies = Copies::at(&[("one", "keep_last = 1"), ("two", "keep_last = 1")]);
+    let id = &copies.ids[1];
+    let mut damaged = bytes(copies.case().dump(id));
+    damaged[20] ^= 1;
+    fs::write(copies.case().dump(id), damaged).expect("damage it");
+    let plan = ["db", "prune", "--offsite", "--dry-run"];
+    let shown = copies.case().project.run(plan).expect_code(0);
+    says(&shown, &["its SHA-256 is", "the only copy"]);
+    copies.prune().expect_code(0);
+    // One of both places lets go of it, for the other one is known to have it.
+    assert_eq!([copies.there("one"), copies.there("two")], ["a", "ab"]);
+    fs::remove_file(copies.case().dump(id)).expect("move it away");
+    fs::remove_file(copies.case().manifest(id)).expect("move it away");
+    let restored = ["db", "restore", id, "--yes"];
+    copies.case().project.run(restored).expect_code(0);
+}
+
 #[test]
 fn when_the_newest_there_is_damaged_an_older_one_stays() {
     let copies = Copies::at(&[("one", "keep_last = 1")]);
