@@ -189,7 +189,7 @@
 //! asked of the server in a new session, never taken from an exit code.
 //!
 //! **Copy off-site** (features `s3`, `gcs`, `azure`, `offsite`): what the journal calls begun and not ended is given up at the
-//! store → is the manifest there, is the dump? → what is there and is something else is an error, never overwritten → the dump, in
+//! store → is the manifest there, is the dump? → what is there and is something else is an error, never overwritten, and a backup of another database is never said to be in the way (`values/offsite/taken.rs`) → the dump, in
 //! parts that grow with it, a few in flight, digested on the way → read back from there and matched with the manifest, as is one
 //! that was there already → manifest, created and not put. Only a `VerifiedDump` is copied. A copy that fails is code 6: the backup
 //! stands, and the next backup or `db push` sends what is missing. The journal says which dump a copy is of: a rekey keeps the id and

@@ -114,15 +114,6 @@ pub fn matched(scene: &Scene, place: &Place, manifest: &Manifest, problem: Optio
     }
 }
 
-/// Whether two manifests of one id are of two backups. A rekey gives a backup another dump, and
-/// leaves what tells it from others.
-pub fn is_another(one: &Manifest, other: &Manifest) -> bool {
-    let is_rekeyed = one.dump.file != other.dump.file
-        && one.created_at == other.created_at
-        && one.database == other.database;
-    one != other && !is_rekeyed
-}
-
 /// What failed at several places: the first one is what the run ends with, and the others are said
 /// before it.
 pub fn one_of(scene: &Scene, failed: Vec<anyhow::Error>) -> Option<anyhow::Error> {

@@ -13,7 +13,7 @@ use super::{Offsite, open};
 use crate::values::digest::Sha256;
 use crate::values::failure::{Failure, is_untrusted};
 use crate::values::manifest::{Manifest, manifest_file_name};
-use crate::values::offsite::{PlaceKind, Pushed};
+use crate::values::offsite::{PlaceKind, Pushed, taken};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
@@ -79,22 +79,12 @@ impl Offsite {
         })
     }
 
-    /// A rekey keeps the id and changes all else.
     fn another_manifest(&self, here: &Manifest, there: &[u8]) -> Failure {
-        let name = manifest_file_name(&here.id);
         let there = Manifest::parse(there).ok();
-        let there = there.filter(|there| there.id == here.id && there.dump.file != here.dump.file);
-        let Some(there) = there else {
-            return another(&self.place, &name);
-        };
-        Failure::untrusted(format!(
-            "at {} there is another dump of `{}`, from before or after a rekey, which is not overwritten",
-            self.place, here.id
-        ))
-        .hint(format!(
-            "if it is to be replaced, remove `{name}` and `{}` there",
-            there.dump.file
-        ))
+        match there.filter(|there| there.id == here.id && there != here) {
+            Some(there) => taken(&self.place, here, &there, ""),
+            None => another(&self.place, &manifest_file_name(&here.id)),
+        }
     }
 
     fn send(

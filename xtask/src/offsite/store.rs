@@ -146,5 +146,8 @@ pub(super) fn another(place: &Place, file: &str) -> Failure {
     Failure::untrusted(format!(
         "at {place} there is a `{file}` with other content, which is not overwritten"
     ))
-    .hint("look at what is there, and move it away")
+    .hint(
+        "look at what is there, and move it away; but where another database's backups go there as \
+         well, give each a prefix of its own",
+    )
 }

@@ -83,6 +83,11 @@ pub fn is_untrusted(error: &anyhow::Error) -> bool {
     is(error, Outcome::Untrusted)
 }
 
+/// Whether it was stopped on purpose.
+pub fn is_refused(error: &anyhow::Error) -> bool {
+    is(error, Outcome::Refused)
+}
+
 /// Whether the database may have been changed.
 pub fn is_after_change(error: &anyhow::Error) -> bool {
     is(error, Outcome::AfterChange)

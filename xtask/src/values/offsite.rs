@@ -15,8 +15,10 @@ use super::retention::Policy;
 mod bucket;
 mod known;
 mod parts;
+mod taken;
 pub use known::{Begun, Known, KnownCopies, known_copies, known_copy};
 pub use parts::part_bytes;
+pub use taken::taken;
 
 /// One bucket, container or folder, with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -274,18 +276,6 @@ impl Inventory {
             )),
             Some(_) => None,
         }
-    }
-
-    /// A dump of a backup that is there, and whose own dump is not: of before or after a rekey.
-    pub fn another_dump(&self, here: &Manifest) -> Option<&str> {
-        let has_own = self.dumps.contains_key(&here.dump.file);
-        if has_own || !self.manifests.contains_key(&here.id) {
-            return None;
-        }
-        let is_of = |name: &&String| {
-            split_dump_name(name).is_some_and(|(stem, _)| stem == here.id.as_str())
-        };
-        self.dumps.keys().find(is_of).map(String::as_str)
     }
 
     /// Dumps beside which there is no manifest.

@@ -18,6 +18,7 @@ mod known;
 mod large;
 mod migrating;
 mod one_place;
+mod one_prefix;
 mod places;
 mod prune;
 mod race;

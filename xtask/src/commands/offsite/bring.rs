@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::look::{Look, look_everywhere, say_newer_orphans};
-use super::{is_another, one_of};
+use super::one_of;
 use crate::cli::Restore;
 use crate::commands::{Scene, choose, kinds, refuse_url, restore, verify};
 use crate::interrupt::Interrupted;
@@ -114,7 +114,7 @@ fn together(scene: &Scene, looks: &[Look], wanted: &str, now: Option<&DatabaseFa
     let mut all = Listing::default();
     for backup in looks.iter().flat_map(|look| &look.listing.backups) {
         let is_same = |other: &Backup| {
-            other.id() == backup.id() && !is_another(&other.manifest, &backup.manifest)
+            other.id() == backup.id() && !other.manifest.is_another(&backup.manifest)
         };
         if !all.backups.iter().any(is_same) {
             all.backups.push(backup.clone());
@@ -163,9 +163,8 @@ fn refuse_unanswered(
 
 /// Two databases may have made backups in the same second.
 fn refuse_twin(all: &Listing, chosen: &Backup, is_meant: choose::IsOurs) -> Result<(), Failure> {
-    let is_twin = |other: &&Backup| {
-        other.id() == chosen.id() && is_another(&other.manifest, &chosen.manifest)
-    };
+    let is_twin =
+        |other: &&Backup| other.id() == chosen.id() && other.manifest.is_another(&chosen.manifest);
     match all.backups.iter().filter(is_twin).find(|b| is_meant(b)) {
         None => Ok(()),
         Some(other) => Err(Failure::refused(format!(

@@ -6,24 +6,23 @@ use std::time::Instant;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::commands::Scene;
 use crate::commands::journal::ending_of;
 use crate::commands::rehearse::elapsed_ms;
-use crate::commands::{Scene, choose};
 use crate::interrupt::Interrupted;
 use crate::offsite::Offsite;
 use crate::ui;
 use crate::values::cause;
 use crate::values::database::DatabaseFacts;
-use crate::values::failure::{Failure, hint_of, is_untrusted};
+use crate::values::failure::{Failure, hint_of, is_refused, is_untrusted};
 use crate::values::id::BackupId;
 use crate::values::journal::{Deed, Ending, Entry};
-use crate::values::offsite::{
-    Begun, Inventory, Known, PartsLeft, Place, Pushed, known_copies, known_copy,
-};
+use crate::values::offsite::{Begun, Known, PartsLeft, Place, Pushed, known_copies, known_copy};
 use crate::values::verified_dump::VerifiedDump;
 use crate::vault::Backup;
+use missing::Damaged;
 
-mod rekeyed;
+mod missing;
 
 /// What came of one backup at one place.
 #[derive(Debug, Serialize)]
@@ -108,7 +107,7 @@ pub fn refuse_missing(copies: &[Copy], what_stands: &str) -> Result<()> {
     let is = if missing.len() == 1 { "is" } else { "are" };
     let again = "send what is missing: cargo xtask db push";
     let hint = match &first.hint {
-        Some(hint) => format!("{hint}; then {again}"),
+        Some(hint) => format!("{hint}\nthen {again}"),
         None => again.to_owned(),
     };
     let failure = Failure::incomplete(format!("{what_stands}, and {count} off-site {is} missing"));
@@ -148,44 +147,6 @@ impl Sending<'_> {
         }
     }
 
-    fn missing(
-        &mut self,
-        offsite: &Offsite,
-        names: &Inventory,
-        now: &DatabaseFacts,
-        except: Option<&BackupId>,
-    ) -> Result<()> {
-        let listing = self.scene.vault.list()?;
-        let is_ours = choose::ours(&listing, now);
-        let known = known_copies(&self.scene.vault.journal()?);
-        let mut rekeyed = Vec::new();
-        for backup in listing.backups.iter().filter(|backup| is_ours(backup)) {
-            if Some(backup.id()) == except {
-                continue;
-            }
-            let known = known_copy(&known, &backup.manifest, &self.place.name);
-            // Somebody may prune meanwhile.
-            let manifest_bytes = match self.scene.vault.manifest_bytes(backup) {
-                Err(_) if !backup.is_there() => continue,
-                bytes => bytes?.len() as u64,
-            };
-            let is_there = names.has(&backup.manifest, manifest_bytes);
-            match known {
-                Some(Known::Removed(_)) => continue,
-                Some(Known::Matched(_)) if is_there => continue,
-                _ => {}
-            }
-            if let Some(there) = names.another_dump(&backup.manifest) {
-                rekeyed.push((backup, there));
-                continue;
-            }
-            let sent = self.one(offsite, backup, None, false);
-            self.note(backup, sent)?;
-        }
-        self.not_replaced(&rekeyed, except.is_some());
-        Ok(())
-    }
-
     /// Goes on with the next one, unless nothing can be sent there at all.
     fn note(&mut self, backup: &Backup, sent: Result<Option<Pushed>>) -> Result<()> {
         match sent {
@@ -217,6 +178,10 @@ impl Sending<'_> {
             return;
         }
         let lines = cause::lines(error).join(": ");
+        let hint = match backup {
+            Some(backup) if error.is::<Damaged>() => Some(missing::way_out(backup)),
+            _ => hint_of(error),
+        };
         self.scene.ui.insist(format!("not copied: {lines}"));
         if let Some(backup) = backup {
             let mut entry = self.entry(ending_of(error), backup);
@@ -229,7 +194,7 @@ impl Sending<'_> {
             place: self.place.name.clone(),
             outcome: None,
             problem: Some(lines),
-            hint: hint_of(error),
+            hint,
         });
     }
 
@@ -283,6 +248,9 @@ impl Sending<'_> {
             Some(_) => None,
             None => match scene.verify(backup) {
                 Err(_) if !backup.is_there() => return Ok(None),
+                Err(error) if is_untrusted(&error) => {
+                    return Err(error.context(Damaged(backup.id().clone())));
+                }
                 verified => Some(verified?),
             },
         };
@@ -328,7 +296,8 @@ impl Sending<'_> {
         let began = Instant::now();
         let pushed = offsite.push(dump, bytes, &self.scene.ui.progress(), &mut begun);
         let pushed = pushed.inspect_err(|error| {
-            if is_untrusted(error) {
+            let was_there = || matches!(self.known(backup), Ok(Some(Known::Matched(_))));
+            if is_untrusted(error) || (is_refused(error) && was_there()) {
                 let problem = cause::lines(error).join(": ");
                 super::distrust(self.scene, self.place, &backup.manifest, &problem);
             }

@@ -5,13 +5,14 @@ use serde::Serialize;
 
 use crate::cli::Verify;
 use crate::commands::offsite::look::{Look, look, say_newer_orphans};
-use crate::commands::offsite::{distrust, is_another, matched, places};
+use crate::commands::offsite::{distrust, matched, places};
 use crate::commands::{Scene, choose};
 use crate::interrupt::Interrupted;
 use crate::ui;
 use crate::values::cause;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::{Failure, is_untrusted};
+use crate::values::offsite::{Known, known_copies, known_copy, taken};
 use crate::vault::{Backup, Listing};
 
 /// How many backups of other databases are named in a hint.
@@ -28,6 +29,9 @@ struct Verified {
     id: String,
     trusted: bool,
     problem: Option<String>,
+    /// Of what is another backup: nothing of it is to be moved.
+    #[serde(skip)]
+    hint: Option<String>,
 }
 
 pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
@@ -83,6 +87,9 @@ pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
 
 fn untrusted(scene: &Scene, vault: &Listing, verified: &[Verified]) -> Option<Failure> {
     let bad: Vec<&Verified> = verified.iter().filter(|one| !one.trusted).collect();
+    let (count, copies) = (bad.len(), ui::count(verified.len() as u64, "copy"));
+    let taken = bad.iter().find_map(|one| one.hint.clone());
+    let bad: Vec<&Verified> = bad.into_iter().filter(|one| one.hint.is_none()).collect();
     let is_others = |one: &&&Verified| {
         let mut backups = vault.backups.iter();
         let here = backups.find(|backup| backup.id().as_str() == one.id);
@@ -95,10 +102,13 @@ fn untrusted(scene: &Scene, vault: &Listing, verified: &[Verified]) -> Option<Fa
         .iter()
         .map(|one| format!("cargo xtask db push {}", one.id));
     let commands: Vec<String> = ours.into_iter().chain(others).collect();
-    let hint = "move what is wrong there away, then send it anew:";
-    let (count, copies) = (bad.len(), ui::count(verified.len() as u64, "copy"));
+    let anew = (!bad.is_empty()).then(|| {
+        let commands = commands.join("\nand: ");
+        format!("move what is wrong there away, then send it anew: {commands}")
+    });
+    let hints: Vec<String> = anew.into_iter().chain(taken).collect();
     let failure = Failure::untrusted(format!("{count} of {copies} off-site cannot be trusted"));
-    (count > 0).then(|| failure.hint(format!("{hint} {}", commands.join("\nand: "))))
+    (count > 0).then(|| failure.hint(hints.join("\nand: ")))
 }
 
 /// A place, and what the vault has.
@@ -148,17 +158,36 @@ impl At<'_> {
         let At { scene, look, vault } = *self;
         let id = backup.id();
         let is_twin =
-            |here: &Backup| here.id() == id && is_another(&here.manifest, &backup.manifest);
+            |here: &&Backup| here.id() == id && here.manifest.is_another(&backup.manifest);
+        let twin = vault.backups.iter().find(is_twin);
         let problem = match look.offsite.matches(&backup.manifest, &scene.ui.progress()) {
-            Ok(()) if vault.backups.iter().any(is_twin) => {
-                Some("it is another backup than the one of this id in the vault".to_owned())
+            Ok(()) => {
+                twin.map(|_| "it is another backup than the one of this id in the vault".to_owned())
             }
-            Ok(()) => None,
             Err(error) if is_untrusted(&error) => Some(error.to_string()),
             Err(error) => return Err(error),
         };
-        matched(scene, look.place, &backup.manifest, problem.as_deref());
-        Ok(self.found(id.as_str(), problem))
+        let mut found = self.found(id.as_str(), problem);
+        let problem = found.problem.as_deref();
+        match twin {
+            None => matched(scene, look.place, &backup.manifest, problem),
+            Some(ours) => {
+                found.hint = taken(look.place, &ours.manifest, &backup.manifest, "").hint;
+                self.no_copy_any_more(ours, problem.unwrap_or_default())?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// What took the place of our copy is no copy; where there was none, there is nothing to know.
+    fn no_copy_any_more(&self, ours: &Backup, problem: &str) -> Result<()> {
+        let At { scene, look, .. } = *self;
+        let known = known_copies(&scene.vault.journal()?);
+        let known = known_copy(&known, &ours.manifest, &look.place.name);
+        if matches!(known, Some(Known::Matched(_))) {
+            distrust(scene, look.place, &ours.manifest, problem);
+        }
+        Ok(())
     }
 
     fn found(&self, id: &str, problem: Option<String>) -> Verified {
@@ -167,6 +196,7 @@ impl At<'_> {
             id: id.to_owned(),
             trusted: problem.is_none(),
             problem,
+            hint: None,
         }
     }
 }

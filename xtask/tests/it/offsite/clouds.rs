@@ -39,7 +39,10 @@ pub fn never_overwritten(case: &Case, no_key: fn(&Output)) {
     other["tool"]["version"] = "9.9.9".into();
     fs::write(case.manifest(&id), sealed(other)).expect("write another one");
     let refused = case.project.run(["db", "push", &id]).expect_code(6);
-    says(&refused, &["with other content, which is not overwritten"]);
+    says(
+        &refused,
+        &["is a backup of the", "which is not overwritten"],
+    );
     no_key(&refused);
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use super::places::other_disk;
 use super::{bytes, copied_to, outcomes};
 use crate::exec::{self, Output};
 use crate::retention::history::History;
@@ -91,7 +92,8 @@ fn the_same_id_with_other_content_is_left_alone() {
     let other = sealed(other);
     fs::write(manifest_of(&server, &id), &other).expect("write another one");
     let failed = case.project.run(["db", "push", &id]).expect_code(6);
-    says(&failed, &["with other content, which is not overwritten"]);
+    says(&failed, &["is a backup of the", "which is not overwritten"]);
+    assert!(!failed.stderr.contains("away"), "{failed}");
     assert_eq!(bytes(manifest_of(&server, &id)), other);
 
     fs::remove_file(manifest_of(&server, &id)).expect("remove it");
@@ -231,6 +233,34 @@ fn the_way_to_a_copy_that_is_whole_is_hinted_and_leads_there() {
     damage();
     let failed = case.project.run(restore).expect_code(4);
     assert_ne!(hinted_command(&failed)[2], newest, "{failed}");
+}
+
+/// Damaged before it was ever copied: no run can send it, and none fails for it beside another backup.
+#[test]
+fn a_damaged_backup_without_a_copy_is_said_and_holds_nothing_up() {
+    let mut case = Case::sqlite();
+    case.query("CREATE TABLE t (id INTEGER);");
+    let id = case.backup();
+    let mut damaged = bytes(case.dump(&id));
+    damaged[20] ^= 1;
+    fs::write(case.dump(&id), damaged).expect("damage it");
+    let folder = other_disk();
+    let url = format!("file://{}", folder.path().display());
+    case.project = case.project.env("OFFSITE_URL", url);
+    for _ in 0..2 {
+        let taken = case.project.run(["db", "backup"]).expect_code(0);
+        says(
+            &taken,
+            &["warning: `", "cannot be copied", "its SHA-256 is"],
+        );
+        says(&taken, &["move the damaged one away: mv ", &id]);
+        assert!(!folder.path().join(format!("{id}.json")).exists());
+    }
+    let pushed = case.project.run(["db", "push"]).expect_code(6);
+    let aside = tempfile::tempdir().expect("a folder");
+    follow(&pushed, aside.path());
+    assert_eq!(hinted_command(&pushed), ["db", "push"]);
+    case.project.run(["db", "push"]).expect_code(0);
 }
 
 /// `db push` is about this database only.
