@@ -23,6 +23,9 @@ impl Secrets {
             let encoded =
                 percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
             self.0.push(encoded.to_string());
+            // As an error shows a text that it could not read.
+            let quoted = format!("{value:?}");
+            self.0.push(quoted.trim_matches('"').to_owned());
         }
     }
 
@@ -32,32 +35,33 @@ impl Secrets {
     }
 
     pub(super) fn told(&self, place: &Place, error: Error) -> anyhow::Error {
-        let said = self.hide(&words(&error));
+        let said = self.words(&error);
         match hint(place, &error, &said) {
             Some(hint) => Failure::unexpected(said).hint(hint).into(),
             None => Failure::unexpected(said).into(),
         }
     }
-}
 
-/// The innermost words, which are those of the server or of the system.
-fn words(error: &Error) -> String {
-    let mut chain = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(found) = cause {
-        chain.push(found.to_string());
-        cause = found.source();
-    }
-    if let Some((code, message)) = chain.iter().find_map(|text| answer(text)) {
-        return format!("the server says {code}: {message}");
-    }
-    if let Some(status) = chain.iter().find_map(|text| status(text)) {
-        return format!("the server says {status}");
-    }
-    let (first, last) = (&chain[0], &chain[chain.len() - 1]);
-    match first.contains(last.as_str()) {
-        true => one_line(last),
-        false => format!("{}: {}", one_line(kind(error)), one_line(last)),
+    /// The innermost words, which are those of the server or of the system. What is hidden is hidden
+    /// before they are shortened: of half a secret nobody can tell that it is one.
+    fn words(&self, error: &Error) -> String {
+        let mut chain = vec![self.hide(&error.to_string())];
+        let mut cause = error.source();
+        while let Some(found) = cause {
+            chain.push(self.hide(&found.to_string()));
+            cause = found.source();
+        }
+        if let Some((code, message)) = chain.iter().find_map(|text| answer(text)) {
+            return format!("the server says {code}: {message}");
+        }
+        if let Some(status) = chain.iter().find_map(|text| status(text)) {
+            return format!("the server says {status}");
+        }
+        let (first, last) = (&chain[0], &chain[chain.len() - 1]);
+        match first.contains(last.as_str()) {
+            true => one_line(last),
+            false => format!("{}: {}", one_line(kind(error)), one_line(last)),
+        }
     }
 }
 
@@ -140,7 +144,7 @@ fn hint(place: &Place, error: &Error, said: &str) -> Option<String> {
 }
 
 /// Where the library looks for credentials.
-fn variables(place: &Place) -> String {
+pub(super) fn variables(place: &Place) -> String {
     use crate::values::offsite::PlaceKind::{Azure, Folder, Gcs, S3};
     let names = match place.url.kind() {
         S3 => "`AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`",

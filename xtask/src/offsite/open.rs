@@ -122,7 +122,7 @@ mod buckets {
     use object_store::path::Path;
     use object_store::{ObjectStoreScheme, RetryConfig};
 
-    use super::super::answer::Secrets;
+    use super::super::answer::{self, Secrets};
     use super::Opened;
     use crate::values::failure::Failure;
     use crate::values::offsite::{Place, is_secret};
@@ -240,6 +240,14 @@ mod buckets {
         Failure::usage(format!("{place} cannot be used: {why}"))
     }
 
+    /// The library's own words may repeat what it read, which may be a key, also from a file.
+    fn do_not_fit(place: &Place) -> Failure {
+        let variables = answer::variables(place);
+        wrong(place, &"its credentials or options do not fit").hint(format!(
+            "look at the options of {place}, and at its credentials: {variables}"
+        ))
+    }
+
     /// The builders of the library have their methods in common, and no trait.
     macro_rules! built {
         ($place:expr, $builder:ty, $key:ty, $everybody:expr) => {{
@@ -250,10 +258,7 @@ mod buckets {
             for (name, value) in said.options {
                 builder = builder.with_config(key::<$key>($place, &name)?, value);
             }
-            let store = builder
-                .build()
-                .map_err(|error| said.secrets.told($place, error))
-                .map_err(|error| error.context(wrong($place, &"its options do not fit")))?;
+            let store = builder.build().map_err(|_| do_not_fit($place))?;
             (Arc::new(store), said.secrets)
         }};
     }

@@ -120,3 +120,33 @@ fn google_refuses_a_wrong_key_and_it_is_said_without_it() {
     );
     no_key(&failed);
 }
+
+/// A file that was put into JSON once more is no account, and a library repeats what it cannot read.
+#[test]
+fn an_account_that_cannot_be_read_is_not_repeated() {
+    let mut case = Case::sqlite();
+    case.query("CREATE TABLE t (id INTEGER);");
+    let key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0\n-----END PRIVATE KEY-----\n";
+    let account = serde_json::json!({"private_key": key, "client_email": EMAIL}).to_string();
+    let twice = serde_json::Value::from(account).to_string();
+    let file = case.project.tmp().join("account.json");
+    std::fs::write(&file, &twice).expect("write the account");
+    let file = file.display().to_string();
+    case.project = case
+        .project
+        .env("OFFSITE_URL", format!("gs://{BUCKET}/shop"));
+    for (variable, value) in [
+        ("GOOGLE_SERVICE_ACCOUNT_KEY", &twice),
+        ("GOOGLE_SERVICE_ACCOUNT", &file),
+        ("GOOGLE_APPLICATION_CREDENTIALS", &file),
+    ] {
+        let mut command = case.project.command(["db", "backup"]);
+        let failed = exec::run(command.env(variable, value), None).expect_code(6);
+        let fit = "its credentials or options do not fit";
+        says(&failed, &[fit, "`GOOGLE_APPLICATION_CREDENTIALS`"]);
+        no_key(&failed);
+    }
+    let journal = super::bytes(case.project.vault().join("journal.jsonl"));
+    let journal = String::from_utf8(journal).expect("UTF-8");
+    assert!(!journal.contains("PRIVATE"), "{journal}");
+}
