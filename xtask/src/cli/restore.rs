@@ -36,3 +36,13 @@ pub struct Restore {
     #[arg(long)]
     pub force: bool,
 }
+
+impl Restore {
+    /// For a hint: what was forced is still to be.
+    pub fn forced(&self) -> &'static str {
+        match self.force {
+            true => " --force",
+            false => "",
+        }
+    }
+}

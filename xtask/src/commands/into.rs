@@ -49,7 +49,8 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
     let _lock = scene.vault.lock("restore", &scene.who)?;
     let progress = scene.ui.progress();
     let mut dump = scene.verify(chosen)?;
-    scene.unlock(&mut dump, &format!("restore {} --into {url}", chosen.id()))?;
+    let verb = format!("restore {} --into {url}{}", chosen.id(), arguments.forced());
+    scene.unlock(&mut dump, &verb)?;
 
     let exists = there.exists()?;
     if exists {

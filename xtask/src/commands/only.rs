@@ -118,7 +118,8 @@ fn carry_out(
     }
     let progress = scene.ui.progress();
     let mut dump = scene.verify(order.chosen)?;
-    scene.unlock(&mut dump, &order.verb)?;
+    let verb = format!("{}{}", order.verb, arguments.forced());
+    scene.unlock(&mut dump, &verb)?;
     let exists = there.exists()?;
     if exists {
         there.lock()?;

@@ -91,7 +91,8 @@ pub(super) fn restore(
         Err(_) if !chosen.is_there() => return Err(choose::gone(chosen).into()),
         Err(error) => return Err(or_another(error)?),
     };
-    scene.unlock(&mut dump, &format!("restore {}", chosen.id()))?;
+    let verb = format!("restore {}{}", chosen.id(), arguments.forced());
+    scene.unlock(&mut dump, &verb)?;
 
     let exists = engine.exists()?;
     if exists {

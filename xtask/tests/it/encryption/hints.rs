@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use super::keys::ssh_key;
-use super::{Pair, cases};
+use super::{Pair, adopt, cases};
 use crate::cluster::Database;
 use crate::exec::is_missing;
 use crate::exec::{self, Output};
@@ -225,4 +225,30 @@ fn the_hint_of_a_restore_into_another_is_about_the_other() {
         };
         assert_eq!(there, ["2"]);
     }
+}
+
+/// On a new server every database is another one.
+#[test]
+fn a_forced_restore_of_a_closed_backup_is_still_forced_when_it_is_pasted() {
+    let pair = Pair::new();
+    let mut old = a_database();
+    old.project = adopt(old.project, &pair);
+    let id = old.backup();
+    let new = Case::sqlite();
+    std::fs::create_dir_all(new.project.vault()).expect("a vault");
+    for name in old.project.vault_files() {
+        let to = new.project.vault().join(&name);
+        std::fs::copy(old.project.vault().join(&name), to).expect("carry it");
+    }
+    pair.file(&new.project, "key.txt");
+    let other = format!(
+        "sqlite:{}",
+        new.project.tmp().join("app.db-other").display()
+    );
+    for into in [&[][..], &["--into", &other]] {
+        let forced = [&["db", "restore", &id, "--force"][..], into].concat();
+        let refused = new.project.run(forced).expect_code(4);
+        pasted(&new.project, &refused, ("FILE", "key.txt")).expect_code(0);
+    }
+    assert_eq!(new.query("SELECT count(*) FROM t;"), ["1"]);
 }
