@@ -10,7 +10,12 @@ pub struct Prune {
     #[arg(long, conflicts_with = "Keep")]
     pub kept: bool,
     /// Of those, only the ones that were replaced at least this many days ago
-    #[arg(long, value_name = "DAYS", requires = "kept")]
+    #[arg(
+        long,
+        value_name = "DAYS",
+        requires = "kept",
+        conflicts_with = "offsite"
+    )]
     pub older_than: Option<u32>,
     /// Instead of backups in the vault, their copies, by the policy of each place in `database/db.toml`
     #[arg(long, conflicts_with_all = ["Keep", "kept"])]

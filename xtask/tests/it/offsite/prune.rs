@@ -325,7 +325,11 @@ fn a_policy_that_keeps_nothing_and_flags_that_do_not_fit_are_refused() {
     let refused = case.project.run(PRUNE).expect_code(2);
     says(&refused, &["the policy of the place `x` keeps nothing"]);
     case.project.write("database/db.toml", "");
-    for flags in [&["--keep-last", "3"][..], &["--kept"]] {
+    for flags in [
+        &["--keep-last", "3"][..],
+        &["--kept"],
+        &["--older-than", "3"],
+    ] {
         let arguments = [&PRUNE[..], flags].concat();
         says(
             &case.project.run(arguments).expect_code(2),
