@@ -322,7 +322,8 @@ pub trait Engine: Readable + Portable {
         false
     }
 
-    /// Decides how to restore; refuses what cannot end well. Reads only.
+    /// Decides how to restore; refuses what cannot end well. Reads only. From now on nothing is
+    /// about what the backup does without, whatever was left out before.
     fn prepare_restore(&mut self, dump: &VerifiedDump) -> Result<RestoreWay>;
 
     /// What has one of these names (schema, name) already, one line each; in a database that does

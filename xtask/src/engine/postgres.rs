@@ -21,7 +21,7 @@ use crate::values::kind::Selection;
 use crate::values::manifest::Manifest;
 use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
-use crate::values::platform::Profile;
+use crate::values::platform::{Platform, Profile};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
@@ -371,6 +371,10 @@ impl Engine for Postgres {
     }
 
     fn prepare_restore(&mut self, dump: &VerifiedDump) -> Result<RestoreWay> {
+        // What it drops must be in the safety backup, whatever is left out today.
+        let platform = dump.manifest().platform.as_ref();
+        self.profile = restore::profile_of(platform)?;
+        self.left_out = platform.map_or_else(Vec::new, Platform::all_schemas);
         restore::prepare(self, dump)
     }
 

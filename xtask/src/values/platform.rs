@@ -171,6 +171,14 @@ pub struct Extension {
 }
 
 impl Platform {
+    /// Those that were there, and those that the platform may have made since.
+    pub fn all_schemas(&self) -> Vec<String> {
+        let known = Profile::parse(&self.profile).map_or(&[][..], Profile::schemas);
+        let known = known.iter().map(ToString::to_string);
+        let more = known.filter(|schema| !self.schemas.contains(schema));
+        self.schemas.iter().cloned().chain(more).collect()
+    }
+
     pub fn summary(&self) -> String {
         let schemas = self.schemas.join(", ");
         format!("not in it, for it is {}'s: {schemas}", self.profile)

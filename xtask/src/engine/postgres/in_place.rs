@@ -260,7 +260,7 @@ pub async fn changed_tables_of_others(
             .find(|t| t.schema == schema && t.name == name)
             .map(|t| t.rows)
     };
-    let mut tables = inspect::tables(session, dump.manifest().platform_schemas()).await?;
+    let mut tables = inspect::tables(session, &postgres.left_out).await?;
     // A table is counted through its partitions.
     tables.retain(|table| {
         let (schema, name) = table.counts_for();

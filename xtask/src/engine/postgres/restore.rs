@@ -12,7 +12,7 @@ use super::{Postgres, in_place, plain, platform, programs, rebuild};
 use crate::engine::{RestoreWay, Restored};
 use crate::tool;
 use crate::values::failure::Failure;
-use crate::values::platform::Platform;
+use crate::values::platform::{Platform, Profile};
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
@@ -104,6 +104,17 @@ pub fn restore(
         Way::Rebuild => rebuild::restore(postgres, target, &input, staging, progress),
         Way::InPlace(toc) => in_place::restore(postgres, target, &toc, &input, staging, progress),
     }
+}
+
+/// Whose part the backup does without.
+pub fn profile_of(platform: Option<&Platform>) -> Result<Profile> {
+    let Some(Platform { profile, .. }) = platform else {
+        return Ok(Profile::None);
+    };
+    Profile::parse(profile).map_err(|_| {
+        let what = "the backup does without the part of a platform that this program does not know";
+        Failure::untrusted(what).into()
+    })
 }
 
 /// A new database needs the right to make one, and to make everything in it.

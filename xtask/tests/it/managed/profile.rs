@@ -152,3 +152,34 @@ fn on_neon_its_users_stay() {
     }
     assert_eq!(admin.psql("SELECT count(*) FROM neon_auth.users_sync"), "3");
 }
+
+/// A backup of all of it is restored as such, whatever is left out by now: what that drops must be in
+/// the safety backup.
+#[test]
+fn a_backup_from_before_the_profile_is_of_the_platforms_part_too() {
+    let Some((case, _)) = Case::owner("neon_late") else {
+        return;
+    };
+    case.query(
+        "CREATE SCHEMA neon_auth; CREATE TABLE neon_auth.users (id int); CREATE TABLE t (id int); \
+         INSERT INTO neon_auth.users VALUES (1); INSERT INTO t VALUES (1);",
+    );
+    case.backup();
+    case.query("INSERT INTO neon_auth.users VALUES (2);");
+    let run = |arguments: &[&str]| {
+        let arguments = [&["db", "restore", "--yes", "--profile", "neon"], arguments].concat();
+        case.project.run(arguments).expect_code(0)
+    };
+    let users = || {
+        case.query("SELECT id FROM neon_auth.users ORDER BY id")
+            .join(" ")
+    };
+    let output = run(&["latest"]);
+    says(
+        &output,
+        &["\n neon_auth.users                   1         2\n"],
+    );
+    assert_eq!(users(), "1");
+    run(&["--undo"]);
+    assert_eq!(users(), "1 2");
+}
