@@ -129,7 +129,7 @@
 //!
 //! **Platforms** (`values/platform.rs`): of the profile's schemas those that are there are left out by `pg_dump`, and what counts is
 //! narrowed as for a kind; nothing that lists the live database sees them. Such a backup is full and has format 3. Its restore is in
-//! place for every role, a superuser included: `in_place.sql` counts what is in these schemas among what others own, but for triggers and
+//! place for every role, a superuser included: what is left out on the way, in the safety backup as well, is what the backup leaves out, whatever the profile is by now. `in_place.sql` counts what is in these schemas among what others own, but for triggers and
 //! policies on tables there, which go with what they mention and are made again from the manifest in the same transaction. A schema that the
 //! platform has given up since is an obstacle and no refusal: force tries, and the transaction says whether something needs it. A scratch
 //! database gets the schemas as the live one describes them (`scratch/stand_ins.rs`), by a script that goes on after errors; the dump's own
@@ -185,7 +185,7 @@
 //! so "marked and without a session of ours" means abandoned, and the next restore
 //! of that database drops it and says so. A role that may not create databases, or could not make all that the
 //! dump holds, gets one transaction instead: drop what it owns, check that nothing
-//! of others went with it, restore, compare, commit. Whether a COMMIT arrived is
+//! of others went with it (what is gone depends on nothing), say of `public` what a dump takes for granted, restore, compare, commit. Whether a COMMIT arrived is
 //! asked of the server in a new session, never taken from an exit code.
 //!
 //! **Copy off-site** (features `s3`, `gcs`, `azure`, `offsite`): what the journal calls begun and not ended is given up at the

@@ -14,6 +14,33 @@ BEGIN
     SELECT n.oid FROM pg_catalog.pg_namespace n
     JOIN pg_temp.xtask_db_platform p ON p.schema = n.nspname;
 
+  -- All that has an owner, and what only a superuser makes, which has none.
+  CREATE TEMPORARY VIEW xtask_db_all AS
+    SELECT 'pg_namespace'::regclass::oid AS classid, oid AS objid, nspowner AS owner FROM pg_catalog.pg_namespace
+      WHERE nspname !~ '^pg_'
+    UNION ALL SELECT 'pg_class'::regclass, oid, relowner FROM pg_catalog.pg_class
+      WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    UNION ALL SELECT 'pg_type'::regclass, oid, typowner FROM pg_catalog.pg_type
+    UNION ALL SELECT 'pg_proc'::regclass, oid, proowner FROM pg_catalog.pg_proc
+    UNION ALL SELECT 'pg_operator'::regclass, oid, oprowner FROM pg_catalog.pg_operator
+    UNION ALL SELECT 'pg_opclass'::regclass, oid, opcowner FROM pg_catalog.pg_opclass
+    UNION ALL SELECT 'pg_opfamily'::regclass, oid, opfowner FROM pg_catalog.pg_opfamily
+    UNION ALL SELECT 'pg_collation'::regclass, oid, collowner FROM pg_catalog.pg_collation
+    UNION ALL SELECT 'pg_conversion'::regclass, oid, conowner FROM pg_catalog.pg_conversion
+    UNION ALL SELECT 'pg_ts_config'::regclass, oid, cfgowner FROM pg_catalog.pg_ts_config
+    UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictowner FROM pg_catalog.pg_ts_dict
+    UNION ALL SELECT 'pg_ts_parser'::regclass, oid, 10 FROM pg_catalog.pg_ts_parser
+    UNION ALL SELECT 'pg_ts_template'::regclass, oid, 10 FROM pg_catalog.pg_ts_template
+    UNION ALL SELECT 'pg_am'::regclass, oid, 10 FROM pg_catalog.pg_am
+    UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, stxowner FROM pg_catalog.pg_statistic_ext
+    UNION ALL SELECT 'pg_language'::regclass, oid, lanowner FROM pg_catalog.pg_language
+    UNION ALL SELECT 'pg_extension'::regclass, oid, extowner FROM pg_catalog.pg_extension
+    UNION ALL SELECT 'pg_event_trigger'::regclass, oid, evtowner FROM pg_catalog.pg_event_trigger
+    UNION ALL SELECT 'pg_publication'::regclass, oid, pubowner FROM pg_catalog.pg_publication
+    UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, fdwowner FROM pg_catalog.pg_foreign_data_wrapper
+    UNION ALL SELECT 'pg_foreign_server'::regclass, oid, srvowner FROM pg_catalog.pg_foreign_server
+    UNION ALL SELECT 'pg_largeobject'::regclass, oid, lomowner FROM pg_catalog.pg_largeobject_metadata;
+
   -- What the role that the server was made with owns, which may also be us, is nowhere written down.
   CREATE TEMPORARY VIEW xtask_db_owned AS
     SELECT d.classid, d.objid FROM pg_catalog.pg_shdepend d
@@ -21,41 +48,38 @@ BEGIN
       AND d.deptype = 'o'
       AND d.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
     UNION ALL
-    SELECT o.classid, o.objid FROM (
-      SELECT 'pg_namespace'::regclass::oid AS classid, oid AS objid, nspowner AS owner FROM pg_catalog.pg_namespace
-        WHERE nspname !~ '^pg_'
-      UNION ALL SELECT 'pg_class'::regclass, oid, relowner FROM pg_catalog.pg_class
-        WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-      UNION ALL SELECT 'pg_type'::regclass, oid, typowner FROM pg_catalog.pg_type
-      UNION ALL SELECT 'pg_proc'::regclass, oid, proowner FROM pg_catalog.pg_proc
-      UNION ALL SELECT 'pg_operator'::regclass, oid, oprowner FROM pg_catalog.pg_operator
-      UNION ALL SELECT 'pg_opclass'::regclass, oid, opcowner FROM pg_catalog.pg_opclass
-      UNION ALL SELECT 'pg_opfamily'::regclass, oid, opfowner FROM pg_catalog.pg_opfamily
-      UNION ALL SELECT 'pg_collation'::regclass, oid, collowner FROM pg_catalog.pg_collation
-      UNION ALL SELECT 'pg_conversion'::regclass, oid, conowner FROM pg_catalog.pg_conversion
-      UNION ALL SELECT 'pg_ts_config'::regclass, oid, cfgowner FROM pg_catalog.pg_ts_config
-      UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictowner FROM pg_catalog.pg_ts_dict
-      UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, stxowner FROM pg_catalog.pg_statistic_ext
-      UNION ALL SELECT 'pg_language'::regclass, oid, lanowner FROM pg_catalog.pg_language
-      UNION ALL SELECT 'pg_extension'::regclass, oid, extowner FROM pg_catalog.pg_extension
-      UNION ALL SELECT 'pg_event_trigger'::regclass, oid, evtowner FROM pg_catalog.pg_event_trigger
-      UNION ALL SELECT 'pg_publication'::regclass, oid, pubowner FROM pg_catalog.pg_publication
-      UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, fdwowner FROM pg_catalog.pg_foreign_data_wrapper
-      UNION ALL SELECT 'pg_foreign_server'::regclass, oid, srvowner FROM pg_catalog.pg_foreign_server
-      UNION ALL SELECT 'pg_largeobject'::regclass, oid, lomowner FROM pg_catalog.pg_largeobject_metadata
-    ) AS o
-    WHERE o.owner = 10 AND o.objid >= 16384 AND pg_has_role(current_user, 10, 'USAGE');
+    SELECT a.classid, a.objid FROM xtask_db_all a
+    WHERE a.owner = 10 AND a.objid >= 16384 AND pg_has_role(current_user, 10, 'USAGE')
+    UNION ALL
+    -- A cast is whose its types are.
+    SELECT 'pg_cast'::regclass, c.oid FROM pg_catalog.pg_cast c
+    JOIN pg_catalog.pg_type s ON s.oid = c.castsource JOIN pg_catalog.pg_type t ON t.oid = c.casttarget
+    LEFT JOIN pg_catalog.pg_proc f ON f.oid = c.castfunc
+    WHERE c.oid >= 16384
+      AND (pg_has_role(current_user, s.typowner, 'USAGE') OR pg_has_role(current_user, t.typowner, 'USAGE'))
+      AND NOT EXISTS (SELECT FROM xtask_db_theirs p
+        WHERE p.oid IN (s.typnamespace, t.typnamespace, f.pronamespace));
 
-  -- Everything that is not ours, down to columns: CASCADE must not reach it.
+  -- Everything that is not ours, down to columns, and that something could take along: CASCADE must
+  -- not reach it.
   CREATE TEMPORARY TABLE xtask_db_not_ours ON COMMIT DROP AS
-    WITH relations AS (
+    WITH RECURSIVE members(classid, objid) AS (
+      -- Of our own extensions. Those that any role may create make them in the name of the server's first role.
+      SELECT d.classid, d.objid FROM pg_catalog.pg_depend d
+        JOIN pg_catalog.pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+        WHERE d.deptype = 'e' AND pg_has_role(current_user, e.extowner, 'USAGE')
+          AND e.extnamespace NOT IN (SELECT oid FROM xtask_db_theirs)
+      UNION
+      SELECT d.classid, d.objid FROM pg_catalog.pg_depend d
+        JOIN members m ON d.refclassid = m.classid AND d.refobjid = m.objid
+        WHERE d.deptype IN ('i', 'a') AND d.classid IN ('pg_class'::regclass, 'pg_type'::regclass)
+    ), relations AS (
       SELECT oid, relnamespace IN (SELECT oid FROM xtask_db_theirs) AS is_platforms FROM pg_catalog.pg_class
       WHERE (NOT pg_has_role(current_user, relowner, 'USAGE') OR relnamespace IN (SELECT oid FROM xtask_db_theirs))
         AND oid >= 16384 AND relpersistence <> 't'
-    )
-    SELECT pg_catalog.pg_describe_object(classid, objid, objsubid) AS object, classid, objid, objsubid
-    FROM (
-      SELECT 'pg_class'::regclass::oid AS classid, oid AS objid, 0 AS objsubid FROM relations
+        AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_class'::regclass AND m.objid = oid)
+    ), everything(classid, objid, objsubid) AS (
+      SELECT 'pg_class'::regclass::oid, oid, 0 FROM relations
       UNION ALL
       SELECT 'pg_class'::regclass, attrelid, attnum FROM pg_catalog.pg_attribute
         WHERE attrelid IN (SELECT oid FROM relations) AND attnum > 0 AND NOT attisdropped
@@ -78,25 +102,43 @@ BEGIN
       SELECT 'pg_attrdef'::regclass, oid, 0 FROM pg_catalog.pg_attrdef
         WHERE adrelid IN (SELECT oid FROM relations)
       UNION ALL
+      SELECT 'pg_default_acl'::regclass, oid, 0 FROM pg_catalog.pg_default_acl
+        WHERE NOT pg_has_role(current_user, defaclrole, 'USAGE')
+      UNION ALL
+      SELECT 'pg_publication_rel'::regclass, r.oid, 0 FROM pg_catalog.pg_publication_rel r
+        JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
+        WHERE NOT pg_has_role(current_user, p.pubowner, 'USAGE')
+      UNION ALL
+      -- A dump holds the passwords of one's own only, unless one may see all.
+      SELECT 'pg_user_mapping'::regclass, umid, 0 FROM pg_catalog.pg_user_mappings
+        WHERE umuser <> 0 AND usename <> current_user
+          AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
+      UNION ALL
       -- The constructors of our range types belong to the server and go with the type.
-      SELECT 'pg_proc'::regclass, oid, 0 FROM pg_catalog.pg_proc f
-        WHERE (NOT pg_has_role(current_user, proowner, 'USAGE') OR pronamespace IN (SELECT oid FROM xtask_db_theirs))
-          AND oid >= 16384 AND NOT EXISTS (
-          SELECT FROM pg_catalog.pg_depend d
-          WHERE d.classid = 'pg_proc'::regclass AND d.objid = f.oid AND d.deptype = 'i')
-      UNION ALL
-      SELECT 'pg_type'::regclass, oid, 0 FROM pg_catalog.pg_type
-        WHERE (NOT pg_has_role(current_user, typowner, 'USAGE') OR typnamespace IN (SELECT oid FROM xtask_db_theirs))
-          AND oid >= 16384
-      UNION ALL
-      SELECT 'pg_namespace'::regclass, oid, 0 FROM pg_catalog.pg_namespace
-        WHERE (NOT pg_has_role(current_user, nspowner, 'USAGE') OR oid IN (SELECT oid FROM xtask_db_theirs))
-          AND oid >= 16384 AND nspname !~ '^pg_'
-      UNION ALL
-      SELECT 'pg_extension'::regclass, oid, 0 FROM pg_catalog.pg_extension
-        WHERE NOT pg_has_role(current_user, extowner, 'USAGE')
-          OR extnamespace IN (SELECT oid FROM xtask_db_theirs)
-    ) AS everything;
+      SELECT a.classid, a.objid, 0 FROM xtask_db_all a
+        WHERE a.objid >= 16384 AND a.classid <> 'pg_class'::regclass
+          AND (NOT pg_has_role(current_user, a.owner, 'USAGE')
+            OR (a.classid = 'pg_namespace'::regclass AND a.objid IN (SELECT oid FROM xtask_db_theirs))
+            OR (SELECT o.schema FROM pg_catalog.pg_identify_object(a.classid, a.objid, 0) AS o)
+              IN (SELECT quote_ident(schema) FROM pg_temp.xtask_db_platform)
+            OR a.objid IN (SELECT e.oid FROM pg_catalog.pg_extension e
+              WHERE a.classid = 'pg_extension'::regclass AND e.extnamespace IN (SELECT oid FROM xtask_db_theirs)))
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE a.classid = 'pg_proc'::regclass
+            AND d.classid = a.classid AND d.objid = a.objid AND d.deptype = 'i')
+    )
+    SELECT pg_catalog.pg_describe_object(e.classid, e.objid, e.objsubid) AS object, e.*
+    FROM everything e
+    WHERE NOT EXISTS (SELECT FROM members m WHERE m.classid = e.classid AND m.objid = e.objid)
+      AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+        WHERE d.classid = e.classid AND d.objid = e.objid AND d.objsubid = e.objsubid);
+  -- Came with version 15.
+  IF to_regclass('pg_catalog.pg_publication_namespace') IS NOT NULL THEN
+    INSERT INTO xtask_db_not_ours
+      SELECT pg_catalog.pg_describe_object('pg_publication_namespace'::regclass, n.oid, 0),
+        'pg_publication_namespace'::regclass, n.oid, 0
+      FROM pg_catalog.pg_publication_namespace n JOIN pg_catalog.pg_publication p ON p.oid = n.pnpubid
+      WHERE NOT pg_has_role(current_user, p.pubowner, 'USAGE');
+  END IF;
 
   -- Schemas first: they take most of the rest with them. Sequences after
   -- tables: one that belongs to a column goes with it.
@@ -170,37 +212,16 @@ BEGIN
     END IF;
   END LOOP;
 
-  SELECT string_agg(object, ', ') INTO gone
+  -- What is dropped depends on nothing any more.
+  SELECT string_agg(n.object, ', ') INTO gone
   FROM xtask_db_not_ours n
-  WHERE CASE n.classid
-    WHEN 'pg_class'::regclass THEN NOT EXISTS (
-      SELECT FROM pg_catalog.pg_class c WHERE c.oid = n.objid) OR (n.objsubid > 0 AND NOT EXISTS (
-      SELECT FROM pg_catalog.pg_attribute a
-      WHERE a.attrelid = n.objid AND a.attnum = n.objsubid AND NOT a.attisdropped))
-    WHEN 'pg_constraint'::regclass THEN NOT EXISTS (
-      SELECT FROM pg_catalog.pg_constraint c WHERE c.oid = n.objid)
-    WHEN 'pg_trigger'::regclass THEN NOT EXISTS (
-      SELECT FROM pg_catalog.pg_trigger t WHERE t.oid = n.objid)
-    WHEN 'pg_rewrite'::regclass THEN NOT EXISTS (
-      SELECT FROM pg_catalog.pg_rewrite r WHERE r.oid = n.objid)
-    WHEN 'pg_policy'::regclass THEN NOT EXISTS (
-      SELECT FROM pg_catalog.pg_policy p WHERE p.oid = n.objid)
-    WHEN 'pg_attrdef'::regclass THEN NOT EXISTS (
-      SELECT FROM pg_catalog.pg_attrdef d WHERE d.oid = n.objid)
-    WHEN 'pg_proc'::regclass THEN NOT EXISTS (
-      SELECT FROM pg_catalog.pg_proc p WHERE p.oid = n.objid)
-    WHEN 'pg_type'::regclass THEN NOT EXISTS (
-      SELECT FROM pg_catalog.pg_type t WHERE t.oid = n.objid)
-    WHEN 'pg_namespace'::regclass THEN NOT EXISTS (
-      SELECT FROM pg_catalog.pg_namespace s WHERE s.oid = n.objid)
-    ELSE NOT EXISTS (
-      SELECT FROM pg_catalog.pg_extension e WHERE e.oid = n.objid)
-  END;
+  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+    WHERE d.classid = n.classid AND d.objid = n.objid AND d.objsubid = n.objsubid);
   IF gone IS NOT NULL THEN
     RAISE EXCEPTION 'dropping what % owns would also drop what others own: %', current_user, gone
       USING ERRCODE = 'XD001';
   END IF;
   DROP TABLE xtask_db_not_ours;
-  DROP VIEW xtask_db_owned, xtask_db_theirs;
+  DROP VIEW xtask_db_owned, xtask_db_all, xtask_db_theirs;
 END
 $drop$;

@@ -184,7 +184,7 @@ WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid::bigint = ANY($1) \
   AND rn.nspname::text = ANY($2) ORDER BY 2, 3, 4";
 
 /// `tgparentid` came with version 13. Those of the platform call functions of its own.
-const TRIGGERS: &str = "\
+pub const TRIGGERS: &str = "\
 SELECT n.nspname::text, c.relname::text, t.tgname::text, pg_catalog.pg_get_triggerdef(t.oid), \
   CASE WHEN t.tgenabled <> 'O' THEN format('ALTER TABLE %I.%I %s TRIGGER %I', n.nspname, c.relname, \
     CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, \
@@ -201,7 +201,7 @@ WHERE n.nspname::text = ANY($1) AND fn.nspname::text <> ALL($1) AND fn.nspname !
 ORDER BY 1, 2, 3";
 
 /// Those that go with what they mention, when that is dropped.
-const POLICIES: &str = "\
+pub const POLICIES: &str = "\
 SELECT n.nspname::text, c.relname::text, p.polname::text, \
   format('CREATE POLICY %I ON %I.%I AS %s FOR %s TO %s', p.polname, n.nspname, c.relname, \
     CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, \

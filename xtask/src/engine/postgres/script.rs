@@ -6,12 +6,17 @@ use anyhow::{Context, Result};
 
 use super::connect::{literal, quoted};
 use super::fingerprint::{self, ROW};
+use super::platform::{POLICIES, TRIGGERS};
 use super::replay::ANSWER;
 use super::toc::Toc;
-use crate::values::platform::Attached;
+use crate::tool;
+use crate::values::platform::{Attached, Platform};
 use crate::values::verified_dump::VerifiedDump;
 
 const DROP_OWNED: &str = include_str!("in_place.sql");
+const PUBLIC_ANEW: &str = include_str!("public_anew.sql");
+/// Older ones say nothing of its comment, and of its grants what differs from another beginning.
+const TAKES_PUBLIC_AS_IT_IS_MADE: u32 = 15;
 
 /// Begins the transaction and asks for its number.
 pub fn write_beginning(script: &mut dyn Write) -> Result<()> {
@@ -34,14 +39,19 @@ pub fn write_drops(toc: &Toc, dump: &VerifiedDump, script: &mut dyn Write) -> Re
     let schema = |name: &String| format!("CREATE SCHEMA IF NOT EXISTS {};\n", quoted(name));
     let needed = dump.manifest().kind.schemas_needed.iter();
     let needed: String = needed.map(schema).collect();
-    let theirs = dump.manifest().platform_schemas().iter();
+    let platform = dump.manifest().platform.as_ref();
+    let theirs = platform.map_or_else(Vec::new, Platform::all_schemas);
     let theirs: String = theirs
+        .iter()
         .map(|schema| format!("INSERT INTO {PLATFORM} VALUES ({});\n", literal(schema)))
         .collect();
+    let tool = tool::major_of(&dump.manifest().dump_tool);
+    let is_said_again = toc.public_is_ours() && tool >= Some(TAKES_PUBLIC_AS_IT_IS_MADE);
+    let public_anew = if is_said_again { PUBLIC_ANEW } else { "" };
     write!(
         script,
         "CREATE TEMPORARY TABLE xtask_db_platform (schema text) ON COMMIT DROP;\n\
-         {theirs}{DROP_OWNED}{public}{needed}"
+         {theirs}{DROP_OWNED}{public}{public_anew}{needed}"
     )
     .context("cannot begin the restore")
 }
@@ -49,43 +59,51 @@ pub fn write_drops(toc: &Toc, dump: &VerifiedDump, script: &mut dyn Write) -> Re
 /// The schemas that are somebody else's, in the transaction.
 const PLATFORM: &str = "pg_temp.xtask_db_platform";
 
-/// Puts what went with what it called back on the tables of the platform.
+/// Puts what went with what it called back on the tables of the platform, and in place of what has
+/// come there under its name. What is there as it was is left alone: it may be nobody's to drop.
 pub fn attach_statements(dump: &VerifiedDump) -> String {
     let Some(platform) = &dump.manifest().platform else {
         return String::new();
     };
-    let triggers = platform.triggers.iter().map(|trigger| ("tg", trigger));
-    let policies = platform.policies.iter().map(|policy| ("pol", policy));
+    let triggers = platform.triggers.iter().map(|trigger| ("TRIGGER", trigger));
+    let policies = platform.policies.iter().map(|policy| ("POLICY", policy));
     let all = triggers.chain(policies);
-    all.map(|(of, attached)| attach(of, attached)).collect()
+    let all: String = all.map(|(kind, attached)| attach(kind, attached)).collect();
+    if all.is_empty() {
+        return all;
+    }
+    let schemas = platform.schemas.iter().map(|schema| literal(schema));
+    let schemas = format!("ARRAY[{}]::text[]", schemas.collect::<Vec<_>>().join(", "));
+    let there = [TRIGGERS, POLICIES].map(|asked| format!("({})", asked.replace("$1", &schemas)));
+    let columns = "(schema, on_table, name, definition, state)";
+    let there = there.join(" UNION ALL ");
+    format!("\nCREATE TEMPORARY TABLE {THERE} {columns} ON COMMIT DROP AS {there};\n{all}")
 }
 
-/// `of` is what the columns of its catalogue begin with.
-fn attach(of: &str, attached: &Attached) -> String {
-    let catalogue = if of == "tg" {
-        "pg_trigger"
-    } else {
-        "pg_policy"
-    };
-    let own = if of == "tg" {
-        "NOT t.tgisinternal"
-    } else {
-        "true"
-    };
+/// What hangs on the platform's tables, in the transaction.
+const THERE: &str = "xtask_db_attached";
+
+fn attach(kind: &str, attached: &Attached) -> String {
+    let (schema, table) = (literal(&attached.schema), literal(&attached.table));
+    let (name, definition) = (literal(&attached.name), literal(&attached.definition));
     let state = attached.state.as_deref().map(literal);
-    let state = state.map_or_else(String::new, |state| format!("EXECUTE {state};"));
+    let set = state.as_ref().map(|state| format!("EXECUTE {state};"));
+    let drop = format!(
+        "DROP {kind} IF EXISTS {} ON {}.{}",
+        quoted(&attached.name),
+        quoted(&attached.schema),
+        quoted(&attached.table)
+    );
     let body = format!(
-        "\nBEGIN\n  IF NOT EXISTS (SELECT FROM pg_catalog.{catalogue} t \
-         JOIN pg_catalog.pg_class c ON c.oid = t.{of}relid \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE {own} AND n.nspname = {} AND c.relname = {} AND t.{of}name = {}) THEN\n    \
-         EXECUTE {};\n    {state}\n  END IF;\n\
+        "\nBEGIN\n  IF NOT EXISTS (SELECT FROM pg_temp.{THERE} t WHERE t.schema = {schema} \
+         AND t.on_table = {table} AND t.name = {name} AND t.definition = {definition} \
+         AND t.state IS NOT DISTINCT FROM {}) THEN\n    \
+         EXECUTE {};\n    EXECUTE {definition};\n    {}\n  END IF;\n\
          EXCEPTION WHEN OTHERS THEN\n  RAISE EXCEPTION '% cannot be made again: %', {}, SQLERRM \
          USING ERRCODE = 'XD003';\nEND\n",
-        literal(&attached.schema),
-        literal(&attached.table),
-        literal(&attached.name),
-        literal(&attached.definition),
+        state.as_deref().unwrap_or("NULL"),
+        literal(&drop),
+        set.unwrap_or_default(),
         literal(&attached.to_string()),
     );
     let tag = tag("attach", &body);

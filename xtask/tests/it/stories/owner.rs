@@ -1,6 +1,8 @@
 //! The owner of a database who may not create another one: in place, in one transaction, and
 //! nobody else's things are touched.
 
+mod others;
+
 use crate::cluster::{Database, PASSWORD};
 use crate::setup::{Case, create_role, says};
 

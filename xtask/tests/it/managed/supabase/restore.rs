@@ -37,8 +37,10 @@ fn only_the_users_part_goes_back() {
         "2|t"
     );
     assert_eq!(
-        supabase.admin.psql("SELECT count(*) FROM pg_default_acl"),
-        "1"
+        supabase
+            .admin
+            .psql("SELECT defaclrole::regrole, defaclobjtype FROM pg_default_acl ORDER BY 1, 2"),
+        "supabase_admin|f\nsupabase_admin|r\npostgres|r"
     );
     // The trigger is the one of before, and works.
     supabase
@@ -116,6 +118,40 @@ fn what_hangs_on_tables_of_the_platform_is_as_it_was() {
     );
 }
 
+/// What somebody has put there since under the same name is not what was backed up.
+#[test]
+fn what_hangs_there_under_the_same_name_is_replaced() {
+    let Some(supabase) = Supabase::or_skip("supabase_renewed") else {
+        return;
+    };
+    // One that stays, because others own what it mentions, is left alone: the role could not drop it.
+    supabase.admin.psql(
+        "CREATE FUNCTION public.of_admin() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
+         CREATE TRIGGER of_admin BEFORE UPDATE ON auth.users FOR EACH ROW \
+           EXECUTE FUNCTION public.of_admin(); \
+         ALTER TABLE storage.objects OWNER TO postgres; CREATE TABLE storage.mine (id int); \
+         ALTER TABLE storage.mine OWNER TO postgres; \
+         CREATE POLICY own ON storage.objects TO authenticated \
+           USING (owner IN (SELECT id FROM public.profiles)); \
+         CREATE TRIGGER touched BEFORE INSERT ON storage.mine FOR EACH ROW \
+           EXECUTE FUNCTION public.handle_new_user();",
+    );
+    supabase.run(&["backup"]).expect_code(0);
+    let hanging = "SELECT roles, qual FROM pg_policies WHERE policyname = 'own' AND schemaname = 'storage'; \
+                   SELECT tgname, tgenabled, pg_get_triggerdef(oid) FROM pg_trigger \
+                   WHERE tgname IN ('of_admin', 'touched') ORDER BY 1;";
+    let before = supabase.admin.psql(hanging);
+    supabase.case.query(
+        "DROP POLICY own ON storage.objects; CREATE POLICY own ON storage.objects TO anon USING (true); \
+         DROP TRIGGER touched ON storage.mine; \
+         CREATE TRIGGER touched AFTER UPDATE ON storage.mine FOR EACH ROW \
+           EXECUTE FUNCTION suppress_redundant_updates_trigger(); \
+         ALTER TABLE storage.mine DISABLE TRIGGER touched;",
+    );
+    supabase.run(&["restore", "latest", "--yes"]).expect_code(0);
+    assert_eq!(supabase.admin.psql(hanging), before);
+}
+
 /// Something else of the platform that would go with what is ours.
 #[test]
 fn what_would_go_with_it_refuses_the_restore() {
@@ -144,12 +180,19 @@ fn an_administrator_leaves_the_platform_alone_as_well() {
     supabase
         .admin
         .psql("CREATE TABLE public.of_admin (id int); INSERT INTO of_admin VALUES (1);");
+    // These have no owner.
+    supabase.admin.psql(
+        "CREATE CAST (uuid AS bigint) WITH INOUT; \
+         CREATE TEXT SEARCH TEMPLATE public.plain (LEXIZE = dsimple_lexize); \
+         CREATE ACCESS METHOD heap2 TYPE TABLE HANDLER heap_tableam_handler;",
+    );
     let before = supabase.platform();
     supabase.run(&["backup", "--fingerprint"]).expect_code(0);
     supabase.sign_up(EVE);
-    supabase
-        .admin
-        .psql("INSERT INTO of_admin VALUES (2); CREATE TABLE later (id int);");
+    supabase.admin.psql(
+        "INSERT INTO of_admin VALUES (2); CREATE TABLE later (id int); \
+               CREATE CAST (uuid AS integer) WITH INOUT;",
+    );
     supabase.run(&["restore", "latest", "--yes"]).expect_code(0);
     assert_eq!(supabase.profiles(), "a@example.org b@example.org");
     assert_eq!(
@@ -161,6 +204,12 @@ fn an_administrator_leaves_the_platform_alone_as_well() {
             .admin
             .psql("SELECT count(*), to_regclass('later') IS NULL FROM of_admin;"),
         "1|t"
+    );
+    assert_eq!(
+        supabase
+            .admin
+            .psql("SELECT casttarget::regtype FROM pg_cast WHERE castsource = 'uuid'::regtype"),
+        "bigint"
     );
     let (now, kept) = (supabase.platform(), |text: &str| {
         let lines = text

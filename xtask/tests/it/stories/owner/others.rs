@@ -1,0 +1,139 @@
+//! What else others own, or say, in a database that its owner restores in place.
+
+use crate::setup::{Case, says};
+
+const CREATE: &str = "\
+CREATE SCHEMA app; CREATE TABLE app.t (id int PRIMARY KEY, n int); INSERT INTO app.t VALUES (1, 1); \
+CREATE TABLE public.t (id int PRIMARY KEY); \
+CREATE FUNCTION app.watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';";
+
+/// Each of them would go with what is the owner's, and none could be made again.
+#[test]
+fn whatever_would_go_with_it_refuses_the_restore() {
+    let Some((case, admin)) = Case::owner("would_go") else {
+        return;
+    };
+    case.query(CREATE);
+    let owner = format!("{}_owner", admin.name());
+    let of_server = format!(
+        "ALTER SERVER far OWNER TO {owner}; GRANT USAGE ON FOREIGN DATA WRAPPER w TO {owner}; "
+    );
+    let of_server = "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER far FOREIGN DATA WRAPPER w; "
+        .to_owned()
+        + &of_server
+        + "CREATE USER MAPPING FOR CURRENT_USER SERVER far OPTIONS (password 'x');";
+    let theirs = [
+        (
+            "CREATE EVENT TRIGGER watching ON ddl_command_end EXECUTE FUNCTION app.watch();",
+            "DROP EVENT TRIGGER watching;",
+            "event trigger watching",
+        ),
+        (
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT SELECT ON TABLES TO PUBLIC;",
+            "ALTER DEFAULT PRIVILEGES IN SCHEMA app REVOKE SELECT ON TABLES FROM PUBLIC;",
+            "default privileges on new relations",
+        ),
+        (
+            "CREATE PUBLICATION cdc FOR TABLE public.t;",
+            "DROP PUBLICATION cdc;",
+            "in publication cdc",
+        ),
+        (
+            "CREATE PUBLICATION cdc FOR TABLES IN SCHEMA app;",
+            "DROP PUBLICATION cdc;",
+            "in publication cdc",
+        ),
+        (
+            "CREATE STATISTICS app.both ON id, n FROM app.t;",
+            "DROP STATISTICS app.both;",
+            "statistics object",
+        ),
+        (
+            &of_server,
+            "DROP USER MAPPING FOR CURRENT_USER SERVER far;",
+            "on server far",
+        ),
+        (
+            "CREATE OPERATOR app.=== (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq);",
+            "DROP OPERATOR app.=== (int, int);",
+            "===(integer,integer)",
+        ),
+    ];
+    for (make, undo, what) in theirs {
+        admin.psql(make);
+        case.backup();
+        let refused = case.project.run(["db", "restore", "latest", "--yes"]);
+        says(
+            &refused,
+            &[
+                "would also drop what others own",
+                what,
+                "the database is as it was",
+            ],
+        );
+        refused.expect_code(3);
+        // It is there.
+        admin.psql(undo);
+    }
+    case.backup();
+    case.query("DELETE FROM app.t;");
+    case.restore("latest");
+    assert_eq!(case.query("SELECT * FROM app.t"), ["1|1"]);
+}
+
+/// What an extension brings belongs to the role that the server was made with, whoever made it.
+#[test]
+fn an_extension_that_the_owner_made_is_made_again() {
+    let Some((case, admin)) = Case::owner("own_extension") else {
+        return;
+    };
+    case.query(
+        "CREATE SCHEMA app; CREATE EXTENSION citext; CREATE EXTENSION hstore SCHEMA app; \
+         CREATE TABLE t (name CITEXT PRIMARY KEY, more app.hstore); INSERT INTO t VALUES ('One', 'a=>1');",
+    );
+    case.backup();
+    case.query("DELETE FROM t;");
+    case.restore("latest");
+    assert_eq!(
+        case.query("SELECT name FROM t WHERE name = 'oNE' AND app.exist(more, 'a');"),
+        ["One"]
+    );
+    // What others built on it would not come back.
+    admin.psql("CREATE TABLE theirs (name citext);");
+    let owner = format!("{}_owner", admin.name());
+    admin.psql(&format!("GRANT SELECT ON theirs TO {owner};"));
+    let refused = case
+        .project
+        .run(["db", "restore", "latest", "--yes"])
+        .expect_code(3);
+    says(&refused, &["column name of table theirs"]);
+}
+
+/// `public` itself stays, and what is said of it is the backup's.
+#[test]
+fn grants_and_comment_of_public_go_back() {
+    let Some((case, admin)) = Case::owner("public_said") else {
+        return;
+    };
+    let said = "SELECT a.grantee::regrole, a.privilege_type, a.is_grantable, obj_description(n.oid) \
+                FROM pg_namespace n, aclexplode(nspacl) AS a WHERE nspname = 'public' ORDER BY 1, 2;";
+    let states = [
+        "CREATE TABLE t (id int);",
+        "GRANT ALL ON SCHEMA public TO pg_monitor; COMMENT ON SCHEMA public IS 'ours';",
+        "GRANT USAGE ON SCHEMA public TO pg_monitor WITH GRANT OPTION; \
+         REVOKE ALL ON SCHEMA public FROM PUBLIC; COMMENT ON SCHEMA public IS NULL;",
+        "GRANT ALL ON SCHEMA public TO PUBLIC, pg_signal_backend; COMMENT ON SCHEMA public IS 'late';",
+    ];
+    let taken: Vec<(String, String)> = states
+        .iter()
+        .map(|sql| {
+            case.query(sql);
+            (case.backup(), admin.psql(said))
+        })
+        .collect();
+    for (id, before) in taken {
+        case.restore(&id);
+        // A dump tells no comment from an empty one.
+        assert_eq!(admin.psql(said), before, "{id}");
+    }
+}
