@@ -194,7 +194,7 @@
 //! that was there already → manifest, created and not put. Only a `VerifiedDump` is copied. A copy that fails is code 6: the backup
 //! stands, and the next backup or `db push` sends what is missing. The journal says which dump a copy is of: a rekey keeps the id and
 //! names another one. `migrate-safe` copies when it has migrated, with
-//! `--offsite-first` between proof and migration, to all places. The journal knows which copies were matched; `status` reads it.
+//! `--offsite-first` between proof and migration, to all places. The journal knows which copies were matched, and where: a name may come to mean another bucket; `status` reads it.
 //!
 //! **From off-site**: the manifests of all places together make a listing like the vault's, so `latest` and doubt mean the same; of a
 //! SQLite file `latest` is one of its very path. While a place does not answer only a whole id is fetched. A dump

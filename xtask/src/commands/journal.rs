@@ -31,6 +31,7 @@ impl Scene<'_> {
             safety: None,
             kept: None,
             place: None,
+            address: None,
             upload: None,
             dump: None,
             versions: Vec::new(),

@@ -106,7 +106,7 @@ pub fn matched(scene: &Scene, place: &Place, manifest: &Manifest, problem: Optio
     let ending = problem.map_or(Ending::Done, |_| Ending::Failed);
     let mut entry = scene.entry(Deed::Verify, ending, &manifest.database);
     entry.backup = Some(manifest.id.clone());
-    entry.place = Some(place.name.clone());
+    entry.set_place(place);
     entry.dump = Some(manifest.dump.file.clone());
     entry.note = problem.map(str::to_owned);
     if scene.vault.is_writable() {

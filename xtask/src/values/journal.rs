@@ -116,6 +116,9 @@ pub struct Entry {
     /// Of what was done off-site: the name of the place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
+    /// The bucket and the server that had this name then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// Of a copy in parts that was begun: what the store calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<String>,

@@ -200,7 +200,7 @@ fn fetch(scene: &Scene, look: &Look, backup: &Backup) -> Result<Backup> {
         },
         |_, entry| {
             entry.backup = Some(id.clone());
-            entry.place = Some(place.name.clone());
+            entry.set_place(place);
             entry.dump = Some(backup.manifest.dump.file.clone());
         },
     )?;

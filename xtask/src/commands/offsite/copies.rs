@@ -60,7 +60,7 @@ pub fn of(scene: &Scene, newest: &[&Backup], asks: bool) -> Result<Copies> {
             places: places
                 .iter()
                 .map(|place| {
-                    let known = known_copy(&known, &backup.manifest, &place.name);
+                    let known = known_copy(&known, &backup.manifest, place);
                     let answer = answers.get(place.name.as_str());
                     copy_at(scene, backup, place, known, answer)
                 })

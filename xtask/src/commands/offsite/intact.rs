@@ -21,13 +21,12 @@ pub fn way_to(scene: &Scene, damaged: &Backup) -> Result<Option<String>> {
     }
     let known = known_copies(&journal);
     let places = scene.settings.offsite.iter();
-    let matched =
-        places.filter_map(
-            |place| match known_copy(&known, &damaged.manifest, &place.name)? {
-                Known::Matched(at) => Some((at, place)),
-                _ => None,
-            },
-        );
+    let matched = places.filter_map(
+        |place| match known_copy(&known, &damaged.manifest, place)? {
+            Known::Matched(at) => Some((at, place)),
+            _ => None,
+        },
+    );
     let newest = matched.max_by_key(|(at, _)| *at);
     Ok(newest.map(|(at, place)| {
         let (id, ago) = (damaged.id(), ui::age(at, Utc::now()));

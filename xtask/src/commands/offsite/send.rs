@@ -201,7 +201,7 @@ impl Sending<'_> {
     /// What the journal knows of the copy at this place.
     fn known(&self, backup: &Backup) -> Result<Option<Known>> {
         let known = known_copies(&self.scene.vault.journal()?);
-        Ok(known_copy(&known, &backup.manifest, &self.place.name))
+        Ok(known_copy(&known, &backup.manifest, self.place))
     }
 
     fn begun_before(&self, backup: &Backup) -> Option<String> {
@@ -312,7 +312,7 @@ impl Sending<'_> {
         let database = &backup.manifest.database;
         let mut entry = self.scene.entry(Deed::Copy, ending, database);
         entry.backup = Some(backup.id().clone());
-        entry.place = Some(self.place.name.clone());
+        entry.set_place(self.place);
         entry.dump = Some(backup.manifest.dump.file.clone());
         entry
     }

@@ -207,7 +207,7 @@ fn remove(scene: &Scene, now: &DatabaseFacts, look: &Look, backup: &Backup) -> R
     };
     let about = |entry: &mut Entry| {
         entry.backup = Some(id.clone());
-        entry.place = Some(look.place.name.clone());
+        entry.set_place(look.place);
     };
     let mut begun = scene.entry(Deed::Remove, Ending::Begun, now);
     about(&mut begun);

@@ -183,7 +183,7 @@ impl At<'_> {
     fn no_copy_any_more(&self, ours: &Backup, problem: &str) -> Result<()> {
         let At { scene, look, .. } = *self;
         let known = known_copies(&scene.vault.journal()?);
-        let known = known_copy(&known, &ours.manifest, &look.place.name);
+        let known = known_copy(&known, &ours.manifest, look.place);
         if matches!(known, Some(Known::Matched(_))) {
             distrust(scene, look.place, &ours.manifest, problem);
         }

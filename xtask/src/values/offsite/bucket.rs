@@ -39,6 +39,21 @@ impl Place {
         self.url.bucket() == other.url.bucket() && self.server() == other.server()
     }
 
+    /// The same in words, for the journal: of one name, another address is another place.
+    pub fn address(&self) -> String {
+        let Bucket { kind, name, prefix } = self.url.bucket();
+        let kind = match kind {
+            PlaceKind::Folder => "folder",
+            PlaceKind::S3 => "s3",
+            PlaceKind::Gcs => "gcs",
+            PlaceKind::Azure => "azure",
+        };
+        let [server, account] = self.server();
+        let server = server.map_or(String::new(), |server| format!(" at {server}"));
+        let account = account.map_or(String::new(), |account| format!(" of {account}"));
+        format!("{kind} {name}/{}{server}{account}", prefix.join("/"))
+    }
+
     /// Nothing: the one that everybody means.
     fn server(&self) -> [Option<String>; 2] {
         let options = [&self.options, &self.url.options];

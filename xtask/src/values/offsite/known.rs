@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::Place;
 use crate::values::id::BackupId;
-use crate::values::journal::{Deed, Ending, Line};
+use crate::values::journal::{Deed, Ending, Entry, Line};
 use crate::values::manifest::Manifest;
 
 /// What the journal knows of a copy.
@@ -32,12 +33,29 @@ pub struct Begun {
     pub dump: Option<String>,
 }
 
-/// By backup and by the name of the place; with the file of the dump that it is about.
-pub type KnownCopies = BTreeMap<BackupId, BTreeMap<String, (Known, Option<String>)>>;
+/// By the name of a place and its address; with the file of the dump that it is about. Lines of
+/// before there was an address are about whatever has the name.
+type AtPlaces = BTreeMap<(String, Option<String>), (Known, Option<String>)>;
+pub type KnownCopies = BTreeMap<BackupId, AtPlaces>;
+
+impl Entry {
+    /// It is about a copy there.
+    pub fn set_place(&mut self, place: &Place) {
+        self.place = Some(place.name.clone());
+        self.address = Some(place.address());
+    }
+
+    pub fn is_at(&self, place: &Place) -> bool {
+        let address = self.address.as_ref();
+        self.place.as_ref() == Some(&place.name) && address.is_none_or(|at| *at == place.address())
+    }
+}
 
 /// What is known of the copy of a backup as it is now: a rekey gives it another dump.
-pub fn known_copy(copies: &KnownCopies, manifest: &Manifest, place: &str) -> Option<Known> {
-    let (known, dump) = copies.get(&manifest.id)?.get(place)?;
+pub fn known_copy(copies: &KnownCopies, manifest: &Manifest, place: &Place) -> Option<Known> {
+    let places = copies.get(&manifest.id)?;
+    let known = |address| places.get(&(place.name.clone(), address));
+    let (known, dump) = known(Some(place.address())).or_else(|| known(None))?;
     let is_of_now = match dump {
         Some(dump) => *dump == manifest.dump.file,
         // A journal of before there was encryption.
@@ -55,6 +73,8 @@ pub fn known_copies(lines: &[Line]) -> KnownCopies {
         let (Some(id), Some(place)) = (&entry.backup, &entry.place) else {
             continue;
         };
+        let whatever = (place.clone(), None);
+        let place = (place.clone(), entry.address.clone());
         let begun = || {
             let upload = entry.upload.clone()?;
             let dump = entry.dump.clone();
@@ -70,14 +90,17 @@ pub fn known_copies(lines: &[Line]) -> KnownCopies {
             _ => {
                 // It was ended in order, and left nothing behind.
                 let places = copies.entry(id.clone()).or_default();
-                if matches!(places.get(place), Some((Known::Begun(_), _))) {
-                    places.remove(place);
+                for place in [place, whatever] {
+                    if matches!(places.get(&place), Some((Known::Begun(_), _))) {
+                        places.remove(&place);
+                    }
                 }
                 continue;
             }
         };
         let places = copies.entry(id.clone()).or_default();
-        places.insert(place.clone(), (known, entry.dump.clone()));
+        places.remove(&whatever);
+        places.insert(place, (known, entry.dump.clone()));
     }
     copies
 }

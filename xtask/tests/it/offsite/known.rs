@@ -179,3 +179,70 @@ fn the_document_says_of_every_backup_where_its_copies_are() {
         .filter(|line| line.contains(": the vault; "));
     assert_eq!(lines.count(), 3, "{shown}");
 }
+
+/// The journal knows a copy by the name of its place, and a name can come to mean another one.
+#[test]
+fn a_name_that_leads_elsewhere_by_now_has_no_copies_there() {
+    let case = History::sqlite().case;
+    let (old, new) = (other_disk(), other_disk());
+    let lead_to = |folder: &tempfile::TempDir| {
+        let url = format!("file://{}", folder.path().display());
+        let toml = format!("[[offsite]]\nname = \"main\"\nurl = \"{url}\"\n");
+        case.project.write("database/db.toml", toml);
+    };
+    lead_to(&old);
+    assert_eq!(outcomes(&case.project.json(["db", "push"])), ["copied"]);
+    assert!(holds(&case));
+    lead_to(&new);
+    assert!(!holds(&case));
+    let status = case.project.run(["db", "status"]).expect_code(0);
+    assert!(status.stdout.contains("main: no copy"), "{status}");
+    assert_eq!(outcomes(&case.project.json(["db", "push"])), ["copied"]);
+    assert!(holds(&case));
+    // What was known of the other one is known of it still.
+    lead_to(&old);
+    assert!(holds(&case));
+    assert_eq!(outcomes(&case.project.json(["db", "push"])), [""; 0]);
+}
+
+/// What stands behind the `?` is in no name.
+#[test]
+fn another_server_of_the_same_bucket_has_no_copies_yet() {
+    let (one, two) = (S3::start(), S3::start());
+    let (mut case, id) = with_one(&one);
+    case.project = two.of(case.project);
+    assert!(!holds(&case));
+    assert_eq!(outcomes(&case.project.json(["db", "push"])), ["copied"]);
+    has_arrived(&two, &case, &id);
+    assert!(holds(&case));
+}
+
+/// Else an update would read every copy once more, and send again what was pruned.
+#[test]
+fn a_line_of_before_there_were_addresses_counts_by_its_name() {
+    let mut history = History::sqlite();
+    let folder = other_disk();
+    let url = format!("file://{}", folder.path().display());
+    history.case.project = history.case.project.env("OFFSITE_URL", &url);
+    let line = |ending: &str| {
+        history.record(|entry| {
+            entry["deed"] = "copy".into();
+            entry["ending"] = ending.into();
+            entry["backup"] = history.newest.as_str().into();
+            entry["place"] = url.as_str().into();
+        });
+    };
+    line("done");
+    assert!(holds(&history.case));
+    // It is not there, and a line that knows where takes the place of the other one.
+    let pushed = history.project().json(["db", "push"]);
+    assert_eq!(outcomes(&pushed), ["copied"]);
+    let verify = ["db", "verify", "--offsite"];
+    fs::write(
+        folder.path().join(format!("{}.db.zst", history.newest)),
+        "cut",
+    )
+    .expect("cut it");
+    history.project().run(verify).expect_code(4);
+    assert!(!holds(&history.case));
+}

@@ -108,7 +108,7 @@ impl Sending<'_> {
                 bytes => bytes?.len() as u64,
             };
             let is_there = names.has(&backup.manifest, manifest_bytes);
-            match known_copy(&known, &backup.manifest, &self.place.name) {
+            match known_copy(&known, &backup.manifest, self.place) {
                 Some(Known::Removed(_)) => {}
                 Some(Known::Matched(_)) if is_there => {}
                 _ => lacking.push(backup),

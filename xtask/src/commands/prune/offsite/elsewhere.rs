@@ -51,12 +51,15 @@ pub(super) fn of(place: &Place, backup: &Backup) -> Copy {
 }
 
 /// What this vault has sent or fetched, whatever has become of it.
-fn from_here(journal: &[Line]) -> HashSet<Copy> {
+fn from_here(journal: &[Line], looks: &[Look]) -> HashSet<Copy> {
     let entries = journal.iter().filter_map(|line| line.entry.as_ref());
     let moved = entries.filter(|entry| {
         matches!(entry.deed, Deed::Copy | Deed::Pull) && entry.ending == Ending::Done
     });
-    let copies = moved.map(|entry| Some((entry.place.clone()?, entry.backup.clone()?)));
+    let copies = moved.map(|entry| {
+        let look = looks.iter().find(|look| entry.is_at(look.place))?;
+        Some((look.place.name.clone(), entry.backup.clone()?))
+    });
     copies.flatten().collect()
 }
 
@@ -73,7 +76,7 @@ impl<'a> Copies<'a> {
             looks,
             distrusted: plan::distrusted(journal),
             known: known_copies(journal),
-            from_here: from_here(journal),
+            from_here: from_here(journal, looks),
             seen,
             going: HashSet::new(),
         }
@@ -90,7 +93,7 @@ impl<'a> Copies<'a> {
     fn known(&self, place: &Place, backup: &Backup) -> Option<Known> {
         match self.seen.bad.borrow().contains(&of(place, backup)) {
             true => Some(Known::Bad(backup.manifest.created_at)),
-            false => known_copy(&self.known, &backup.manifest, &place.name),
+            false => known_copy(&self.known, &backup.manifest, place),
         }
     }
 
