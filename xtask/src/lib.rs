@@ -87,7 +87,8 @@
 //! (removed and named by the next backup) or an orphan (named by `db list`).
 //!
 //! **Encryption** (`values/encryption.rs`, the feature `encryption`): the bytes that leave zstd go through age before they are digested
-//! and stored, so that all of the order above is about what is stored, and verifying takes no key. To unpack takes
+//! and stored, so that all of the order above is about what is stored, and verifying takes no key. What SQLite sorts of an unpacked file
+//! spills into the staging folder (`engine/sqlite/spill.rs`). To unpack takes
 //! one: `VerifiedDump::unlock` tries the keys once and keeps what they unwrapped. With a key at hand a new dump is decrypted and
 //! decompressed before it gets its manifest. SQLite is packed from the live file, also with a rollback journal, where writers then
 //! wait; a log is emptied before others are watched, because a checkpoint looks like a commit of theirs, and before a turn-back by the

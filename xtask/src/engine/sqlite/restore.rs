@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::dump::check;
 use super::hold::{self, Hold};
 use super::inspect::{self, BUSY_SLICE, BUSY_WAIT, Look};
+use super::spill::spill_into;
 use super::{Sqlite, copy, load};
 use crate::durable;
 use crate::engine::pump::{pump, refuse_unreadable};
@@ -204,6 +205,9 @@ fn unpack(
         ))
         .hint("free some space, then run the command again")
         .into());
+    }
+    if dump.is_encrypted() {
+        spill_into(folder)?;
     }
     if dump.manifest().dump.format == DumpFormat::Plain {
         return load::load(sqlite, dump, beside, progress);

@@ -12,6 +12,7 @@ use rusqlite::types::ValueRef;
 use super::choice::{self, Choice};
 use super::dump::{begun, check, copy_to_new_file};
 use super::inspect::{self, Look, quoted};
+use super::spill::spill_into;
 use super::{Sqlite, literal};
 use crate::engine::{Dumped, Engine};
 use crate::interrupt::Interrupt;
@@ -38,6 +39,9 @@ pub fn dump(
 ) -> Result<Dumped> {
     let mut kind = sqlite.selection.kind.clone();
     let (copied, proof) = (staging.join("copy.db"), staging.join("proof.db"));
+    if sqlite.stays_off_the_disk {
+        spill_into(staging)?;
+    }
     let source = begun(sqlite)?;
     let taken_at = Utc::now();
     progress.begin("copy", None);

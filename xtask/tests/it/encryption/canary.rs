@@ -17,6 +17,7 @@ use crate::cluster::Cluster;
 use crate::exec;
 use crate::kill::Dice;
 use crate::setup::{Case, says};
+use crate::traced;
 
 /// In every row, and in no name.
 const CANARY: &[u8] = b"yellow-bird-4711";
@@ -227,6 +228,40 @@ fn a_restore_of_sqlite_lies_in_a_private_folder_and_goes() {
     assert!(seen.iter().all(is_staging), "{seen:?}");
     assert_no_copy(&seen);
     assert_nothing_tells(&case);
+}
+
+/// Such a file has no name any more once it is open, so that the watch cannot see it.
+#[test]
+fn what_is_sorted_in_a_rehearsal_spills_into_the_private_folder() {
+    let mut case = filled(Case::sqlite());
+    case.query(
+        "INSERT INTO t SELECT id + 1000000 * n, name || n
+         FROM t, (SELECT 1 AS n UNION SELECT 2 UNION SELECT 3);",
+    );
+    // The live file, which lies there in clear, is not reached.
+    case.project = (case.project.rehearsed())
+        .migration("1_index.sql", "CREATE INDEX by_name ON t (name);")
+        .migration("2_bad.sql", "INSERT INTO nowhere VALUES (1);");
+    let log = case.project.tmp().join("calls");
+    let to_log = format!("--output={}", log.display());
+    let migrate = ["db", "migrate-safe", "--yes"];
+    let Some(refused) = traced::run(
+        &case.project,
+        &["-e", "trace=open,openat", &to_log],
+        &migrate,
+    ) else {
+        return;
+    };
+    says(&refused.expect_code(3), &["nowhere"]);
+    let log = fs::read_to_string(log).expect("read the log");
+    let spilled: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("etilqs_"))
+        .collect();
+    assert!(!spilled.is_empty(), "nothing was too large for memory");
+    let vault = format!("\"{}/", case.project.vault().display());
+    let is_staging = |line: &&str| line.contains(&vault) && line.contains(".partial/etilqs_");
+    assert!(spilled.iter().all(is_staging), "{spilled:#?}");
 }
 
 /// Databases that the watch takes for the live one, whose rows may lie in them.
