@@ -13,11 +13,13 @@ use crate::values::offsite::Place;
 use crate::values::plan::{Bookkeeping, Source};
 use crate::values::platform::{self, Profile};
 use crate::values::words::shell_quoted;
+use environment::Environment;
 use kinds::UrlText;
 use policy_file::PolicyFile;
-use resolved::{Environment, Flags, Origin, Resolved};
+use resolved::{Flags, Origin, Resolved};
 
 mod encryption;
+mod environment;
 mod github;
 pub mod keys;
 mod kinds;

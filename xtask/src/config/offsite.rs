@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
+use super::environment::Environment;
 use super::keys;
 use super::kinds::{Given, Kind, Shape};
-use super::resolved::{Environment, Origin, Resolved, Setting};
+use super::resolved::{Origin, Resolved, Setting};
 use crate::cli::Options;
 use crate::values::failure::Failure;
 use crate::values::offsite::{BadPlace, Place, PlaceUrl, check_option};

@@ -1,16 +1,15 @@
 //! Flag, then environment, then `.env`, then `database/db.toml`, then the default.
 
 use std::collections::HashSet;
-use std::env;
-use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::environment::Environment;
 use super::keys::{self, Key, Row};
 use super::kinds::{Given, Kind, Place, for_show};
-use super::policy_file::{FileValue, PolicyFile, nearest};
+use super::policy_file::{FileValue, PolicyFile};
 use crate::values::database_url::DatabaseUrl;
 use crate::values::failure::Failure;
 use crate::values::{offsite, platform};
@@ -84,83 +83,6 @@ impl Setting {
     }
 }
 
-/// The environment, which `.env` has been read into.
-pub struct Environment {
-    /// The names that were set before.
-    before: HashSet<OsString>,
-    here: PathBuf,
-    /// Of `.env`.
-    folder: Option<PathBuf>,
-}
-
-impl Environment {
-    /// To be made before `.env` is read.
-    pub fn new(here: &Path) -> Environment {
-        Environment {
-            before: env::vars_os().map(|(name, _)| name).collect(),
-            here: here.to_owned(),
-            folder: None,
-        }
-    }
-
-    pub fn with_dotenv(mut self, folder: Option<PathBuf>) -> Environment {
-        self.folder = folder;
-        self
-    }
-
-    /// A variable that is set and empty is a mistake that must be seen: a secret
-    /// that is missing in CI arrives like that, and what counts without it may
-    /// be another database.
-    pub(super) fn variable(
-        &self,
-        name: &str,
-        instead: &str,
-    ) -> Result<Option<(String, Origin)>, Failure> {
-        let variable = name.to_owned();
-        match env::var(name) {
-            Ok(value) if !value.trim().is_empty() => {
-                let origin = if self.before.contains(&OsString::from(name)) {
-                    Origin::Environment { variable }
-                } else {
-                    Origin::DotEnv { variable }
-                };
-                Ok(Some((value, origin)))
-            }
-            Err(env::VarError::NotPresent) => Ok(None),
-            _ => Err(
-                Failure::usage(format!("`{name}` is set, and empty or not UTF-8")).hint(
-                    match instead {
-                        "" => format!("give it a value, or `unset {name}`"),
-                        instead => format!("give it a value, or `unset {name}` for `{instead}`"),
-                    },
-                ),
-            ),
-        }
-    }
-
-    /// A variable that is named almost like one of ours was meant to be it.
-    fn refuse_misspelt(&self, known: &HashSet<String>) -> Result<(), Failure> {
-        for name in env::vars_os().map(|(name, _)| name) {
-            let name = name.to_string_lossy().into_owned();
-            let Some(rest) = name.strip_prefix(keys::PREFIX) else {
-                continue;
-            };
-            let names = known
-                .iter()
-                .filter_map(|name| name.strip_prefix(keys::PREFIX));
-            let Some(meant) = nearest(rest, names).filter(|_| !known.contains(&name)) else {
-                continue;
-            };
-            let prefix = keys::PREFIX;
-            return Err(
-                Failure::usage(format!("`{name}` is set, and there is no such setting"))
-                    .hint(format!("is `{prefix}{meant}` meant? else: unset {name}")),
-            );
-        }
-        Ok(())
-    }
-}
-
 /// All settings of a run.
 pub struct Resolved {
     pub settings: Vec<Setting>,
@@ -213,7 +135,7 @@ impl Resolved {
             require(&place, keys::OFFSITE_URL.path, name)?;
             places.push(place);
         }
-        environment.refuse_misspelt(&known)?;
+        environment.refuse_unknown(&known)?;
         let here = environment.here.clone();
         Ok(Resolved {
             settings,

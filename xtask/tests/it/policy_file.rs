@@ -312,6 +312,21 @@ fn variables_that_are_empty_wrong_or_misspelt_are_refused() {
             "3",
             &["`XTASK_DB_KEEP_DAYLY`", "is `XTASK_DB_KEEP_DAILY` meant?"],
         ),
+        (
+            "XTASK_DB_RETENTION_KEEP_DAILY",
+            "5",
+            &["is `XTASK_DB_KEEP_DAILY` meant?"],
+        ),
+        (
+            "XTASK_DB_PRUNE",
+            "1",
+            &["`XTASK_DB_PRUNE` is set, and there is no such setting"],
+        ),
+        (
+            "XTASK_DB_OFFSITE_NAS_KEEP_LAST",
+            "1",
+            &["there is no such setting", "unset XTASK_DB_OFFSITE_NAS"],
+        ),
         ("XTASK_DB_PRUNE_AFTER_BACKUP", "yes", &["`true` or `false`"]),
         ("DATABASE_URL", " ", &["`DATABASE_URL` is set, and empty"]),
     ] {
@@ -321,7 +336,7 @@ fn variables_that_are_empty_wrong_or_misspelt_are_refused() {
             .expect_code(2);
         says(&refused, parts);
     }
-    // What other programs, or these tests, call theirs is not ours.
+    // What these tests are told is no setting.
     let project = Project::new()
         .env("XTASK_DB_SEED", "1")
         .env("XTASK_DB_KILL_ROUNDS", "1");
