@@ -1,7 +1,7 @@
 //! `db export`: the rows of one moment, in a file that a person can read and edit.
 
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use super::Scene;
 use crate::cli::{self, ExportFormat};
 use crate::engine::Engine;
 use crate::ui;
-use crate::values::database_url::DatabaseUrl;
+use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
 use crate::values::portable::csv_folder::CsvFolder;
 use crate::values::portable::document::Document as JsonDocument;
@@ -98,14 +98,8 @@ fn export(
         let stdout = to(Box::new(export_file::stdout()));
         return send(scene, engine, arguments, stdout);
     }
-    let database = match scene.settings.url {
-        DatabaseUrl::Sqlite(_) => engine.facts()?.path.map(PathBuf::from),
-        DatabaseUrl::Postgres(_) => None,
-    };
-    let kept = Kept {
-        vault: scene.vault.folder(),
-        database: database.as_deref(),
-    };
+    let facts = engine.facts()?;
+    let kept = kept(scene, &facts);
     if format == ExportFormat::Csv {
         let staged = StagedFolder::create(path, &kept)?;
         remove_left_overs(scene, path)?;
@@ -120,6 +114,14 @@ fn export(
     let head = send(scene, engine, arguments, file)?;
     staged.publish()?;
     Ok(head)
+}
+
+/// What no file that this program writes takes the place of.
+pub fn kept<'a>(scene: &'a Scene, live: &'a DatabaseFacts) -> Kept<'a> {
+    Kept {
+        vault: scene.vault.folder(),
+        database: live.path.as_deref().map(Path::new),
+    }
 }
 
 fn remove_left_overs(scene: &Scene, path: &Path) -> Result<()> {

@@ -1,5 +1,7 @@
 //! `db migrate-safe`: no migration without a proven way back.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use serde::Serialize;
 
@@ -87,9 +89,7 @@ pub fn run(scene: &Scene, arguments: &MigrateSafe) -> Result<()> {
     }
     require_key(scene, &mut *engine, &facts, arguments)?;
     if let Some(path) = &arguments.plan {
-        let proven = prove(scene, &mut *engine, &report, arguments, accepted)?;
-        reviewed::write_receipt(scene, path, &facts, &plan, &proven)?;
-        return report.emit("receipt", &[], Some(&proven), &[]);
+        return report.plan_only(&mut *engine, arguments, accepted, path);
     }
     let exclusive = scene.settings.get(keys::EXCLUSIVE).unwrap_or(false);
     if exclusive {
@@ -275,6 +275,21 @@ impl Report<'_> {
             failed.turn_back(engine, scene.settings.get(keys::ON_FAILURE), error)
         })?;
         Ok((proven, ran))
+    }
+
+    /// All but the jump.
+    fn plan_only(
+        &self,
+        engine: &mut dyn Engine,
+        arguments: &MigrateSafe,
+        accepted: Vec<LossName>,
+        path: &Path,
+    ) -> Result<()> {
+        let (scene, facts) = (self.scene, self.facts);
+        reviewed::refuse_place(scene, path, facts)?;
+        let proven = prove(scene, engine, self, arguments, accepted)?;
+        reviewed::write_receipt(scene, path, facts, self.plan, &proven)?;
+        self.emit("receipt", &[], Some(&proven), &[])
     }
 
     /// Copies, tells, prunes. What is done is done, whether or not these succeed.

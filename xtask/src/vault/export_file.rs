@@ -1,5 +1,5 @@
-//! Exports: files and folders outside of the vault, where a person wants them. What has their name
-//! is whole: they are written beside, flushed and renamed. Only their owner may read them.
+//! Exports, and receipts: files and folders outside of the vault, where a person wants them. What has
+//! their name is whole: they are written beside, flushed and renamed. Only their owner may read them.
 
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, BufReader, ErrorKind, Read, Write};
@@ -72,7 +72,7 @@ fn beside(path: &Path) -> Result<(PathBuf, String)> {
     Ok((parent, format!(".{}.", name.to_string_lossy())))
 }
 
-/// What no export takes the place of.
+/// What nothing takes the place of.
 pub struct Kept<'a> {
     pub vault: &'a Path,
     /// Of SQLite, the file.
@@ -80,8 +80,9 @@ pub struct Kept<'a> {
 }
 
 impl Kept<'_> {
-    /// Refuses a place in the vault, and a file that is there and is no export.
-    fn refuse(&self, path: &Path, replaces: bool) -> Result<()> {
+    /// Refuses a place in the vault, what is the database's, and what is there, unless it is a
+    /// regular file that is to be replaced.
+    pub fn refuse(&self, path: &Path, replaces: bool) -> Result<()> {
         let shown = path.display();
         let (parent, _) = beside(path)?;
         let parent = parent.canonicalize();
@@ -96,6 +97,13 @@ impl Kept<'_> {
             ))
             .hint("name a file outside of it")
             .into());
+        }
+        if self.is_beside_database(path, &parent) {
+            return Err(
+                Failure::refused(format!("`{shown}` is a name that the database uses"))
+                    .hint("name another file")
+                    .into(),
+            );
         }
         let found = path.symlink_metadata();
         let Some(found) = found.ok().filter(|found| replaces && !found.is_dir()) else {
@@ -120,14 +128,27 @@ impl Kept<'_> {
 
     /// By device and inode, whatever it is called; so is what SQLite keeps beside it.
     fn is_of_database(&self, found: &Metadata) -> bool {
-        let suffixes = ["", "-wal", "-shm", "-journal"];
-        let files = suffixes.iter().filter_map(|suffix| {
-            let mut name = self.database?.as_os_str().to_owned();
-            name.push(suffix);
-            std::fs::metadata(name).ok()
-        });
+        let files = self.of_database().filter_map(|file| file.metadata().ok());
         let mut places = files.map(|file| (file.dev(), file.ino()));
         places.any(|place| place == (found.dev(), found.ino()))
+    }
+
+    /// Also what is not there: SQLite would take it for its own, and remove or replay it.
+    fn is_beside_database(&self, path: &Path, parent: &Path) -> bool {
+        let place = path.file_name().map(|name| parent.join(name));
+        let is_free = path.symlink_metadata().is_err();
+        is_free && self.of_database().any(|file| Some(file) == place)
+    }
+
+    fn of_database(&self) -> impl Iterator<Item = PathBuf> {
+        let file = self.database.map(|file| file.canonicalize());
+        let file = file.and_then(|file| file.ok().or_else(|| self.database.map(Path::to_owned)));
+        let suffixes = ["", "-wal", "-shm", "-journal"];
+        suffixes.into_iter().filter_map(move |suffix| {
+            let mut name = file.as_ref()?.as_os_str().to_owned();
+            name.push(suffix);
+            Some(PathBuf::from(name))
+        })
     }
 }
 

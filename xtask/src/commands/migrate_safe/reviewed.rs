@@ -6,12 +6,13 @@ use anyhow::Result;
 use chrono::Utc;
 
 use super::prove::Proven;
-use crate::commands::{Scene, surroundings};
+use crate::commands::{Scene, export, surroundings};
 use crate::migrations;
 use crate::values::database::DatabaseFacts;
 use crate::values::failure::Failure;
 use crate::values::plan::{MigrationPlan, describe};
 use crate::values::receipt::{self, Planned, Receipt};
+use crate::values::words::shell_quoted;
 use crate::vault;
 
 fn planned(plan: &MigrationPlan) -> Vec<Planned> {
@@ -21,6 +22,11 @@ fn planned(plan: &MigrationPlan) -> Vec<Planned> {
         checksum: migrations::checksum(migration),
     });
     planned.collect()
+}
+
+/// Before anything is taken or tried for it.
+pub fn refuse_place(scene: &Scene, path: &Path, facts: &DatabaseFacts) -> Result<()> {
+    vault::receipt::may_replace(path, &export::kept(scene, facts)).map(drop)
 }
 
 pub fn write_receipt(
@@ -46,7 +52,7 @@ pub fn write_receipt(
         git: surroundings::git(&scene.settings.project, scene.vault.folder()),
         ran_on: scene.who.clone(),
     };
-    vault::receipt::write(path, &receipt)?;
+    vault::receipt::write(path, &receipt, &export::kept(scene, facts))?;
     scene.ui.say(format!(
         "planned and rehearsed; the live database is as it was; the receipt is `{}`",
         path.display()
@@ -64,10 +70,11 @@ pub fn require(
     let exists = |path: &str| Path::new(path).exists();
     let fits = receipt.require(facts, &plan.applied, &planned(plan), exists);
     fits.map_err(|mismatch| {
-        let path = path.display();
-        Failure::refused(format!("the receipt `{path}` does not fit: {mismatch}"))
+        let shown = path.display();
+        Failure::refused(format!("the receipt `{shown}` does not fit: {mismatch}"))
             .hint(format!(
-                "plan and review again: cargo xtask db migrate-safe --plan {path}"
+                "plan and review again: cargo xtask db migrate-safe --plan {}",
+                shell_quoted(&path.to_string_lossy())
             ))
             .into()
     })

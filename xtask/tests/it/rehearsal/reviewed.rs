@@ -98,6 +98,78 @@ fn what_is_not_as_it_was_reviewed_does_not_run() {
     }
 }
 
+/// Whatever file is named by mistake is as it was: the database and what SQLite keeps beside it, a
+/// migration, what is in the vault, what a link leads to.
+#[test]
+fn a_plan_takes_the_place_of_nothing_but_an_older_receipt() {
+    let mut all = cases("plan_place", "ALTER TABLE books ADD COLUMN isbn TEXT;");
+    let case = all.remove(0);
+    let path = case.project.sqlite_path();
+    let live = rusqlite::Connection::open(&path).expect("open the database");
+    let wal = "PRAGMA journal_mode = WAL; INSERT INTO books VALUES (9, 1, 'in the log');";
+    crate::project::sqlite_rows(&live, wal).expect("fill the log");
+    std::os::unix::fs::symlink("database/app.db", case.project.path().join("link"))
+        .expect("make a link");
+    fs::hard_link(&path, case.project.path().join("hard")).expect("make a link");
+    let id = case.backup();
+    let manifest = format!("database/backups/{id}.json");
+    let backups = case.project.vault_files();
+    for file in [
+        "database/app.db",
+        "database/app.db-wal",
+        "database/app.db-shm",
+        "database/app.db-journal",
+        "link",
+        "hard",
+        "migrations/1_first.sql",
+        &manifest,
+        "database/backups/journal.jsonl",
+        "database/backups/new.json",
+        "migrations",
+    ] {
+        let place = case.project.path().join(file);
+        let before = fs::read(&place).ok();
+        let output = migrate(&case, &["--plan", file]).expect_code(3);
+        says(&output, &["hint: name "]);
+        assert_eq!(case.project.vault_files(), backups, "{file}\n{output}");
+        if file.ends_with(".sql") || file.starts_with("database/backups/b") {
+            assert_eq!(fs::read(&place).ok(), before, "{file}");
+        }
+        let kind = place
+            .symlink_metadata()
+            .is_ok_and(|found| found.is_symlink());
+        assert_eq!(kind, file == "link", "{file}");
+    }
+    drop(live);
+    assert_eq!(
+        case.query("SELECT title FROM books WHERE id = 9;"),
+        ["in the log"]
+    );
+    // Only an export says so with other words.
+    for file in ["database/app.db-journal", "database/app.db"] {
+        let export = ["db", "export", "--force", "-o", file];
+        case.project.run(export).expect_code(3);
+    }
+    for _ in 0..2 {
+        migrate(&case, &["--plan", "receipt.json"]).expect_code(0);
+    }
+}
+
+/// The hint for a file that is something else does not name it as the place of a new receipt.
+#[test]
+fn no_hint_leads_over_a_file() {
+    let case = cases("plan_hint", "SELECT 1;").remove(0);
+    case.project.write("a b.txt", "a letter");
+    for (file, hint) in [
+        ("migrations/1_first.sql", "--plan receipt.json\n"),
+        ("a b.txt", "--plan receipt.json\n"),
+        ("not there.json", "--plan 'not there.json'\n"),
+    ] {
+        let output = migrate(&case, &["--approve", file]).expect_code(2);
+        says(&output, &[hint]);
+    }
+}
+
 /// What was declared when it was planned needs no second word, and nothing else is let through.
 #[test]
 fn a_receipt_carries_the_losses_that_were_accepted() {
