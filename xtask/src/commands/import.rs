@@ -219,8 +219,9 @@ fn report(
     let rows = landing.wanted().map(|table| table.rows_to_come).sum();
     let tables = ui::count(landing.wanted().count() as u64, "table");
     scene.ui.say(format!(
-        "imported {tables}, {}, into the {now}; read back and matched with the file",
-        ui::count(rows, "row")
+        "imported {tables}, {}, into the {now}; read back and matched with the file{}",
+        ui::count(rows, "row"),
+        shown::but_for(landing)
     ));
     for warning in &imported.warnings {
         scene.ui.insist(format!("warning: {warning}"));

@@ -2,7 +2,7 @@
 
 use crate::ui::{self, Table};
 use crate::values::database::{AppliedMigration, DatabaseFacts};
-use crate::values::portable::fit::Landing;
+use crate::values::portable::fit::{Landed, Landing};
 use crate::values::portable::head::Head;
 use crate::values::portable::intake::Inventory;
 use crate::values::words::on_one_line;
@@ -75,6 +75,25 @@ fn edited(inventory: &Inventory) -> Vec<String> {
         )
     });
     line.collect()
+}
+
+/// At the end, of the same columns.
+pub fn but_for(landing: &Landing) -> String {
+    let of_table = |landed: &Landed| {
+        let title = landed.title.clone();
+        let columns = landed.hardly_compared();
+        let named =
+            columns.map(move |column| format!("`{}` of `{title}`", on_one_line(&column.name)));
+        named.collect::<Vec<String>>()
+    };
+    let columns: Vec<String> = landing.wanted().flat_map(of_table).collect();
+    match columns.is_empty() {
+        true => String::new(),
+        false => format!(
+            ", but for {}: there it was only compared whether there is a value",
+            columns.join(", ")
+        ),
+    }
 }
 
 fn hardly_compared(landing: &Landing) -> Vec<String> {

@@ -32,7 +32,7 @@ pub enum Compare {
     AsTime { has_zone: bool },
     /// What the JSON says, however it is written.
     AsJson,
-    /// Only whether there is one: the type has its own way to write it.
+    /// Only whether there is one: the type keeps all of it, and has its own way to write it.
     Presence,
 }
 
@@ -114,11 +114,37 @@ fn into_postgres(
         Kind::Text | Kind::Any if to_type.starts_with("character(") => Compare::AsPadded,
         Kind::Text | Kind::Any => match time_zone(to_type) {
             Some(has_zone) if is_same || between.from != between.to => Compare::AsTime { has_zone },
-            // Both write it alike.
-            _ if between.from == between.to => Compare::AsText,
-            _ => Compare::Presence,
+            // SQLite's text is seldom written as PostgreSQL writes it.
+            _ if between.from != between.to && keeps_all(to_type) => Compare::Presence,
+            _ => Compare::AsText,
         },
     }
+}
+
+/// Types that write in a way of their own what they have read, and all of it: nothing is rounded,
+/// cut or dropped. Of any other a text must come back as it was.
+fn keeps_all(data_type: &str) -> bool {
+    matches!(
+        data_type.trim_end_matches("[]"),
+        "smallint"
+            | "integer"
+            | "bigint"
+            | "numeric"
+            | "boolean"
+            | "text"
+            | "character varying"
+            | "uuid"
+            | "inet"
+            | "cidr"
+            | "macaddr"
+            | "macaddr8"
+            | "int4range"
+            | "int8range"
+            | "numrange"
+            | "int4multirange"
+            | "int8multirange"
+            | "nummultirange"
+    )
 }
 
 /// Whether a type that is a time has a zone; nothing for all other types.
@@ -146,6 +172,8 @@ fn digits(cell: &Cell) -> Cow<'_, str> {
 
 fn number(text: &str) -> Cell {
     match canonical(text) {
+        // A double has two zeros.
+        Some(zero) if zero == "0" && text.starts_with('-') => Cell::Decimal("-0".to_owned()),
         Some(number) => Cell::Decimal(number),
         None => Cell::Text(text.to_owned()),
     }
