@@ -105,7 +105,8 @@
 //! **Kinds**: what `pg_dump` makes of the patterns is asked of it beforehand, in the same snapshot (its table of contents, through
 //! `pg_restore --list`); only that is counted. Foreign keys to tables that are not in the dump are noted, and left out of
 //! every restore of it, as are the schemas that it lies in and does not make; text, in which they stand, is not restored alone. SQL as text is SQLite's only other form: every
-//! statement that is written is run at once into a database beside, whose values are compared with those of the copy. Only a full
+//! statement that is written is run at once into a database beside, whose values are compared with those of the copy; a virtual table whose rows stay
+//! behind makes its parts itself. Rows alone do without sqlx's table: what they go into has its own. Only a full
 //! backup (`Manifest::is_full`) is `latest`, and only such a one gets into [`Engine::restore`](engine) of the live database; a
 //! manifest of any other has format 2 (one without a platform's part: 3), so that a program that knows no kinds leaves it alone.
 //!

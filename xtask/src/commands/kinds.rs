@@ -81,20 +81,24 @@ fn unpacked(chosen: &Backup) -> String {
 fn rows_by_hand(chosen: &Backup) -> String {
     let unpacked = unpacked(chosen);
     let into = "into empty tables that are there already, whose triggers fire";
-    if chosen.manifest.dump.format == DumpFormat::Directory {
-        return format!(
-            "{into}: mkdir rows && {unpacked} | tar -xC rows && pg_restore --data-only \
+    let format = chosen.manifest.dump.format;
+    let command = match (is_sqlite(chosen), format) {
+        (true, _) => return format!("{into}: {unpacked} | sqlite3 -bail FILE"),
+        (false, DumpFormat::Directory) => format!(
+            "mkdir rows && {unpacked} | tar -xC rows && pg_restore --data-only \
              --single-transaction --exit-on-error --dbname=URL rows"
-        );
-    }
-    let program = match (is_sqlite(chosen), chosen.manifest.dump.format) {
-        (true, _) => "sqlite3 -bail FILE",
+        ),
         (false, DumpFormat::Plain) => {
-            "psql --set=ON_ERROR_STOP=1 --single-transaction --dbname=URL"
+            format!("{unpacked} | psql --set=ON_ERROR_STOP=1 --single-transaction --dbname=URL")
         }
-        (false, _) => "pg_restore --data-only --single-transaction --exit-on-error --dbname=URL",
+        (false, _) => format!(
+            "{unpacked} | pg_restore --data-only --single-transaction --exit-on-error --dbname=URL"
+        ),
     };
-    format!("{into}: {unpacked} | {program}")
+    format!(
+        "{into}: {command}\nwhere foreign keys lead in a circle, as a superuser with {}",
+        Kind::without_keys(format == DumpFormat::Plain)
+    )
 }
 
 /// For the one who is asked.

@@ -28,6 +28,7 @@ use crate::values::verified_dump::VerifiedDump;
 mod along;
 mod bring;
 mod carve;
+mod circle;
 mod connect;
 mod debris;
 mod definitions;

@@ -114,6 +114,14 @@ impl Kind {
         self.only != Some(Only::Data)
     }
 
+    /// How a superuser has rows alone of PostgreSQL taken without a look at foreign keys.
+    pub fn without_keys(is_text: bool) -> &'static str {
+        match is_text {
+            true => "PGOPTIONS='-c session_replication_role=replica' before `psql`",
+            false => "`--disable-triggers` behind `pg_restore`",
+        }
+    }
+
     /// As in an id; none of a full one.
     pub fn words(&self) -> Vec<&'static str> {
         let is = [

@@ -14,7 +14,9 @@ mod latest;
 mod patterns;
 mod postgres;
 mod refused;
+mod rows_alone;
 mod sqlite;
+mod virtual_tables;
 
 /// Takes a backup of a kind and returns its manifest.
 #[track_caller]

@@ -39,6 +39,8 @@ pub struct Snapshot {
     wal: Option<Wal>,
     /// Schemas that the dump does without.
     pub platform: Vec<String>,
+    /// sqlx's table, which rows alone do without unless it is named: what they go into has its own.
+    pub history_left_out: Option<String>,
     warnings: Vec<String>,
     pub libpq: Libpq,
     pub pg_dump: Program,
@@ -197,7 +199,7 @@ fn start_dump(postgres: &Postgres, snapshot: &Snapshot) -> Result<Running> {
     let Snapshot { name, libpq, .. } = snapshot;
     let (path, dbname) = (&snapshot.pg_dump.path, &libpq.dbname);
     let kind = &postgres.selection.kind;
-    let mut more = select::arguments(kind, &snapshot.platform);
+    let mut more = select::arguments(kind, snapshot);
     let format = match kind.plain {
         true => {
             more.extend(select::plain_arguments(kind));
@@ -224,7 +226,7 @@ fn start_folder_dump(
     let Snapshot { name, libpq, .. } = snapshot;
     let (path, dbname) = (&snapshot.pg_dump.path, &libpq.dbname);
     let jobs = jobs.to_string();
-    let more = select::arguments(&postgres.selection.kind, &snapshot.platform);
+    let more = select::arguments(&postgres.selection.kind, snapshot);
     let command = libpq.prepare(cmd!(
         shell,
         "{path} --format=directory --jobs={jobs} --compress=0 --no-sync --no-password
@@ -297,6 +299,11 @@ async fn take_snapshot(postgres: &Postgres, staging: &Path) -> Result<Snapshot> 
         .context("cannot export a snapshot")?;
     let taken_at = Utc::now();
     let platform = platform::schemas(&mut session, postgres).await?;
+    let kind = &postgres.selection.kind;
+    let history_left_out = match kind.has_definitions() || !kind.tables.is_empty() {
+        true => None,
+        false => inspect::find_history(&mut session, &postgres.bookkeeping.table).await?,
+    };
     let mut wal = wal::position(&mut session).await?;
     if let (Some(wal), Some(name)) = (&mut wal, &postgres.moment) {
         wal.restore_point = wal::mark(&postgres.url, name).await;
@@ -309,6 +316,7 @@ async fn take_snapshot(postgres: &Postgres, staging: &Path) -> Result<Snapshot> 
         estimate,
         wal,
         platform,
+        history_left_out,
         warnings,
         libpq,
         pg_dump,

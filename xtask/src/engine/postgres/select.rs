@@ -33,7 +33,7 @@ pub struct Held {
 }
 
 /// What `pg_dump` is told besides where to read and what to write.
-pub fn arguments(kind: &Kind, platform: &[String]) -> Vec<String> {
+pub fn arguments(kind: &Kind, snapshot: &Snapshot) -> Vec<String> {
     let mut arguments: Vec<String> = match kind.only {
         Some(Only::Schema) => vec!["--schema-only".into()],
         Some(Only::Data) => vec!["--data-only".into()],
@@ -48,7 +48,10 @@ pub fn arguments(kind: &Kind, platform: &[String]) -> Vec<String> {
     for (flag, patterns) in patterns {
         arguments.extend(patterns.iter().map(|pattern| format!("--{flag}={pattern}")));
     }
-    let quoted = platform.iter().map(|schema| quoted(schema));
+    // As SQL writes it a pattern means nothing else.
+    let history = snapshot.history_left_out.iter();
+    arguments.extend(history.map(|table| format!("--exclude-table={table}")));
+    let quoted = snapshot.platform.iter().map(|schema| quoted(schema));
     arguments.extend(quoted.map(|schema| format!("--exclude-schema={schema}")));
     if !kind.schemas.is_empty() || !kind.tables.is_empty() {
         arguments.push("--strict-names".into());
@@ -77,7 +80,7 @@ pub fn held(postgres: &Postgres, snapshot: &Snapshot) -> Result<Held> {
     let shell = tool::shell()?;
     let Snapshot { name, libpq, .. } = snapshot;
     let (path, dbname) = (&snapshot.pg_dump.path, &libpq.dbname);
-    let more = arguments(kind, &snapshot.platform);
+    let more = arguments(kind, snapshot);
     let command = libpq.prepare(cmd!(
         shell,
         "{path} --format=custom --compress=0 --no-password --snapshot={name}
@@ -181,6 +184,10 @@ impl Held {
         relations.map(|(_, object)| *object).collect()
     }
 
+    pub fn rows(&self) -> Vec<i64> {
+        self.rows.iter().copied().collect()
+    }
+
     pub fn has_rows_of(&self, relation: Option<i64>) -> bool {
         relation.is_some_and(|relation| self.rows.contains(&relation))
     }
@@ -259,10 +266,9 @@ impl Held {
 
     async fn gaps(&self, session: &mut PgConnection, kind: &mut Kind) -> Result<Vec<String>> {
         let relations = self.relations();
-        let rows: Vec<i64> = self.rows.iter().copied().collect();
         let keys: Vec<KeyRow> = sqlx::query_as(FOREIGN_KEYS)
             .bind(&relations)
-            .bind(&rows)
+            .bind(self.rows())
             .fetch_all(&mut *session)
             .await?;
         kind.foreign_keys_left_out = keys.into_iter().map(foreign_key).collect();

@@ -7,8 +7,9 @@ use super::inspect::quoted;
 use super::literal;
 use crate::values::database::{Contents, TableRows};
 use crate::values::failure::Failure;
-use crate::values::kind::{ForeignKey, Kind};
+use crate::values::kind::{ForeignKey, Kind, Only};
 use crate::values::pattern::Pattern;
+use crate::values::schema::Relation;
 
 pub const SCHEMA: &str = "main";
 
@@ -17,6 +18,8 @@ pub struct Choice {
     pub tables: Vec<Entry>,
     /// Indexes, triggers and views, once the rows are there.
     pub others: Vec<Entry>,
+    /// Parts of virtual tables without rows, which make them themselves.
+    parts_made: Vec<String>,
 }
 
 /// A row of `sqlite_schema`.
@@ -27,6 +30,10 @@ pub struct Entry {
     of: String,
     sql: String,
     leaves_rows: bool,
+    /// A part of a virtual table.
+    pub is_shadow: bool,
+    /// A virtual table that makes its own parts, for their rows stay behind.
+    makes_parts: bool,
 }
 
 impl Entry {
@@ -35,10 +42,14 @@ impl Entry {
         begins.is_some_and(|begins| begins.eq_ignore_ascii_case("create virtual"))
     }
 
+    fn is_entered(&self) -> bool {
+        self.is_virtual() && !self.makes_parts
+    }
+
     /// A virtual table is entered into the schema: to make it would be to make its shadow tables,
     /// which are there already, with their rows.
     pub fn definition(&self) -> String {
-        if !self.is_virtual() {
+        if !self.is_entered() {
             return self.sql.clone();
         }
         let (name, sql) = (
@@ -65,7 +76,9 @@ impl Entry {
 }
 
 impl Choice {
-    pub fn of(connection: &Connection, kind: &Kind) -> Result<Choice> {
+    /// `history`: sqlx's table, which rows alone do without unless it is named: what they go into
+    /// has its own.
+    pub fn of(connection: &Connection, kind: &Kind, history: &str) -> Result<Choice> {
         let entries = entries(connection).context("cannot read the schema")?;
         let (tables, others): (Vec<Entry>, Vec<Entry>) =
             entries.into_iter().partition(|entry| entry.kind == "table");
@@ -86,15 +99,34 @@ impl Choice {
             owner.map_or_else(|| entry.name.clone(), |(_, owner)| owner.clone())
         };
         let is_chosen = |name: &str| (only.is_empty() || any(only, name)) && !any(without, name);
+        // All of them or none.
+        let makes_parts = |owner: &str| {
+            let mut parts = shadows.iter().filter(|(_, of)| of == owner).peekable();
+            let leaves_rows = |name: &str| !kind.has_rows() || any(no_rows, name);
+            parts.peek().is_some()
+                && (leaves_rows(owner) || parts.any(|(part, _)| leaves_rows(part)))
+        };
         let mut choice = Choice {
             tables: Vec::new(),
             others: Vec::new(),
+            parts_made: Vec::new(),
         };
         for mut entry in tables {
             let name = belongs(&entry);
-            if is_chosen(&name) || is_chosen(&entry.name) && !only.is_empty() {
-                entry.leaves_rows = any(no_rows, &name) || any(no_rows, &entry.name);
-                choice.tables.push(entry);
+            let is_left = kind.only == Some(Only::Data) && only.is_empty();
+            let is_left = is_left && entry.name.eq_ignore_ascii_case(history);
+            if is_left || !(is_chosen(&name) || is_chosen(&entry.name) && !only.is_empty()) {
+                continue;
+            }
+            entry.is_shadow = name != entry.name;
+            entry.makes_parts = is_chosen(&name) && makes_parts(&name);
+            entry.leaves_rows =
+                entry.makes_parts || any(no_rows, &name) || any(no_rows, &entry.name);
+            match entry.makes_parts {
+                // Of rows alone nothing is left.
+                true if !kind.has_definitions() => {}
+                true if entry.is_shadow => choice.parts_made.push(entry.name),
+                _ => choice.tables.push(entry),
             }
         }
         for entry in others {
@@ -122,8 +154,8 @@ impl Choice {
         all.any(|entry| entry.name == name)
     }
 
-    pub fn has_virtual(&self) -> bool {
-        self.tables.iter().any(Entry::is_virtual)
+    pub fn has_entered(&self) -> bool {
+        self.tables.iter().any(Entry::is_entered)
     }
 
     /// What a later run of the text would find in its way.
@@ -151,8 +183,9 @@ impl Choice {
         Ok(gaps)
     }
 
-    /// What will be there when the text was read again.
-    pub fn narrow(&self, whole: &Contents, kind: &Kind) -> Contents {
+    /// What will be there when the text was read again. A virtual table without rows, and its parts,
+    /// are as their module has made them in `proof`.
+    pub fn narrow(&self, whole: &Contents, kind: &Kind, proof: &Contents) -> Contents {
         let mut narrowed = whole.clone();
         narrowed
             .relations
@@ -165,6 +198,19 @@ impl Choice {
                 empty(table);
             }
         }
+        let made = self.tables.iter().filter(|entry| entry.makes_parts);
+        let made: Vec<&String> = made.map(|e| &e.name).chain(&self.parts_made).collect();
+        narrowed.tables.retain(|table| !made.contains(&&table.name));
+        let found = proof.tables.iter().filter(|t| made.contains(&&t.name));
+        narrowed.tables.extend(found.cloned().map(|mut table| {
+            table.fingerprint = None;
+            table
+        }));
+        narrowed.tables.sort();
+        let parts = proof.relations.iter();
+        let parts = parts.filter(|relation| self.parts_made.contains(&relation.name));
+        narrowed.relations.extend(parts.cloned());
+        narrowed.relations.sort_by_cached_key(Relation::full_name);
         narrowed
     }
 }
@@ -208,6 +254,8 @@ fn entries(connection: &Connection) -> rusqlite::Result<Vec<Entry>> {
             of: row.get(2)?,
             sql: row.get(3)?,
             leaves_rows: false,
+            is_shadow: false,
+            makes_parts: false,
         })
     })?;
     rows.collect()

@@ -56,19 +56,20 @@ pub fn dump(
     };
     let whole = check(&copied, &look, sqlite.interrupt())?;
     let connection = inspect::open_unchanging(&copied)?;
-    let choice = Choice::of(&connection, &kind)?;
+    let history = inspect::bare_name(&sqlite.bookkeeping.table);
+    let choice = Choice::of(&connection, &kind, &history)?;
     kind.foreign_keys_left_out = choice.gaps(&connection, &kind)?;
     progress.begin("write SQL", None);
     let script = Script::new(sink, &proof, sqlite.interrupt());
     let written = script.and_then(|script| script.write(&connection, &kind, &choice, progress));
     progress.end();
     written?;
-    let expected = choice.narrow(&whole, &kind);
-    require_same(&proof, &look, &expected, sqlite.interrupt())?;
+    let found = check(&proof, &look, sqlite.interrupt())?;
+    let expected = choice.narrow(&whole, &kind, &found);
+    require_same(&found, &expected)?;
     for path in [copied, proof] {
         std::fs::remove_file(path).context("cannot remove a staged file")?;
     }
-    let history = inspect::bare_name(&sqlite.bookkeeping.table);
     let has_history = whole.applied.is_empty() || choice.has_rows_of(&history, &kind);
     Ok(Dumped {
         taken_at,
@@ -106,19 +107,13 @@ fn warnings(sqlite: &Sqlite, kind: &Kind) -> Vec<String> {
 }
 
 /// What came of the text against what was to be written.
-fn require_same(
-    proof: &Path,
-    look: &Look,
-    expected: &Contents,
-    interrupt: &Interrupt,
-) -> Result<()> {
-    let found = check(proof, look, interrupt)?;
+fn require_same(found: &Contents, expected: &Contents) -> Result<()> {
     let expected = Contents {
         // Its rows were compared, if they are there.
         applied: found.applied.clone(),
         ..expected.clone()
     };
-    let differences = expected.differences(&found);
+    let differences = expected.differences(found);
     if differences.is_empty() {
         return Ok(());
     }
@@ -176,10 +171,7 @@ impl<'a> Script<'a> {
                 self.run(&table.definition())?;
             }
         }
-        for table in choice.tables.iter().filter(|table| table.has_rows(kind)) {
-            self.rows(from, &table.name, progress)
-                .with_context(|| format!("cannot write the rows of `{}`", table.name))?;
-        }
+        self.all_rows(from, kind, choice, progress)?;
         if kind.has_rows() {
             for (name, seq) in choice::sequences(from, choice)? {
                 let name = literal::text(name.as_bytes());
@@ -195,7 +187,7 @@ impl<'a> Script<'a> {
                 self.run(&entry.definition())?;
             }
         }
-        if choice.has_virtual() && kind.has_definitions() {
+        if choice.has_entered() && kind.has_definitions() {
             self.statement("PRAGMA writable_schema = OFF")?;
         }
         if kind.has_definitions() && !kind.is_partial() {
@@ -208,6 +200,36 @@ impl<'a> Script<'a> {
         self.statement("COMMIT")?;
         let closed = self.proof.close().map_err(|(_, error)| error);
         closed.context("cannot close the staged proof")
+    }
+
+    fn all_rows(
+        &mut self,
+        from: &Connection,
+        kind: &Kind,
+        choice: &Choice,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let tables = choice.tables.iter().filter(|table| table.has_rows(kind));
+        let (parts, own): (Vec<_>, Vec<_>) = tables.partition(|table| table.is_shadow);
+        // The virtual tables that are there have written into their parts: when they were made, and
+        // by triggers on the rows before. A savepoint makes them write what they still hold back.
+        let has_filled = !(kind.has_definitions() || parts.is_empty());
+        for table in own {
+            self.rows(from, &table.name, progress)?;
+        }
+        if has_filled {
+            self.statement("SAVEPOINT parts")?;
+        }
+        for table in parts {
+            if has_filled {
+                self.statement(&format!("DELETE FROM {}", quoted(&table.name)))?;
+            }
+            self.rows(from, &table.name, progress)?;
+        }
+        match has_filled {
+            true => self.statement("RELEASE parts"),
+            false => Ok(()),
+        }
     }
 
     /// Into the proof and not into the text.
@@ -229,6 +251,11 @@ impl<'a> Script<'a> {
     }
 
     fn rows(&mut self, from: &Connection, table: &str, progress: &dyn Progress) -> Result<()> {
+        let written = self.rows_of(from, table, progress);
+        written.with_context(|| format!("cannot write the rows of `{table}`"))
+    }
+
+    fn rows_of(&mut self, from: &Connection, table: &str, progress: &dyn Progress) -> Result<()> {
         let columns = choice::stored_columns(from, choice::SCHEMA, table)?;
         let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
         let names = names.join(", ");

@@ -121,7 +121,7 @@ fn rows_go_into_tables_by_the_hint() {
 }
 
 /// Does what the hint says behind these words, in a shell; not where a program is missing.
-fn by_hint(case: &Case, output: &exec::Output, words: &str, into: &Case) -> bool {
+pub fn by_hint(case: &Case, output: &exec::Output, words: &str, into: &Case) -> bool {
     let program = if into.server.is_none() {
         "sqlite3"
     } else {
@@ -142,6 +142,7 @@ fn by_hint(case: &Case, output: &exec::Output, words: &str, into: &Case) -> bool
         let bin = live.cluster().bin().display();
         command = command
             .replace("pg_restore", &format!("'{bin}/pg_restore'"))
+            .replace(" psql ", &format!(" '{bin}/psql' "))
             .replace("URL", &format!("'{}'", live.name()));
         let client = live.client("psql");
         let set = client.get_envs();

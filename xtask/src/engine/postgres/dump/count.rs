@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::Snapshot;
 use crate::engine::postgres::select::Held;
-use crate::engine::postgres::{Postgres, connect, describe, inspect, platform};
+use crate::engine::postgres::{Postgres, circle, connect, describe, inspect, platform};
 use crate::values::database::Contents;
 use crate::values::kind::Kind;
 use crate::values::platform::Platform;
@@ -38,6 +38,10 @@ pub async fn count(
     let history_table = inspect::find_history(&mut session, &postgres.bookkeeping.table).await?;
     let applied = inspect::read_history(&mut session, history_table.as_deref()).await?;
     let history = inspect::oid_of(&mut session, history_table.as_deref()).await?;
+    let circle = match held {
+        Some(held) => circle::warning(&mut session, held, &postgres.selection.kind).await?,
+        None => None,
+    };
     session
         .execute("COMMIT")
         .await
@@ -62,7 +66,7 @@ pub async fn count(
         kind: postgres.selection.kind.clone(),
         platform: None,
         has_history: held.is_none_or(|held| history.is_none() || held.has_rows_of(history)),
-        warnings: Vec::new(),
+        warnings: circle.into_iter().collect(),
     };
     if let Some(held) = held {
         if !left_out.is_empty() {
