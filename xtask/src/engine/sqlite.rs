@@ -38,6 +38,7 @@ mod migrate;
 mod restore;
 mod rows;
 mod scratch;
+mod search;
 mod spill;
 mod text;
 mod watch;

@@ -17,6 +17,7 @@ mod keys;
 mod places;
 mod refused;
 mod roundtrip;
+mod search;
 mod sequences;
 
 /// The file or folder that a test exports to.

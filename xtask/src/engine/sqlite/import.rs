@@ -8,7 +8,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params_from_iter};
 
 use super::inspect::{self, quoted};
-use super::{Sqlite, export, hold, keys, watch};
+use super::{Sqlite, export, hold, keys, search, watch};
 use crate::engine::Restored;
 use crate::engine::portable::{self, Source};
 use crate::interrupt::Interrupt;
@@ -122,7 +122,9 @@ impl Scene<'_> {
         let all = (&earlier[..], &given[..], &found[..]);
         portable::require_same(landing, all, &mut rows, source)?;
         keys::require(&broken, &keys::broken(connection, landing)?)?;
-        self.silent_triggers()
+        let mut warnings = self.silent_triggers()?;
+        warnings.extend(search::stale(connection, landing)?);
+        Ok(warnings)
     }
 
     fn rows(&self, table: &Landed, row: &mut dyn FnMut(&[Cell])) -> Result<()> {
