@@ -293,6 +293,13 @@ fn refuse_schema(
             chosen.id()
         )));
     }
+    if schema.starts_with("pg_") || schema == "information_schema" {
+        // Names are looked up there first, and no backup holds what is in it.
+        return Err(
+            Failure::usage(format!("the schema `{schema}` is the server's own"))
+                .hint("name one that is not: --into-schema rescued"),
+        );
+    }
     let mut names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
     names.sort_unstable();
     let twice = names.windows(2).find(|pair| pair[0] == pair[1]);

@@ -210,3 +210,18 @@ fn a_schema_that_is_none_is_refused_without_a_word_of_it() {
     let log = case.project.run(["db", "log"]).expect_code(0);
     assert!(!log.stdout.contains("hunter2"), "{log}");
 }
+
+/// Names are looked up there first: what is written afterwards would be in no backup.
+#[test]
+fn the_servers_own_schemas_take_no_table() {
+    let Some(case) = shop("only_own_schema") else {
+        return;
+    };
+    let tables = "SELECT count(*) FROM pg_class WHERE relname = 'books';";
+    let before = case.query(tables);
+    for schema in ["pg_catalog", "pg_toast", "pg_mine", "information_schema"] {
+        let refused = only(&case, "books", &["--into-schema", schema, "--yes"]).expect_code(2);
+        says(&refused, &["the server's own", "--into-schema rescued"]);
+    }
+    assert_eq!(case.query(tables), before);
+}
