@@ -1,6 +1,7 @@
 //! Tables of a backup in another file, beside what that holds: the backup is
 //! unpacked, compared and attached, and the tables are copied in one transaction.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -57,12 +58,33 @@ fn open(sqlite: &Sqlite, scratch: &Path) -> Result<Connection> {
     let connection = Connection::open_with_flags(&sqlite.path, flags)
         .with_context(|| format!("cannot open the database `{path}`"))?;
     connection.busy_timeout(BUSY_SLICE)?;
+    require_encoding(&connection, scratch, &path)?;
     // What refers to tables that do not come along is as good as it was.
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "writable_schema", false)?;
     let attach = connection.execute("ATTACH ?1 AS backup", [inspect::uri_of_unchanging(scratch)]);
     attach.context("cannot attach the unpacked backup")?;
     Ok(connection)
+}
+
+/// SQLite attaches only what has its text in the same encoding. An empty file has none yet.
+fn require_encoding(connection: &Connection, scratch: &Path, path: &impl Display) -> Result<()> {
+    let ask = |of: &Connection| -> rusqlite::Result<String> {
+        of.query_row("PRAGMA encoding", [], |row| row.get(0))
+    };
+    let context = "cannot ask for the encoding of the text";
+    let wanted = ask(&inspect::open_unchanging(scratch)?).context(context)?;
+    connection.pragma_update(None, "encoding", &wanted)?;
+    let found = ask(connection).context(context)?;
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "the text in `{path}` is in {found}, and that in the backup in {wanted}: SQLite does not \
+         take tables over from one to the other"
+    ))
+    .hint("name a file behind `--into` that does not exist yet, such as sqlite:rescued.db")
+    .into())
 }
 
 /// Returns what did not come along.

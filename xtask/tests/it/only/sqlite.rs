@@ -120,3 +120,31 @@ fn what_is_written_after_the_safety_backup_is_not_dropped_on_sqlite() {
         assert_eq!(rows, ["1"]);
     }
 }
+
+/// SQLite attaches no file whose text is in another encoding.
+#[test]
+fn tables_in_utf_16_come_into_a_new_file_and_into_no_other_one() {
+    let case = Case::sqlite();
+    case.query(
+        "PRAGMA encoding = 'UTF-16le'; CREATE TABLE t (a TEXT); INSERT INTO t VALUES ('ünï💡');",
+    );
+    case.backup();
+    only(&case, "t", &["--into", "sqlite:new.db", "--yes"]).expect_code(0);
+    let new = rusqlite::Connection::open(case.project.path().join("new.db")).expect("open");
+    let rows = sqlite_rows(&new, "PRAGMA encoding; SELECT a FROM t;").expect("ask");
+    assert_eq!(rows, ["UTF-16le", "ünï💡"]);
+
+    let old = rusqlite::Connection::open(case.project.path().join("old.db")).expect("open");
+    sqlite_rows(&old, "CREATE TABLE mine (a TEXT);").expect("make");
+    let refused = only(&case, "t", &["--into", "sqlite:old.db", "--yes"]).expect_code(3);
+    says(
+        &refused,
+        &[
+            "is in UTF-8, and that in the backup in UTF-16le",
+            "sqlite:rescued.db",
+            "as it was",
+        ],
+    );
+    let rows = sqlite_rows(&old, "SELECT name FROM sqlite_schema;").expect("ask");
+    assert_eq!(rows, ["mine"]);
+}
