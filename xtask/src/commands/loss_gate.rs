@@ -9,6 +9,7 @@ use crate::values::effect::{Effect, Loss, TableEffect};
 use crate::values::failure::Failure;
 use crate::values::loss::LossName;
 use crate::values::plan::Bookkeeping;
+use crate::values::words::shell_quoted;
 
 /// What is lost and what of it nobody expects.
 pub fn unexpected<'a>(
@@ -29,11 +30,11 @@ fn is_expected(loss: &Loss, engine: EngineKind, expected: &[LossName]) -> bool {
     })
 }
 
-/// Names, as they are declared, each once.
-pub fn names(losses: &[&Loss]) -> String {
+/// As they are declared, each once.
+fn names(losses: &[&Loss]) -> Vec<String> {
     let mut names: Vec<String> = losses.iter().map(|loss| loss.name().to_string()).collect();
     names.dedup();
-    names.join(",")
+    names
 }
 
 /// The names, typed by a person who has read what is lost. `None` without a
@@ -48,7 +49,10 @@ pub fn ask(scene: &Scene, losses: &[&Loss], engine: EngineKind) -> Result<Option
     for loss in losses {
         scene.ui.insist(format!("  {loss}"));
     }
-    let prompt = format!("type `{}` to lose it, anything else stops", names(losses));
+    let prompt = format!(
+        "type `{}` to lose it, anything else stops",
+        names(losses).join(",")
+    );
     let Some(typed) = scene.ui.ask(&prompt, scene.interrupt)? else {
         return Ok(None);
     };
@@ -68,8 +72,9 @@ pub fn refusal(losses: &[&Loss]) -> Failure {
     ))
     .hint(format!(
         "if that is meant, say so in the migration: -- expect-loss: {}\n\
-         or for this run: cargo xtask db migrate-safe --accept-loss {names}",
-        names.replace(',', ", ")
+         or for this run: cargo xtask db migrate-safe --accept-loss {}",
+        names.join(", "),
+        shell_quoted(&names.join(","))
     ))
 }
 

@@ -220,3 +220,52 @@ fn a_loss_that_the_migration_declares_is_expected() {
         );
     }
 }
+
+/// What is said of a name that wants quotes can be pasted, into a shell and into the file.
+#[test]
+fn a_quoted_name_is_accepted_as_it_is_printed() {
+    let change =
+        "ALTER TABLE \"Order Items\" DROP COLUMN \"Na'me\"; ALTER TABLE t DROP COLUMN \"c,d\";";
+    let make = || {
+        let case = sqlite(change);
+        case.query(
+            "CREATE TABLE \"Order Items\" (id INTEGER PRIMARY KEY, \"Na'me\" TEXT); \
+             INSERT INTO \"Order Items\" VALUES (1, 'x'); \
+             CREATE TABLE t (id INTEGER PRIMARY KEY, \"c,d\"); INSERT INTO t VALUES (1, 2);",
+        );
+        case
+    };
+    let after = |refused: &crate::exec::Output, words: &str| {
+        let (_, rest) = refused.stderr.split_once(words).expect("a hint");
+        rest.lines().next().expect("a line").to_owned()
+    };
+    let case = make();
+    let refused = migrate(&case, &[]).expect_code(3);
+    let pasted = after(&refused, "for this run: cargo xtask ");
+    let mut shell = case.project.command(["--version"]);
+    let program = shell.get_program().to_owned();
+    let set: Vec<_> = shell
+        .get_envs()
+        .map(|(k, v)| (k.to_owned(), v.map(Into::into)))
+        .collect();
+    shell = std::process::Command::new("/bin/sh");
+    for (name, value) in set {
+        let value: Option<std::ffi::OsString> = value;
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+        .arg("-c")
+        .arg(format!("'{}' {pasted} --yes", program.display()));
+    shell.current_dir(case.project.path());
+    crate::exec::run(&mut shell, None).expect_code(0);
+
+    let case = make();
+    let refused = migrate(&case, &[]).expect_code(3);
+    let said = after(&refused, "say so in the migration: ");
+    case.project
+        .write("migrations/2_second.sql", format!("{said}\n{change}"));
+    migrate(&case, &[]).expect_code(0);
+}
