@@ -170,10 +170,10 @@ fn refuse_urls(options: &Options) -> Result<(), Failure> {
 fn flags(options: &Options, url: &DatabaseUrl) -> String {
     let mut flags = Vec::new();
     if let Some(given) = &options.database_url {
-        flags.push(if url.has_password() {
-            "--database-url \"$DATABASE_URL\"".to_owned()
-        } else {
+        flags.push(if url.may_be_shown() {
             format!("--database-url {}", shell_quoted(given))
+        } else {
+            "--database-url \"$DATABASE_URL\"".to_owned()
         });
     }
     let folders = [

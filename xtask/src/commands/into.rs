@@ -98,9 +98,9 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
 pub(super) fn open(scene: &Scene, text: &str) -> Result<(Box<dyn Engine>, String)> {
     let mut url = DatabaseUrl::parse(text)
         .with_context(|| Failure::usage("the URL of `--into` cannot be used"))?;
-    let shown = match url.has_password() {
-        true => url.to_string(),
-        false => text.to_owned(),
+    let shown = match url.may_be_shown() {
+        true => text.to_owned(),
+        false => url.to_string(),
     };
     if let DatabaseUrl::Sqlite(url) = &mut url {
         url.create = true;

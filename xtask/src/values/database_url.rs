@@ -122,6 +122,14 @@ impl DatabaseUrl {
         matches!(self, DatabaseUrl::Postgres(url) if url.password.is_some())
     }
 
+    /// Whether nothing of it may be a secret, as it was given.
+    pub fn may_be_shown(&self) -> bool {
+        match self {
+            DatabaseUrl::Sqlite(_) => true,
+            DatabaseUrl::Postgres(url) => !(self.has_password() || url.has_opaque),
+        }
+    }
+
     /// Who that probably is, without having asked: nothing where the name comes from elsewhere, or
     /// where links of the file system decide.
     pub fn likely_facts(&self) -> Option<DatabaseFacts> {

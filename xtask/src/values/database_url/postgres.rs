@@ -37,6 +37,8 @@ pub struct PostgresUrl {
     pub shared: Vec<(String, String)>,
     /// The parameters that only libpq knows.
     pub libpq: Vec<(String, String)>,
+    /// Whether one may hold a secret: `options`, and those that nobody knows.
+    pub has_opaque: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -117,6 +119,7 @@ impl PostgresUrl {
             options: None,
             shared: Vec::new(),
             libpq: Vec::new(),
+            has_opaque: false,
         };
         // Not `form_urlencoded`: libpq leaves `+` alone, and so does a password.
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -159,7 +162,10 @@ impl PostgresUrl {
             "password" => self.password = Some(Secret(value)),
             "dbname" => self.database = non_empty(value),
             // sqlx reads `+` as a space here, and no server option needs a `+`.
-            "options" => self.add_options(&value.replace('+', " ")),
+            "options" => {
+                self.has_opaque = true;
+                self.add_options(&value.replace('+', " "));
+            }
             "sslmode" | "ssl-mode" if SSL_MODES.contains(&value.as_str()) => {
                 self.shared.push(("sslmode".into(), value));
             }
@@ -185,8 +191,10 @@ impl PostgresUrl {
                     "`target_session_attrs` is not supported: name the primary's host alone",
                 ));
             }
+            "target_session_attrs" => {}
             key if LIBPQ_ONLY.contains(&key) => self.libpq.push((key.into(), value)),
             key => {
+                self.has_opaque = true;
                 if let Some(name) = key
                     .strip_prefix("options[")
                     .and_then(|k| k.strip_suffix(']'))

@@ -235,3 +235,30 @@ fn a_wrong_command_line() {
     }
     assert!(leaks.is_empty(), "{}", leaks.join("\n"));
 }
+
+/// Only what is known to be none is repeated of a URL's parameters.
+#[test]
+fn a_parameter_that_may_be_a_secret_is_not_in_a_hint() {
+    for hidden in [
+        "PASSWORD=S3cr3t",
+        "pass=S3cr3t",
+        "options=-c%20my.key=S3cr3t",
+        "options[my.key]=S3cr3t",
+    ] {
+        let url = format!("postgres://localhost:1/db?user=u&{hidden}");
+        let list = project()
+            .run(["db", "list", "--database-url", &url])
+            .expect_code(0);
+        let all = format!("{}{}", list.stdout, list.stderr);
+        assert!(!all.contains("S3cr3t"), "{hidden}\n{list}");
+        assert!(all.contains("--database-url \"$DATABASE_URL\""), "{list}");
+    }
+    let url = "postgres://localhost:1/db?user=u&sslmode=disable&connect_timeout=1";
+    let list = project()
+        .run(["db", "list", "--database-url", url])
+        .expect_code(0);
+    assert!(
+        format!("{}{}", list.stdout, list.stderr).contains(url),
+        "{list}"
+    );
+}
