@@ -50,6 +50,7 @@ mod others;
 mod place;
 mod plain;
 mod platform;
+mod policies;
 mod pooler;
 mod portable;
 mod programs;

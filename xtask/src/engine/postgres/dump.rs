@@ -14,7 +14,7 @@ use super::Postgres;
 use super::connect::{self, Connected, Libpq};
 use super::plain::End;
 use super::select::{self, Held};
-use super::{folder, globals, inspect, platform, programs, target, wal};
+use super::{folder, globals, inspect, platform, policies, programs, target, wal};
 use crate::engine::Dumped;
 use crate::engine::pump::pump;
 use crate::tool::{self, Pipes, Program, Running};
@@ -48,6 +48,15 @@ pub struct Snapshot {
 }
 
 pub fn dump(
+    postgres: &Postgres,
+    sink: &mut (dyn Write + Send),
+    staging: &Path,
+    progress: &dyn Progress,
+) -> Result<Dumped> {
+    dump_all(postgres, sink, staging, progress).map_err(policies::explain)
+}
+
+fn dump_all(
     postgres: &Postgres,
     sink: &mut (dyn Write + Send),
     staging: &Path,

@@ -243,6 +243,7 @@ fn begin_to_read(source: &Connection) -> Result<()> {
 
 /// Writable when it may be: a journal that a crash left must be played back before reading.
 fn open_source(sqlite: &Sqlite) -> Result<Connection> {
+    inspect::refuse_folder(&sqlite.path)?;
     let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
     flags |= match (sqlite.read_only, sqlite.create) {
         (true, _) => OpenFlags::SQLITE_OPEN_READ_ONLY,

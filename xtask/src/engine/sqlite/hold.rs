@@ -77,6 +77,7 @@ fn version(connection: &Connection) -> Result<i64> {
 }
 
 fn open(sqlite: &Sqlite) -> Result<Connection> {
+    inspect::refuse_folder(&sqlite.path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&sqlite.path, flags).context("cannot open it")?;
     connection.busy_handler(Some(ask_often))?;

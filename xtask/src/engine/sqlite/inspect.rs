@@ -12,6 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::values::database::{AppliedMigration, Contents, TableRows};
 use crate::values::failure::Failure;
 use crate::values::schema::RelationKind;
+use crate::values::words::shell_quoted;
 
 /// How long SQLite waits by itself, inside of one call.
 pub const BUSY_SLICE: Duration = Duration::from_millis(100);
@@ -24,11 +25,27 @@ pub fn open_to_read(path: &Path, required: Result<()>) -> Result<Option<Connecti
     if !path.exists() {
         return required.map(|()| None);
     }
+    refuse_folder(path)?;
     let connection = Connection::open_with_flags(path, flags_to_read(path))
         .with_context(|| format!("cannot open the database `{}`", path.display()))?;
     connection.busy_timeout(BUSY_SLICE)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(Some(connection))
+}
+
+/// SQLite only says that it cannot open it.
+pub fn refuse_folder(path: &Path) -> Result<(), Failure> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let path = path.to_string_lossy();
+    let (from, to) = (shell_quoted(&path), shell_quoted(&format!("{path}.folder")));
+    Err(Failure::refused(format!(
+        "`{path}` is a folder, and a SQLite database is a file"
+    ))
+    .hint(format!(
+        "move it away, then run the command again: mv {from} {to}"
+    )))
 }
 
 /// Read-only, but where that would not do: a journal that a crashed program

@@ -260,6 +260,7 @@ fn compare(
 }
 
 fn open_live(sqlite: &Sqlite) -> Result<Connection> {
+    inspect::refuse_folder(&sqlite.path)?;
     if let Some(parent) = sqlite.path.parent() {
         std::fs::create_dir_all(parent)
             .with_context(|| format!("cannot create the folder `{}`", parent.display()))?;

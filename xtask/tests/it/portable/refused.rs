@@ -230,3 +230,67 @@ fn every_line_and_the_document_are_json() {
         assert_eq!(document["export"]["tables"][1]["rows"], 3);
     }
 }
+
+/// A policy that holds also for the owner would leave rows out: the server says no, and we what to do.
+#[test]
+fn rows_that_a_policy_may_hide_are_neither_exported_nor_backed_up() {
+    let Some((case, _)) = Case::owner("portable_policy") else {
+        return;
+    };
+    case.query(
+        "CREATE TABLE \"T t\" (id int); INSERT INTO \"T t\" VALUES (1); ALTER TABLE \"T t\" ENABLE ROW LEVEL SECURITY; \
+         ALTER TABLE \"T t\" FORCE ROW LEVEL SECURITY;",
+    );
+    let mend = "ALTER TABLE \"T t\" NO FORCE ROW LEVEL SECURITY;";
+    for verb in [&["backup"][..], &["export", "-o", "x.ndjson"]] {
+        let refused = case.project.run([&["db"], verb].concat()).expect_code(1);
+        says(
+            &refused,
+            &["policies of `T t` may hide rows", "BYPASSRLS", mend],
+        );
+    }
+    case.query(mend);
+    case.project.run(["db", "backup"]).expect_code(0);
+}
+
+#[test]
+fn rows_that_are_published_without_an_identity_are_not_deleted() {
+    let Some(case) = Case::postgres("portable_published") else {
+        return;
+    };
+    case.query(
+        "CREATE TABLE t (id int); INSERT INTO t VALUES (1); CREATE PUBLICATION p FOR TABLE t;",
+    );
+    let path = export(&case, "ndjson");
+    let refused = import(&case, &path, &["--replace"]).expect_code(3);
+    let mend = "ALTER TABLE \"public\".\"t\" REPLICA IDENTITY FULL;";
+    says(&refused, &["it is published", mend]);
+    case.query(mend);
+    import(&case, &path, &["--replace"]).expect_code(0);
+}
+
+#[test]
+fn a_folder_where_the_database_should_be_is_said_to_be_one() {
+    let case = Case::sqlite();
+    case.query(BOOKS);
+    case.backup();
+    fs::remove_file(case.project.sqlite_path()).expect("remove it");
+    fs::create_dir(case.project.sqlite_path()).expect("make a folder");
+    for verb in [
+        &["restore", "latest", "--yes"][..],
+        &["backup"],
+        &["status"],
+        &["migrate-safe", "--yes"],
+        &["export", "-o", "x.ndjson"],
+    ] {
+        let refused = case.project.run([&["db"], verb].concat()).expect_code(3);
+        says(&refused, &["app.db` is a folder", "hint: ", "mv "]);
+    }
+    case.project.run(["db", "list"]).expect_code(0);
+    let (from, to) = (case.project.sqlite_path(), case.project.path().join("away"));
+    fs::rename(from, to).expect("move it away");
+    case.project
+        .run(["db", "restore", "latest", "--yes"])
+        .expect_code(0);
+    assert_eq!(case.query(ALL).len(), 5);
+}

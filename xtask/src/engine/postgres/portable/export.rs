@@ -6,10 +6,10 @@ use chrono::Utc;
 use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
-use super::super::Postgres;
 use super::super::connect::{self, quoted};
 use super::super::fingerprint::SETTINGS;
 use super::super::inspect::{self, begin_in};
+use super::super::{Postgres, policies};
 use super::copy_text;
 use super::{import, outline};
 use crate::engine::portable::Source;
@@ -42,7 +42,8 @@ impl Portable for Postgres {
         self.runtime.block_on(async {
             let mut session = connect::connect(&self.url).await?.session;
             let history = begin(&mut session, &self.bookkeeping.table).await?;
-            outline::read(&mut session, history.as_deref(), &self.left_out).await
+            let outline = outline::read(&mut session, history.as_deref(), &self.left_out).await;
+            outline.map_err(policies::explain)
         })
     }
 
@@ -80,6 +81,7 @@ impl Portable for Postgres {
             }
             anyhow::Ok(())
         });
+        let sent = sent.map_err(policies::explain);
         sent.with_context(|| format!("cannot export the database of `{}`", self.url))
     }
 }

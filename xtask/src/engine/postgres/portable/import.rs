@@ -271,7 +271,23 @@ fn not_deleted(table: &Landed, error: sqlx::Error) -> anyhow::Error {
     let is_restricted = answer.is_some_and(|answer| {
         answer.is_foreign_key_violation() || answer.code().as_deref() == Some("23001")
     });
+    let has_no_identity = answer.is_some_and(|answer| {
+        // The code is that of many states; a message in another language is not taken apart.
+        answer.code().as_deref() == Some("55000") && answer.message().contains("replica identity")
+    });
     let error = anyhow::Error::new(error);
+    if has_no_identity {
+        let title = &table.title;
+        return error.context(
+            Failure::refused(format!(
+                "the rows of `{title}` cannot be deleted: it is published, and nothing says which row is which"
+            ))
+            .hint(format!(
+                "nothing was changed; in `psql`, as its owner: ALTER TABLE {} REPLICA IDENTITY FULL;",
+                in_sql(table)
+            )),
+        );
+    }
     if !is_restricted {
         return error.context(format!("cannot delete the rows of table `{}`", table.title));
     }
