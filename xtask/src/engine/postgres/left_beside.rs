@@ -84,8 +84,9 @@ pub async fn scratch_name(target: &mut Target, is_elsewhere: bool) -> Result<Str
 /// For a person who wonders what these databases are.
 pub async fn lines(url: &PostgresUrl) -> Result<Vec<String>> {
     let mut target = target::target(url).await?;
-    let found: Vec<(String, String, String)> = sqlx::query_as(
+    let found: Vec<(String, String, bool, String)> = sqlx::query_as(
         "SELECT d.datname::text, left(d.datname, -14), \
+           d.datconnlimit = -2 OR coalesce(shobj_description(d.oid, 'pg_database') = $4, false), \
            CASE WHEN has_database_privilege(d.oid, 'CONNECT') \
              THEN pg_size_pretty(pg_database_size(d.oid)) ELSE 'unknown' END \
          FROM pg_database d \
@@ -95,18 +96,21 @@ pub async fn lines(url: &PostgresUrl) -> Result<Vec<String>> {
     .bind(before_time(&target.database, RESTORE))
     .bind(before_time(&target.database, BEFORE))
     .bind(before_time(&target.database, SCRATCH))
+    .bind(BEING_BUILT)
     .fetch_all(&mut target.maintenance.session)
     .await
     .context("cannot look for databases beside this one")?;
     let kept = kept::names(&mut target).await?;
-    let line = |(name, begin, size): (String, String, String)| {
-        let what = if begin == before_time(&target.database, RESTORE) {
+    let line = |(name, begin, is_marked, size): (String, String, bool, String)| {
+        let what = if begin == before_time(&target.database, BEFORE) {
+            "named as one that a restore replaced and kept, and not marked as one of this role"
+        } else if !is_marked {
+            "named as one that a run builds, and not marked as one: nothing drops it, unless it is empty"
+        } else if begin == before_time(&target.database, RESTORE) {
             "being restored, or left by a restore that was cut short; the next restore drops it"
-        } else if begin == before_time(&target.database, SCRATCH) {
+        } else {
             "a scratch database in use, or left by a run that was cut short; the next rehearsal \
              or restore drops it"
-        } else {
-            "named as one that a restore replaced and kept, and not marked as one of this role"
         };
         format!("`{name}`, {size}: {what}")
     };

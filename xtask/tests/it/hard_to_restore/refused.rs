@@ -109,9 +109,23 @@ fn a_half_restored_database_with_a_subscription_goes_away() {
         "COMMENT ON DATABASE {} IS 'xtask-db: being restored; may be dropped when no session uses it';",
         left.name()
     ));
+    let own = format!("{}_restore_20260202000000", database.name());
+    database.psql(&format!("CREATE DATABASE {own};"));
+    let own = database.cluster().database(&own);
+    own.psql("CREATE TABLE mine (id INT);");
     let status = case.project.json(["db", "status"]);
     let named = |list: &serde_json::Value| list.to_string().contains(left.name());
-    assert!(named(&status["left_beside"]), "{status:#}");
+    let said = |name: &str| {
+        let mut lines = status["left_beside"].as_array().expect("lines").iter();
+        let line = lines.find(|line| line.to_string().contains(name));
+        line.expect("a line").to_string()
+    };
+    assert!(
+        said(left.name()).contains("the next restore drops it"),
+        "{status:#}"
+    );
+    // One that somebody made by hand is left alone.
+    assert!(said(own.name()).contains("nothing drops it"), "{status:#}");
     let restored = case.restore(&id);
     assert!(named(&restored["warnings"]), "{restored:#}");
     let found = format!(
@@ -119,4 +133,5 @@ fn a_half_restored_database_with_a_subscription_goes_away() {
         left.name()
     );
     assert_eq!(case.query(&found), ["0"]);
+    assert_eq!(own.psql("SELECT count(*) FROM mine;"), "0");
 }
