@@ -157,6 +157,15 @@ fn what_does_not_show_in_the_file_is_taken_back_and_refused() {
     ));
 }
 
+/// A table, and a function that a trigger of it may call.
+fn makes_role(role: &str) -> String {
+    format!(
+        "CREATE TABLE t (id int); \
+         CREATE FUNCTION make_role() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+           EXECUTE 'CREATE ROLE {role}'; RETURN NULL; END $$;"
+    )
+}
+
 /// Behind a savepoint `SET TRANSACTION` may say nothing new: without one it would be for real.
 #[test]
 fn what_sets_its_own_transaction_is_watched_all_the_same() {
@@ -165,10 +174,8 @@ fn what_sets_its_own_transaction_is_watched_all_the_same() {
     };
     let role = format!("{}_new", case.server.as_ref().expect("a server").name());
     case.query(&format!(
-        "CREATE TABLE t (id int); \
-         CREATE FUNCTION make_role() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-           EXECUTE 'CREATE ROLE {role}'; RETURN NULL; END $$; \
-         CREATE TRIGGER makes_role AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION make_role();"
+        "{} CREATE TRIGGER makes_role AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION make_role();",
+        makes_role(&role)
     ));
     let roles = format!("SELECT count(*) FROM pg_roles WHERE rolname = '{role}';");
     let insert = "INSERT INTO t VALUES (1);";
@@ -215,11 +222,9 @@ fn what_a_deferred_trigger_does_is_taken_back_as_well() {
     };
     let role = format!("{}_new", case.server.as_ref().expect("a server").name());
     case.query(&format!(
-        "CREATE TABLE t (id int); \
-         CREATE FUNCTION make_role() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-           EXECUTE 'CREATE ROLE {role}'; RETURN NULL; END $$; \
-         CREATE CONSTRAINT TRIGGER makes_role AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED \
-           FOR EACH ROW EXECUTE FUNCTION make_role();"
+        "{} CREATE CONSTRAINT TRIGGER makes_role AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED \
+           FOR EACH ROW EXECUTE FUNCTION make_role();",
+        makes_role(&role)
     ));
     case.project = (case.project).migration("1_put_off.sql", "INSERT INTO t VALUES (1);");
     let refused = migrate(&case, &[]).expect_code(3);

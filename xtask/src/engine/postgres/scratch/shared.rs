@@ -83,9 +83,7 @@ impl Shared {
         names.dedup();
         Ok(names)
     }
-}
 
-impl Shared {
     /// What of it is another one now, after a migration that committed by itself. Others change it
     /// as well, and who it was cannot be told: only what `sql` or a function names is laid at its door.
     pub async fn left_by(
