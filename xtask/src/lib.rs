@@ -132,8 +132,8 @@
 //! **Platforms** (`values/platform.rs`): of the profile's schemas those that are there are left out by `pg_dump`, and what counts is
 //! narrowed as for a kind; nothing that lists the live database sees them. Such a backup is full and has format 3. Its restore is in
 //! place for every role, a superuser included: what is left out on the way, in the safety backup as well, is what the backup leaves out, whatever the profile is by now. `in_place.sql` counts what is in these schemas among what others own, but for triggers and
-//! policies on tables there, which go with what they mention and are made again from the manifest in the same transaction. A schema that the
-//! platform has given up since is an obstacle and no refusal: force tries, and the transaction says whether something needs it. A scratch
+//! policies on tables there, which go with what they mention and are made again from the manifest in the same transaction. Publications of the user that hold tables of it are not dropped: the rest of what they hold, and what is said of them, is put back. A schema that the
+//! platform has given up since, or an extension that the role could not make, is an obstacle and no refusal: force tries, and the transaction says whether something needs it. A scratch
 //! database gets the schemas as the live one describes them (`scratch/stand_ins.rs`), by a script that goes on after errors; the dump's own
 //! script does not. It lacks the foreign keys to tables that have no rows there; under their names are conditions that always hold, so that a migration can drop them.
 //! What a migration does to them is asked before and after it, in its own session: what is there and how it looks, and the server's counts of

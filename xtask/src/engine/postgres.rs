@@ -21,7 +21,7 @@ use crate::values::kind::Selection;
 use crate::values::manifest::Manifest;
 use crate::values::others::Others;
 use crate::values::plan::{Bookkeeping, Migration, MigrationRan};
-use crate::values::platform::{Platform, Profile};
+use crate::values::platform::Profile;
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
 
@@ -47,6 +47,7 @@ mod left_beside;
 mod lock;
 mod migrate;
 mod others;
+mod owners;
 mod place;
 mod plain;
 mod platform;
@@ -341,7 +342,9 @@ impl Engine for Postgres {
     ) -> Result<Box<dyn Scratch>> {
         let elsewhere = DatabaseUrl::scratch_server(order.elsewhere)?;
         let built = scratch::build(self, elsewhere, order, true, progress);
-        let mut built = built.context("cannot build a scratch database from the backup")?;
+        let mut built = built
+            .map_err(owners::explain_grants)
+            .context("cannot build a scratch database from the backup")?;
         if let Some(platform) = &order.dump.manifest().platform {
             built.hang_on(platform)?;
         }
@@ -373,10 +376,6 @@ impl Engine for Postgres {
     }
 
     fn prepare_restore(&mut self, dump: &VerifiedDump) -> Result<RestoreWay> {
-        // What it drops must be in the safety backup, whatever is left out today.
-        let platform = dump.manifest().platform.as_ref();
-        self.profile = restore::profile_of(platform)?;
-        self.left_out = platform.map_or_else(Vec::new, Platform::all_schemas);
         restore::prepare(self, dump)
     }
 
@@ -395,6 +394,7 @@ impl Engine for Postgres {
         progress: &dyn Progress,
     ) -> Result<Restored> {
         restore::restore(self, dump, staging, progress)
+            .map_err(owners::explain_grants)
             .with_context(|| format!("cannot restore the database of `{}`", self.url))
     }
 }

@@ -144,6 +144,9 @@ pub struct Platform {
     /// On tables of the platform, about something in the dump; they are not in the dump.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Attached>,
+    /// Tables of the platform in publications of the user; those memberships are not in the dump.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publications: Vec<Attached>,
     /// In its schemas, or of its roles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<Extension>,

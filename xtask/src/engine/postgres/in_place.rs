@@ -134,7 +134,7 @@ impl Attempt<'_> {
         self.replay.write(names, script, progress)?;
         let dump = self.replay.input.dump;
         script
-            .write_all(script::attach_statements(dump).as_bytes())
+            .write_all(script::attach_statements(dump, self.replay.server_major).as_bytes())
             .and_then(|()| script.write_all(script::compare_statement(dump).as_bytes()))
             .context("cannot compare the restore")?;
         Ok(number)

@@ -157,6 +157,8 @@ BEGIN
       AND NOT (d.classid = 'pg_namespace'::regclass AND d.objid IN (SELECT oid FROM xtask_db_theirs))
       AND NOT (d.classid = 'pg_extension'::regclass AND d.objid IN (
         SELECT oid FROM pg_catalog.pg_extension WHERE extnamespace IN (SELECT oid FROM xtask_db_theirs)))
+      AND NOT (d.classid = 'pg_publication'::regclass AND d.objid IN (
+        SELECT oid FROM pg_catalog.pg_publication JOIN pg_temp.xtask_db_publications ON name = pubname))
       AND coalesce((SELECT o.schema FROM pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS o), '')
         NOT IN (SELECT quote_ident(schema) FROM pg_temp.xtask_db_platform)
     ORDER BY CASE d.classid
@@ -181,6 +183,26 @@ BEGIN
       EXECUTE statement;
     END IF;
   END LOOP;
+
+  -- Of publications that stay, the dump says again what is not the platform's.
+  FOR statement IN
+    SELECT format('ALTER PUBLICATION %I DROP TABLE ONLY %s', k.name, c.oid::regclass)
+    FROM pg_temp.xtask_db_publications k JOIN pg_catalog.pg_publication p ON p.pubname = k.name
+    JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid JOIN pg_catalog.pg_class c ON c.oid = r.prrelid
+    WHERE c.relnamespace NOT IN (SELECT oid FROM xtask_db_theirs)
+  LOOP
+    EXECUTE statement;
+  END LOOP;
+  IF to_regclass('pg_catalog.pg_publication_namespace') IS NOT NULL THEN
+    FOR statement IN
+      SELECT format('ALTER PUBLICATION %I DROP TABLES IN SCHEMA %s', k.name, n.pnnspid::regnamespace)
+      FROM pg_temp.xtask_db_publications k JOIN pg_catalog.pg_publication p ON p.pubname = k.name
+      JOIN pg_catalog.pg_publication_namespace n ON n.pnpubid = p.oid
+      WHERE n.pnnspid NOT IN (SELECT oid FROM xtask_db_theirs)
+    LOOP
+      EXECUTE statement;
+    END LOOP;
+  END IF;
 
   -- Default privileges cannot be dropped: they are set back to what the server
   -- begins with, and then the catalogue forgets them.

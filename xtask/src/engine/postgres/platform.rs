@@ -4,6 +4,7 @@
 use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
+use super::connect::Connected;
 use super::inspect::begin_in;
 use super::select::{self, Held, KeyRow};
 use super::toc::some_of;
@@ -132,6 +133,11 @@ async fn in_snapshot(
         .fetch_all(&mut *session)
         .await?;
     let extension = |(name, schema)| Extension { name, schema };
+    let major: i32 =
+        sqlx::query_scalar("SELECT current_setting('server_version_num')::int / 10000")
+            .fetch_one(&mut *session)
+            .await?;
+    let major = major.unsigned_abs();
     let stays: Vec<String> = sqlx::query_scalar(STAYS)
         .bind(schemas)
         .fetch_all(&mut *session)
@@ -142,6 +148,7 @@ async fn in_snapshot(
         foreign_keys: keys.into_iter().map(select::foreign_key).collect(),
         triggers: attached(session, TRIGGERS, schemas).await?,
         policies: attached(session, POLICIES, schemas).await?,
+        publications: attached(session, &published(major), schemas).await?,
         extensions: extensions.into_iter().map(extension).collect(),
     };
     let warning = (!stays.is_empty()).then(|| {
@@ -154,11 +161,42 @@ async fn in_snapshot(
     Ok((platform, warning))
 }
 
+/// Of the role, those that hold tables of the platform and that the backup knows as such, or that
+/// hold nothing else: what makes them anew could not put these tables there.
+pub async fn publications(connected: &mut Connected, platform: &Platform) -> Result<Vec<String>> {
+    let known: Vec<&str> = (platform.publications.iter())
+        .map(|table| table.name.as_str())
+        .collect();
+    // Whole schemas came with version 15.
+    let no_schemas = match connected.server_major >= 15 {
+        true => {
+            "NOT EXISTS (SELECT FROM pg_catalog.pg_publication_namespace s WHERE s.pnpubid = p.oid)"
+        }
+        false => "true",
+    };
+    let question = format!(
+        "SELECT p.pubname::text FROM pg_catalog.pg_publication p \
+         JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid \
+         JOIN pg_catalog.pg_class c ON c.oid = r.prrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE pg_has_role(current_user, p.pubowner, 'USAGE') GROUP BY p.oid, p.pubname \
+         HAVING (bool_and(n.nspname::text = ANY($1)) AND {no_schemas}) \
+           OR (bool_or(n.nspname::text = ANY($1)) AND p.pubname::text = ANY($2)) ORDER BY 1"
+    );
+    sqlx::query_scalar(AssertSqlSafe(question))
+        .bind(platform.all_schemas())
+        .bind(known)
+        .fetch_all(&mut connected.session)
+        .await
+        .context("cannot list the publications")
+}
+
 async fn attached(
     session: &mut PgConnection,
-    question: &'static str,
+    question: &str,
     schemas: &[String],
 ) -> Result<Vec<Attached>> {
+    let question = AssertSqlSafe(question.to_owned());
     let rows: Vec<(String, String, String, String, Option<String>)> = sqlx::query_as(question)
         .bind(schemas)
         .fetch_all(session)
@@ -220,6 +258,33 @@ WHERE n.nspname::text = ANY($1) AND EXISTS (SELECT FROM pg_catalog.pg_depend d, 
   WHERE d.classid = 'pg_catalog.pg_policy'::regclass AND d.objid = p.oid AND d.refobjid >= 16384 \
     AND o.schema <> ALL($1) AND o.schema !~ '^pg_') \
 ORDER BY 1, 2, 3";
+
+/// Tables of the platform in publications of the role. Columns and conditions came with version 15.
+pub fn published(major: u32) -> String {
+    let narrowed = match major >= 15 {
+        true => {
+            "coalesce((SELECT format(' (%s)', string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)) \
+                   FROM pg_catalog.pg_attribute a \
+                   WHERE a.attrelid = c.oid AND a.attnum = ANY(r.prattrs)), '') \
+                 || coalesce(' WHERE (' || pg_catalog.pg_get_expr(r.prqual, r.prrelid) || ')', '')"
+        }
+        false => "''",
+    };
+    format!(
+        "SELECT n.nspname::text, c.relname::text, p.pubname::text, \
+           format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', p.pubname, n.nspname, c.relname) || {narrowed}, \
+           format('ALTER PUBLICATION %I SET (publish = %L', p.pubname, concat_ws(', ', \
+             CASE WHEN pubinsert THEN 'insert' END, CASE WHEN pubupdate THEN 'update' END, \
+             CASE WHEN pubdelete THEN 'delete' END, CASE WHEN pubtruncate THEN 'truncate' END)) \
+           || coalesce(', publish_via_partition_root = ' || (pg_catalog.to_jsonb(p)->>'pubviaroot'), '') || ')' \
+         FROM pg_catalog.pg_publication_rel r \
+         JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid \
+         JOIN pg_catalog.pg_class c ON c.oid = r.prrelid \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname::text = ANY($1) AND pg_has_role(current_user, p.pubowner, 'USAGE') \
+         ORDER BY 1, 2, 3"
+    )
+}
 
 const EXTENSIONS: &str = "\
 SELECT e.extname::text, n.nspname::text FROM pg_catalog.pg_extension e \

@@ -23,7 +23,11 @@ enum Way {
     InPlace(Toc),
 }
 
-pub fn prepare(postgres: &Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
+pub fn prepare(postgres: &mut Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
+    // What is dropped must be in the safety backup, whatever is left out today.
+    let platform = dump.manifest().platform.as_ref();
+    postgres.profile = profile_of(platform)?;
+    postgres.left_out = platform.map_or_else(Vec::new, Platform::all_schemas);
     let mut target = postgres.runtime.block_on(target::target(&postgres.url))?;
     let major = target.maintenance.server_major;
     postgres
@@ -63,22 +67,7 @@ pub fn prepare(postgres: &Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
         }
         Way::InPlace(toc) => {
             programs::find("psql", major, 0)?;
-            way.loses_late_rows = true;
-            way.description = "in one transaction that first drops what you own there".into();
-            if let Some(platform) = &dump.manifest().platform {
-                way.description += &format!("; what is {}'s stays as it is", platform.profile);
-                let lacks = platform::lacks(&postgres.url, platform);
-                way.obstacles = postgres.runtime.block_on(lacks)?;
-            }
-            way.warnings.extend(toc.left_out());
-            way.warnings.extend(properties_kept(&target, dump)?);
-            way.warnings.push(
-                "stop the application first: what it writes between the safety backup and the \
-                 restore is in neither"
-                    .into(),
-            );
-            let changed = in_place::changed_tables_of_others(postgres, dump);
-            way.obstacles.extend(postgres.runtime.block_on(changed)?);
+            describe_in_place(postgres, &target, dump, &toc, &mut way)?;
         }
     }
     let then = &dump.manifest().database.server_version;
@@ -89,6 +78,33 @@ pub fn prepare(postgres: &Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
         ));
     }
     Ok(way)
+}
+
+fn describe_in_place(
+    postgres: &Postgres,
+    target: &Target,
+    dump: &VerifiedDump,
+    toc: &Toc,
+    way: &mut RestoreWay,
+) -> Result<()> {
+    way.loses_late_rows = true;
+    way.description = "in one transaction that first drops what you own there".into();
+    if let Some(platform) = &dump.manifest().platform {
+        way.description += &format!("; what is {}'s stays as it is", platform.profile);
+        let lacks = platform::lacks(&postgres.url, platform);
+        way.obstacles = postgres.runtime.block_on(lacks)?;
+        way.obstacles.extend(toc.given_up(&platform.profile));
+    }
+    way.warnings.extend(toc.left_out());
+    way.warnings.extend(properties_kept(target, dump)?);
+    way.warnings.push(
+        "stop the application first: what it writes between the safety backup and the \
+         restore is in neither"
+            .into(),
+    );
+    let changed = in_place::changed_tables_of_others(postgres, dump);
+    way.obstacles.extend(postgres.runtime.block_on(changed)?);
+    Ok(())
 }
 
 pub fn restore(
@@ -107,7 +123,7 @@ pub fn restore(
 }
 
 /// Whose part the backup does without.
-pub fn profile_of(platform: Option<&Platform>) -> Result<Profile> {
+fn profile_of(platform: Option<&Platform>) -> Result<Profile> {
     let Some(Platform { profile, .. }) = platform else {
         return Ok(Profile::None);
     };

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::connect::{literal, quoted};
 use super::fingerprint::{self, ROW};
-use super::platform::{POLICIES, TRIGGERS};
+use super::platform::{POLICIES, TRIGGERS, published};
 use super::replay::ANSWER;
 use super::toc::Toc;
 use crate::tool;
@@ -45,37 +45,55 @@ pub fn write_drops(toc: &Toc, dump: &VerifiedDump, script: &mut dyn Write) -> Re
         .iter()
         .map(|schema| format!("INSERT INTO {PLATFORM} VALUES ({});\n", literal(schema)))
         .collect();
+    let kept = toc.kept_publications().iter();
+    let kept: String = kept
+        .map(|name| format!("INSERT INTO {PUBLICATIONS} VALUES ({});\n", literal(name)))
+        .collect();
     let tool = tool::major_of(&dump.manifest().dump_tool);
     let is_said_again = toc.public_is_ours() && tool >= Some(TAKES_PUBLIC_AS_IT_IS_MADE);
     let public_anew = if is_said_again { PUBLIC_ANEW } else { "" };
     write!(
         script,
         "CREATE TEMPORARY TABLE xtask_db_platform (schema text) ON COMMIT DROP;\n\
-         {theirs}{DROP_OWNED}{public}{public_anew}{needed}"
+         CREATE TEMPORARY TABLE xtask_db_publications (name text) ON COMMIT DROP;\n\
+         {theirs}{kept}{DROP_OWNED}{public}{public_anew}{needed}"
     )
     .context("cannot begin the restore")
 }
 
 /// The schemas that are somebody else's, in the transaction.
 const PLATFORM: &str = "pg_temp.xtask_db_platform";
+/// Those that stay, in the transaction.
+const PUBLICATIONS: &str = "pg_temp.xtask_db_publications";
 
 /// Puts what went with what it called back on the tables of the platform, and in place of what has
 /// come there under its name. What is there as it was is left alone: it may be nobody's to drop.
-pub fn attach_statements(dump: &VerifiedDump) -> String {
+pub fn attach_statements(dump: &VerifiedDump, server_major: u32) -> String {
     let Some(platform) = &dump.manifest().platform else {
         return String::new();
     };
     let triggers = platform.triggers.iter().map(|trigger| ("TRIGGER", trigger));
     let policies = platform.policies.iter().map(|policy| ("POLICY", policy));
-    let all = triggers.chain(policies);
+    let publications = platform.publications.iter();
+    let publications = publications.map(|table| ("PUBLICATION", table));
+    let all = triggers.chain(policies).chain(publications);
     let all: String = all.map(|(kind, attached)| attach(kind, attached)).collect();
     if all.is_empty() {
         return all;
     }
     let schemas = platform.schemas.iter().map(|schema| literal(schema));
     let schemas = format!("ARRAY[{}]::text[]", schemas.collect::<Vec<_>>().join(", "));
-    let there = [TRIGGERS, POLICIES].map(|asked| format!("({})", asked.replace("$1", &schemas)));
-    let columns = "(schema, on_table, name, definition, state)";
+    let published = published(server_major);
+    let there = [
+        ("TRIGGER", TRIGGERS),
+        ("POLICY", POLICIES),
+        ("PUBLICATION", &published),
+    ];
+    let there = there.map(|(kind, asked)| {
+        let asked = asked.replace("$1", &schemas);
+        format!("SELECT '{kind}', asked.* FROM ({asked}) AS asked")
+    });
+    let columns = "(kind, schema, on_table, name, definition, state)";
     let there = there.join(" UNION ALL ");
     format!("\nCREATE TEMPORARY TABLE {THERE} {columns} ON COMMIT DROP AS {there};\n{all}")
 }
@@ -84,27 +102,41 @@ pub fn attach_statements(dump: &VerifiedDump) -> String {
 const THERE: &str = "xtask_db_attached";
 
 fn attach(kind: &str, attached: &Attached) -> String {
+    let on = format!("{}.{}", quoted(&attached.schema), quoted(&attached.table));
+    let name = quoted(&attached.name);
+    let drop = match kind {
+        "PUBLICATION" => format!("ALTER {kind} {name} DROP TABLE ONLY {on}"),
+        _ => format!("DROP {kind} IF EXISTS {name} ON {on}"),
+    };
     let (schema, table) = (literal(&attached.schema), literal(&attached.table));
     let (name, definition) = (literal(&attached.name), literal(&attached.definition));
+    // What is said of a publication as a whole needs no table put there anew. Of the others, what is
+    // there under the name need not be of the kind that is listed.
+    let (is_another, is_there) = match kind {
+        "PUBLICATION" => (
+            format!("there.definition IS DISTINCT FROM {definition}"),
+            "there.name IS NOT NULL",
+        ),
+        _ => ("true".to_owned(), "true"),
+    };
     let state = attached.state.as_deref().map(literal);
     let set = state.as_ref().map(|state| format!("EXECUTE {state};"));
-    let drop = format!(
-        "DROP {kind} IF EXISTS {} ON {}.{}",
-        quoted(&attached.name),
-        quoted(&attached.schema),
-        quoted(&attached.table)
-    );
     let body = format!(
-        "\nBEGIN\n  IF NOT EXISTS (SELECT FROM pg_temp.{THERE} t WHERE t.schema = {schema} \
-         AND t.on_table = {table} AND t.name = {name} AND t.definition = {definition} \
-         AND t.state IS NOT DISTINCT FROM {}) THEN\n    \
-         EXECUTE {};\n    EXECUTE {definition};\n    {}\n  END IF;\n\
-         EXCEPTION WHEN OTHERS THEN\n  RAISE EXCEPTION '% cannot be made again: %', {}, SQLERRM \
+        "\nDECLARE\n  there record;\nBEGIN\n  SELECT * INTO there FROM pg_temp.{THERE} t \
+         WHERE t.schema = {schema} AND t.on_table = {table} AND t.name = {name} \
+         AND t.kind = {kind};\n  \
+         IF there.definition = {definition} AND there.state IS NOT DISTINCT FROM {state} THEN\n    \
+         RETURN;\n  END IF;\n  \
+         IF {is_another} THEN\n    \
+         IF {is_there} THEN\n      EXECUTE {drop};\n    END IF;\n    \
+         EXECUTE {definition};\n  END IF;\n  {set}\n\
+         EXCEPTION WHEN OTHERS THEN\n  RAISE EXCEPTION '% cannot be made again: %', {what}, SQLERRM \
          USING ERRCODE = 'XD003';\nEND\n",
-        state.as_deref().unwrap_or("NULL"),
-        literal(&drop),
-        set.unwrap_or_default(),
-        literal(&attached.to_string()),
+        kind = literal(kind),
+        state = state.as_deref().unwrap_or("NULL"),
+        drop = literal(&drop),
+        set = set.unwrap_or_default(),
+        what = literal(&attached.to_string()),
     );
     let tag = tag("attach", &body);
     format!("\nDO {tag}{body}{tag};\n")

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 use xshell::cmd;
 
+use super::owners::Owners;
 use super::{Postgres, connect, folder, plain, programs};
 use crate::durable;
 use crate::tool::{self, Pipes, Program, Running};
@@ -23,16 +24,8 @@ pub struct Toc {
     theirs: Vec<String>,
     /// Extensions that only an administrator can create.
     uncreatable: Vec<String>,
-}
-
-/// Who owns what, as far as the list needs it.
-struct Owners {
-    /// All roles, longest name first, and whether we may act as each.
-    roles: Vec<(String, bool)>,
-    /// Extensions that are there, of roles that we may not act as.
-    extensions: Vec<String>,
-    /// Extensions that this role may create.
-    creatable: Vec<String>,
+    given_up: Vec<String>,
+    kept_publications: Vec<String>,
 }
 
 /// How many names a line for a person holds.
@@ -40,19 +33,24 @@ const SOME: usize = 8;
 
 impl Toc {
     pub fn read(postgres: &Postgres, pg_restore: &Program, dump: &VerifiedDump) -> Result<Toc> {
-        let owners = postgres.runtime.block_on(owners(postgres))?;
+        let platform = dump.manifest().platform.as_ref();
+        let owners = postgres
+            .runtime
+            .block_on(Owners::read(postgres, platform))?;
         let contents = read(postgres, pg_restore, dump)?;
+        let given_up = platform.map_or_else(Vec::new, |platform| owners.given_up(platform));
         let stays = |line: &&str| {
-            let is_platforms = dump.manifest().platform.is_some() && is_of_database(line);
-            is_gap(dump, line) || (is_platforms && owners.is_theirs(line))
+            let is_platforms = platform.is_some() && is_of_database(line);
+            is_gap(dump, line)
+                || (is_platforms && owners.is_theirs(line))
+                || given_up.iter().any(|name| is_extension(line, name))
+                || owners.is_kept_publication(line)
         };
         let uncreatable = |line: &&str| {
             let name = line
                 .split_once(" EXTENSION - ")
                 .map(|(_, name)| name.trim_end());
-            name.is_some_and(|name| {
-                !line.contains(" COMMENT - ") && !owners.creatable.iter().any(|c| c == name)
-            })
+            name.is_some_and(|name| !line.contains(" COMMENT - ") && !owners.may_create(name))
         };
         let uncreatable = contents.lines().filter(uncreatable).map(shown).collect();
         let (theirs, ours): (Vec<&str>, Vec<&str>) = {
@@ -60,11 +58,55 @@ impl Toc {
             lines.partition(|line| owners.is_theirs(line))
         };
         let owned = |lines: Vec<&str>| lines.into_iter().map(str::to_owned).collect();
-        Ok(Toc {
+        let mut toc = Toc {
             ours: owned(ours),
             theirs: owned(theirs),
             uncreatable,
+            given_up,
+            kept_publications: owners.kept_publications,
+        };
+        toc.sort_contents_of_large_objects()?;
+        Ok(toc)
+    }
+
+    /// Before version 17 they are one entry, whoever owns them, and it is filled into all of them or none.
+    fn sort_contents_of_large_objects(&mut self) -> Result<()> {
+        let is_object = |line: &&String| entry_of(line).is_some_and(|(of, _)| of == LARGE_OBJECT);
+        let is_contents = |line: &String| shown(line) == "BLOBS - BLOBS";
+        let theirs: Vec<String> = self
+            .theirs
+            .iter()
+            .filter(is_object)
+            .map(|l| shown(l))
+            .collect();
+        if theirs.is_empty() || !self.ours.iter().any(is_contents) {
+            return Ok(());
+        }
+        if !self.ours.iter().any(|line| is_object(&line)) {
+            self.ours.retain(|line| !is_contents(line));
+            return Ok(());
+        }
+        Err(Failure::refused(format!(
+            "the dump holds the large objects of this role in one piece with those of others, which it \
+             may not write: {}",
+            some_of(&theirs)
+        ))
+        .hint("restore as an administrator")
+        .into())
+    }
+
+    /// What the backup takes for granted, the platform no longer has and this role cannot make.
+    pub fn given_up(&self, profile: &str) -> impl Iterator<Item = String> {
+        self.given_up.iter().map(move |name| {
+            format!(
+                "the database lacks the extension `{name}`, which is {profile}'s, and which this role may not create"
+            )
         })
+    }
+
+    /// Of this role, and not dropped, because it holds tables of the platform.
+    pub fn kept_publications(&self) -> &[String] {
+        &self.kept_publications
     }
 
     /// What a new database could not get from this role, in words.
@@ -187,7 +229,7 @@ fn is_key_of(keys: &[ForeignKey], line: &str) -> bool {
 }
 
 /// Itself, or its comment. These have no owner.
-fn is_extension(line: &str, name: &str) -> bool {
+pub fn is_extension(line: &str, name: &str) -> bool {
     let line = line.trim_end();
     let endings = [
         format!(" EXTENSION - {name}"),
@@ -209,8 +251,9 @@ fn is_of_database(line: &str) -> bool {
     entry_of(line).is_some_and(|(catalogue, _)| [EXTENSION, EVENT_TRIGGER].contains(&catalogue))
 }
 
-/// `pg_constraint`, `pg_extension`, `pg_event_trigger`.
+/// `pg_constraint`, `pg_largeobject`, `pg_extension`, `pg_event_trigger`.
 const CONSTRAINT: i64 = 2606;
+const LARGE_OBJECT: i64 = 2613;
 const EXTENSION: i64 = 3079;
 const EVENT_TRIGGER: i64 = 3466;
 
@@ -219,7 +262,7 @@ const EVENT_TRIGGER: i64 = 3466;
 const MEANT_BY_WHAT_THEY_SAY: [i64; 4] = [826, 6104, 6106, 6237];
 
 /// `TABLE public customers app` of an entry's line.
-fn shown(line: &str) -> String {
+pub fn shown(line: &str) -> String {
     let words = line.split_once("; ").map_or(line, |(_, rest)| rest);
     words
         .splitn(3, ' ')
@@ -274,54 +317,6 @@ fn read(postgres: &Postgres, pg_restore: &Program, dump: &VerifiedDump) -> Resul
         ))
     })?;
     Ok(String::from_utf8_lossy(&contents).into_owned())
-}
-
-async fn owners(postgres: &Postgres) -> Result<Owners> {
-    let mut connected = connect::connect(&postgres.url).await?;
-    let roles = sqlx::query_as(
-        "SELECT rolname::text, pg_has_role(current_user, oid, 'USAGE') FROM pg_roles \
-         ORDER BY length(rolname) DESC",
-    )
-    .fetch_all(&mut connected.session)
-    .await
-    .context("cannot list the roles")?;
-    let extensions = sqlx::query_scalar(
-        "SELECT extname::text FROM pg_extension \
-         WHERE NOT pg_has_role(current_user, extowner, 'USAGE')",
-    )
-    .fetch_all(&mut connected.session)
-    .await
-    .context("cannot list the extensions")?;
-    let creatable = sqlx::query_scalar(if connected.server_major >= 13 {
-        "SELECT DISTINCT name::text FROM pg_available_extension_versions WHERE NOT superuser OR trusted"
-    } else {
-        "SELECT DISTINCT name::text FROM pg_available_extension_versions WHERE NOT superuser"
-    })
-    .fetch_all(&mut connected.session)
-    .await
-    .context("cannot list the extensions that may be created")?;
-    Ok(Owners {
-        roles,
-        extensions,
-        creatable,
-    })
-}
-
-impl Owners {
-    /// An entry ends with its owner.
-    fn is_theirs(&self, line: &str) -> bool {
-        let line = line.trim_end();
-        if entry_of(line).is_none() {
-            return false;
-        }
-        let mut extensions = self.extensions.iter();
-        if extensions.any(|name| is_extension(line, name)) {
-            return true;
-        }
-        let ends_with = |name: &str| line.strip_suffix(name).is_some_and(|l| l.ends_with(' '));
-        let owner = self.roles.iter().find(|(name, _)| ends_with(name));
-        owner.is_some_and(|(_, is_ours)| !is_ours)
-    }
 }
 
 /// `215; 1259 16385 TABLE public customers app`: catalogue and object. The

@@ -3,6 +3,7 @@
 
 mod drill;
 mod elsewhere;
+mod publications;
 mod restore;
 mod touched;
 

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::Snapshot;
 use crate::engine::postgres::select::Held;
-use crate::engine::postgres::{Postgres, circle, connect, describe, inspect, platform};
+use crate::engine::postgres::{Postgres, circle, connect, describe, inspect, owners, platform};
 use crate::values::database::Contents;
 use crate::values::kind::Kind;
 use crate::values::platform::Platform;
@@ -68,6 +68,10 @@ pub async fn count(
         has_history: held.is_none_or(|held| history.is_none() || held.has_rows_of(history)),
         warnings: circle.into_iter().collect(),
     };
+    if !counted.kind.is_partial() {
+        let grants = owners::grants_by_others(&mut session, left_out).await?;
+        counted.warnings.extend(grants);
+    }
     if let Some(held) = held {
         if !left_out.is_empty() {
             let read = platform::read(&mut session, moment, postgres.profile, left_out, held);

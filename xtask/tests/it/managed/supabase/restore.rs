@@ -330,6 +330,27 @@ fn what_the_platform_changes_of_its_own_is_not_in_the_way() {
     assert_eq!(supabase.profiles(), "a@example.org b@example.org");
 }
 
+/// Nobody but the platform could make it again, and it does not.
+#[test]
+fn an_extension_that_the_platform_gave_up_is_an_obstacle_and_no_more() {
+    let Some(supabase) = Supabase::or_skip("supabase_given_up") else {
+        return;
+    };
+    supabase.run(&["backup"]).expect_code(0);
+    supabase
+        .admin
+        .psql("COMMENT ON EXTENSION pg_stat_statements IS 'x'; DROP EXTENSION pg_stat_statements;");
+    supabase.case.query("DELETE FROM orders;");
+    let output = supabase.run(&["restore", "latest", "--yes"]).expect_code(3);
+    says(
+        &output,
+        &["the database lacks the extension `pg_stat_statements`, which is supabase's"],
+    );
+    let command = hinted_command(&output);
+    supabase.case.project.run(command).expect_code(0);
+    assert_eq!(supabase.admin.psql("SELECT count(*) FROM orders"), "2");
+}
+
 /// A backup of all of it, from before there was a profile, comes back as before.
 #[test]
 fn a_backup_of_everything_still_is_one() {

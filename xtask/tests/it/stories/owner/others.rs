@@ -1,28 +1,15 @@
 //! What else others own, or say, in a database that its owner restores in place.
 
-use crate::setup::{Case, says};
+use crate::setup::{Case, create_role, says};
 
 const CREATE: &str = "\
 CREATE SCHEMA app; CREATE TABLE app.t (id int PRIMARY KEY, n int); INSERT INTO app.t VALUES (1, 1); \
 CREATE TABLE public.t (id int PRIMARY KEY); \
 CREATE FUNCTION app.watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';";
 
-/// Each of them would go with what is the owner's, and none could be made again.
-#[test]
-fn whatever_would_go_with_it_refuses_the_restore() {
-    let Some((case, admin)) = Case::owner("would_go") else {
-        return;
-    };
-    case.query(CREATE);
-    let owner = format!("{}_owner", admin.name());
-    let of_server = format!(
-        "ALTER SERVER far OWNER TO {owner}; GRANT USAGE ON FOREIGN DATA WRAPPER w TO {owner}; "
-    );
-    let of_server = "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER far FOREIGN DATA WRAPPER w; "
-        .to_owned()
-        + &of_server
-        + "CREATE USER MAPPING FOR CURRENT_USER SERVER far OPTIONS (password 'x');";
-    let theirs = [
+/// Statements that make something and take it away, and what a refusal calls it.
+fn theirs(of_server: &str) -> [(&str, &str, &str); 7] {
+    [
         (
             "CREATE EVENT TRIGGER watching ON ddl_command_end EXECUTE FUNCTION app.watch();",
             "DROP EVENT TRIGGER watching;",
@@ -49,7 +36,7 @@ fn whatever_would_go_with_it_refuses_the_restore() {
             "statistics object",
         ),
         (
-            &of_server,
+            of_server,
             "DROP USER MAPPING FOR CURRENT_USER SERVER far;",
             "on server far",
         ),
@@ -58,8 +45,25 @@ fn whatever_would_go_with_it_refuses_the_restore() {
             "DROP OPERATOR app.=== (int, int);",
             "===(integer,integer)",
         ),
-    ];
-    for (make, undo, what) in theirs {
+    ]
+}
+
+/// Each of them would go with what is the owner's, and none could be made again.
+#[test]
+fn whatever_would_go_with_it_refuses_the_restore() {
+    let Some((case, admin)) = Case::owner("would_go") else {
+        return;
+    };
+    case.query(CREATE);
+    let owner = format!("{}_owner", admin.name());
+    let of_server = format!(
+        "ALTER SERVER far OWNER TO {owner}; GRANT USAGE ON FOREIGN DATA WRAPPER w TO {owner}; "
+    );
+    let of_server = "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER far FOREIGN DATA WRAPPER w; "
+        .to_owned()
+        + &of_server
+        + "CREATE USER MAPPING FOR CURRENT_USER SERVER far OPTIONS (password 'x');";
+    for (make, undo, what) in theirs(&of_server) {
         admin.psql(make);
         case.backup();
         let refused = case.project.run(["db", "restore", "latest", "--yes"]);
@@ -135,5 +139,92 @@ fn grants_and_comment_of_public_go_back() {
         case.restore(&id);
         // A dump tells no comment from an empty one.
         assert_eq!(admin.psql(said), before, "{id}");
+    }
+}
+
+/// Readable ones are in the dump, in one piece with the owner's before version 17.
+#[test]
+fn large_objects_of_others_stay_as_they_are() {
+    let Some((case, admin)) = Case::owner("their_objects") else {
+        return;
+    };
+    let owner = format!("{}_owner", admin.name());
+    admin.psql(&format!(
+        "SELECT lo_from_bytea(8, 'x'); GRANT SELECT ON LARGE OBJECT 8 TO {owner};"
+    ));
+    case.query("CREATE TABLE t (id int); INSERT INTO t VALUES (1);");
+    case.backup();
+    case.query("DELETE FROM t;");
+    case.restore("latest");
+    assert_eq!(case.query("SELECT id FROM t"), ["1"]);
+    assert_eq!(admin.psql("SELECT lo_get(8)"), "\\x78");
+
+    case.query("SELECT lo_from_bytea(9, 'y');");
+    case.backup();
+    case.query("SELECT lo_put(9, 0, 'z');");
+    let run = case.project.run(["db", "restore", "latest", "--yes"]);
+    let is_one_piece =
+        admin.psql("SELECT current_setting('server_version_num')::int < 170000") == "t";
+    if is_one_piece {
+        says(
+            &run.expect_code(3),
+            &["in one piece with those of others", "hint: "],
+        );
+        assert_eq!(case.query("SELECT lo_get(9)"), ["\\x7a"]);
+    } else {
+        run.expect_code(0);
+        assert_eq!(case.query("SELECT lo_get(9)"), ["\\x79"]);
+    }
+    assert_eq!(admin.psql("SELECT lo_get(8)"), "\\x78");
+}
+
+/// A dump says them in the other's name.
+#[test]
+fn grants_by_others_are_named_before_they_are_missed() {
+    let Some((case, admin)) = Case::owner("granted_on") else {
+        return;
+    };
+    let other = format!("{}_other", admin.name());
+    create_role(&admin, &other);
+    case.query(&format!(
+        "CREATE TABLE t (id int); GRANT SELECT ON t TO {other} WITH GRANT OPTION; INSERT INTO t VALUES (1);"
+    ));
+    let quiet = case.project.run(["db", "backup"]).expect_code(0);
+    assert!(!quiet.stderr.contains("grants"), "{quiet}");
+    admin.psql(&format!(
+        "SET ROLE {other}; GRANT SELECT ON t TO pg_monitor;"
+    ));
+    let taken = case.project.run(["db", "backup"]).expect_code(0);
+    says(
+        &taken,
+        &[
+            "warning: grants that others than the owner have given, which only a superuser can restore: ",
+            &format!("table t (by {other})"),
+        ],
+    );
+    case.query("DELETE FROM t;");
+    let refused = case
+        .project
+        .run(["db", "restore", "latest", "--yes"])
+        .expect_code(3);
+    says(
+        &refused,
+        &[
+            "only a superuser can restore",
+            "the database is as it was",
+            "hint: restore as an administrator",
+        ],
+    );
+    assert_eq!(case.query("SELECT count(*) FROM t"), ["0"]);
+    admin.psql(&format!("ALTER ROLE {}_owner CREATEDB;", admin.name()));
+    for verb in [&["drill", "latest"][..], &["restore", "latest", "--yes"]] {
+        let refused = case.project.run([&["db"], verb].concat()).expect_code(3);
+        says(
+            &refused,
+            &[
+                "only a superuser can restore",
+                "hint: restore as an administrator",
+            ],
+        );
     }
 }
