@@ -64,7 +64,8 @@ pub fn send(scene: &Scene, wanted: &Wanted) -> Vec<Copy> {
             copies: &mut copies,
         };
         if let Err(error) = sending.send(wanted) {
-            let backup = wanted.first();
+            // It may have arrived, and what came after it failed.
+            let backup = wanted.first().filter(|backup| !sending.has_sent(backup));
             // Nothing was done about what an earlier run has left there.
             let left = backup.and_then(|backup| sending.begun_before(backup));
             sending.failed(backup, &error, left);
@@ -196,6 +197,12 @@ impl Sending<'_> {
             problem: Some(lines),
             hint,
         });
+    }
+
+    fn has_sent(&self, backup: &Backup) -> bool {
+        let is_it = |copy: &&Copy| copy.backup.as_ref() == Some(backup.id());
+        let mut copies = self.copies.iter().filter(is_it);
+        copies.any(|copy| copy.is_at(self.place))
     }
 
     /// What the journal knows of the copy at this place.

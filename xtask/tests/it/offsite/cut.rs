@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{bytes, copied_to, fill, has_arrived, no_secret, outcomes};
+use super::{bytes, copied_to, deeds, fill, has_arrived, no_secret, outcomes};
 use crate::exec::{self, Running};
 use crate::s3::S3;
 use crate::setup::{Case, says};
@@ -188,6 +188,33 @@ fn a_signal_while_it_is_read_back_leaves_what_was_sent() {
     assert_eq!(server.objects(), [dump]);
     case.project.run(["db", "push"]).expect_code(0);
     has_arrived(&server, &case, &id);
+}
+
+/// What came after it is no reason to say of the newest that it was not copied.
+#[test]
+fn a_signal_while_others_are_looked_at_leaves_the_newest_copied() {
+    let server = S3::start();
+    let mut case = Case::sqlite();
+    case.query("CREATE TABLE t (id INTEGER);");
+    let old = case.backup();
+    case.project = server.of(case.project);
+    // Of that one it must be looked whose it is.
+    let there = server.object(&format!("shop/{old}.json"));
+    std::fs::create_dir_all(there.parent().expect("a folder")).expect("make the prefix");
+    std::fs::copy(case.manifest(&old), there).expect("copy its manifest");
+    let (told, tell) = std::sync::mpsc::channel();
+    let (go, goes_on) = std::sync::mpsc::channel::<()>();
+    server.wire().before(&format!("/{old}.json "), move || {
+        told.send(()).expect("somebody waits");
+        let _ = goes_on.recv();
+    });
+    let running = exec::start(&mut case.project.command(["db", "backup", "new"]), None);
+    tell.recv_timeout(exec::LIMIT).expect("it is asked for");
+    running.signal(Signal::INT);
+    // The backup and its copy stand; what else is missing is not known.
+    running.finish().expect_code(6);
+    drop(go);
+    assert_eq!(deeds(&case), ["copy begun", "copy done"]);
 }
 
 /// A server, or somebody on the way to it, that returns other bytes than it was given.
