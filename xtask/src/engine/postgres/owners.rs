@@ -100,6 +100,61 @@ impl Owners {
     }
 }
 
+/// Whether somebody else's object of a dump is there: by its number, or by what the dump's list
+/// calls it, for an upgrade of the server gives new numbers, and so does who makes it anew.
+pub async fn is_there(
+    session: &mut PgConnection,
+    (catalogue, object): (i64, i64),
+    words: &str,
+) -> Result<bool> {
+    let described: Option<String> =
+        sqlx::query_scalar("SELECT pg_describe_object($1::bigint::oid, $2::bigint::oid, 0)")
+            .bind(catalogue)
+            .bind(object)
+            .fetch_one(&mut *session)
+            .await
+            // Before version 14 a missing object is an error.
+            .unwrap_or(None);
+    if described.is_some() {
+        return Ok(true);
+    }
+    sqlx::query_scalar(NAMED)
+        .bind(catalogue)
+        .bind(words)
+        .fetch_one(session)
+        .await
+        .context("cannot look for what other roles own")
+}
+
+/// As `pg_restore --list` ends a line: schema, name, owner; parts of a table after its name.
+const NAMED: &str = "\
+WITH relations AS (SELECT c.oid, n.nspname || ' ' || c.relname AS name, \
+    pg_catalog.pg_get_userbyid(c.relowner) AS owner \
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace), \
+named(of, words) AS ( \
+  SELECT 'pg_catalog.pg_class'::regclass, name || ' ' || owner FROM relations \
+  UNION ALL SELECT 'pg_catalog.pg_constraint'::regclass, name || ' ' || conname || ' ' || owner \
+    FROM pg_catalog.pg_constraint JOIN relations r ON r.oid = conrelid \
+  UNION ALL SELECT 'pg_catalog.pg_trigger'::regclass, name || ' ' || tgname || ' ' || owner \
+    FROM pg_catalog.pg_trigger JOIN relations r ON r.oid = tgrelid \
+  UNION ALL SELECT 'pg_catalog.pg_rewrite'::regclass, name || ' ' || rulename || ' ' || owner \
+    FROM pg_catalog.pg_rewrite JOIN relations r ON r.oid = ev_class \
+  UNION ALL SELECT 'pg_catalog.pg_policy'::regclass, name || ' ' || polname || ' ' || owner \
+    FROM pg_catalog.pg_policy JOIN relations r ON r.oid = polrelid \
+  UNION ALL SELECT 'pg_catalog.pg_attrdef'::regclass, name || ' ' || attname || ' ' || owner \
+    FROM pg_catalog.pg_attrdef JOIN relations r ON r.oid = adrelid \
+    JOIN pg_catalog.pg_attribute ON attrelid = adrelid AND attnum = adnum \
+  UNION ALL SELECT 'pg_catalog.pg_proc'::regclass, n.nspname || ' ' || proname || '(' || \
+      pg_catalog.oidvectortypes(proargtypes) || ') ' || pg_catalog.pg_get_userbyid(proowner) \
+    FROM pg_catalog.pg_proc JOIN pg_catalog.pg_namespace n ON n.oid = pronamespace \
+  UNION ALL SELECT 'pg_catalog.pg_type'::regclass, \
+      n.nspname || ' ' || typname || ' ' || pg_catalog.pg_get_userbyid(typowner) \
+    FROM pg_catalog.pg_type JOIN pg_catalog.pg_namespace n ON n.oid = typnamespace \
+  UNION ALL SELECT 'pg_catalog.pg_namespace'::regclass, \
+      '- ' || nspname || ' ' || pg_catalog.pg_get_userbyid(nspowner) FROM pg_catalog.pg_namespace) \
+SELECT EXISTS (SELECT FROM named \
+  WHERE of::bigint = $1 AND right($2, length(words) + 1) = ' ' || words)";
+
 /// `pg_dump` writes these down so that only a superuser can say them again.
 pub async fn grants_by_others(
     session: &mut PgConnection,

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use xshell::cmd;
 
 use super::owners::Owners;
-use super::{Postgres, connect, folder, plain, programs};
+use super::{Postgres, connect, folder, owners, plain, programs};
 use crate::durable;
 use crate::tool::{self, Pipes, Program, Running};
 use crate::values::failure::Failure;
@@ -334,16 +334,9 @@ async fn refuse_missing(postgres: &Postgres, toc: &Toc) -> Result<()> {
     let objects = toc.objects_of_others();
     for (catalogue, object, line) in objects.filter(|(of, ..)| !MEANT_BY_WHAT_THEY_SAY.contains(of))
     {
-        let exists: Option<String> =
-            sqlx::query_scalar("SELECT pg_describe_object($1::bigint::oid, $2::bigint::oid, 0)")
-                .bind(catalogue)
-                .bind(object)
-                .fetch_one(&mut connected.session)
-                .await
-                // Before version 14 a missing object is an error.
-                .unwrap_or(None);
-        if exists.is_none() {
-            missing.push(shown(line));
+        let words = shown(line);
+        if !owners::is_there(&mut connected.session, (catalogue, object), &words).await? {
+            missing.push(words);
         }
     }
     if missing.is_empty() {

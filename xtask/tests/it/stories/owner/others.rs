@@ -228,3 +228,43 @@ fn grants_by_others_are_named_before_they_are_missed() {
         );
     }
 }
+
+/// An upgrade of the server gives new numbers, and so does who makes the same again.
+#[test]
+fn what_others_made_anew_is_there() {
+    let Some((case, admin)) = Case::owner("made_anew") else {
+        return;
+    };
+    let owner = format!("{}_owner", admin.name());
+    let theirs = format!(
+        "CREATE SCHEMA theirs; CREATE TABLE theirs.notes (id int PRIMARY KEY, note text DEFAULT 'x' CHECK (note <> '')); \
+         CREATE FUNCTION theirs.\"Add\"(a int, b text) RETURNS int LANGUAGE sql AS 'SELECT 1'; \
+         CREATE TYPE theirs.mood AS ENUM ('a'); CREATE VIEW theirs.seen AS SELECT 1 AS one; \
+         CREATE POLICY p ON theirs.notes USING (true); CREATE INDEX i ON theirs.notes (note); \
+         CREATE RULE r AS ON DELETE TO theirs.notes DO INSTEAD NOTHING; \
+         CREATE FUNCTION theirs.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
+         CREATE TRIGGER touched BEFORE INSERT ON theirs.notes FOR EACH ROW EXECUTE FUNCTION theirs.touch(); \
+         GRANT USAGE ON SCHEMA theirs TO {owner}; GRANT SELECT ON ALL TABLES IN SCHEMA theirs TO {owner};"
+    );
+    admin.psql(&theirs);
+    case.query("CREATE TABLE t (id int); INSERT INTO t VALUES (1);");
+    case.backup();
+    case.query("DELETE FROM t;");
+    admin.psql(&format!("DROP SCHEMA theirs CASCADE; {theirs}"));
+    case.restore("latest");
+    assert_eq!(case.query("SELECT id FROM t"), ["1"]);
+    // What is another thing by now is not that.
+    admin.psql("DROP INDEX theirs.i; DROP FUNCTION theirs.\"Add\"; CREATE FUNCTION theirs.\"Add\"(a int) RETURNS int LANGUAGE sql AS 'SELECT 1';");
+    let refused = case
+        .project
+        .run(["db", "restore", "latest", "--yes"])
+        .expect_code(3);
+    says(
+        &refused,
+        &[
+            "are no longer in the database",
+            "INDEX theirs i",
+            "FUNCTION theirs Add(integer, text)",
+        ],
+    );
+}
