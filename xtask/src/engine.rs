@@ -83,6 +83,8 @@ pub struct RestoreWay {
     pub obstacles: Vec<String>,
     /// What others write between the safety backup and the restore is in neither.
     pub loses_late_rows: bool,
+    /// What is there cannot be read, so that no backup can be taken of it, and is kept beside.
+    pub keeps_unreadable: bool,
 }
 
 pub struct Restored {
@@ -292,6 +294,9 @@ pub trait Engine: Readable + Portable {
         order: &ScratchOrder,
         progress: &dyn Progress,
     ) -> Result<Box<dyn Scratch>>;
+
+    /// No backup has what the next restore replaces: it stays beside, where the engine can keep it.
+    fn keep_replaced(&mut self) {}
 
     /// Keeps other writers out until the restore is done or the engine is
     /// dropped, where the engine can: what is written after the safety backup

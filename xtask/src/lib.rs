@@ -227,7 +227,8 @@
 //! **Restore, SQLite**: unpack beside → `integrity_check` (above 64 MiB `quick_check`, in the backup as
 //! in the restore: what one lets pass the other takes) → compare with the
 //! manifest → online backup API into the live file, which is one transaction
-//! for every open connection.
+//! for every open connection. What no backup could be taken of first is moved aside when it cannot be read, and else copied
+//! aside, page by page (`engine/sqlite/damaged.rs`): whoever has it open is to see the restored one.
 //!
 //! # Where this differs from the first sketch, and why
 //!

@@ -110,9 +110,9 @@ pub(super) fn restore(
         confirm(scene, lost, &command)?;
     }
 
-    let force = match arguments.force {
+    let force = match arguments.force || way.keeps_unreadable {
         true => Force::Given,
-        false => Force::Missing,
+        false => Force::Missing(&command),
     };
     let safety = match exists_by_now(engine, exists)? {
         true => {
@@ -253,9 +253,10 @@ pub(super) fn exists_by_now(engine: &mut dyn Engine, existed: bool) -> Result<bo
 
 /// What `--force` does for one who wants no safety backup.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Force {
+pub(super) enum Force<'a> {
     Nothing,
-    Missing,
+    /// The command that lacks it.
+    Missing(&'a str),
     Given,
 }
 
@@ -274,12 +275,13 @@ pub(super) fn take_safety_backup(
             scene
                 .ui
                 .insist(format!("warning: no safety backup: {error:#}"));
+            engine.keep_replaced();
             Ok(None)
         }
         Err(error) => {
             let mut hint = hint_of(&error).unwrap_or_else(|| "mend that".into());
-            if force == Force::Missing {
-                hint += "; or do without a safety backup: add `--force`";
+            if let Force::Missing(command) = force {
+                hint += &format!("\nor do without a safety backup: {command} --force");
             }
             let failure = Failure::refused(
                 "the database as it is now cannot be backed up; nothing was changed",

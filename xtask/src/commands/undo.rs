@@ -101,6 +101,8 @@ fn way_back<'a>(
     };
     let entries = journal.iter().filter_map(|line| line.entry.as_ref());
     let entries: Vec<&Entry> = entries.filter(is_about).collect();
+    let last = entries.iter().rev().find(|e| e.ending == Ending::Done);
+    let last = last.copied();
     let is_ours = choose::ours(listing, now);
     let ours = listing.backups.iter().filter(|backup| is_ours(backup));
     let safety = choose::newest_safety(ours, journal);
@@ -113,7 +115,12 @@ fn way_back<'a>(
         }
         (Some(kept), _) => WayBack::Kept(kept),
         (None, Some(safety)) => WayBack::Safety(safety),
-        (None, None) => return Err(nothing(format!("of the {now} no restore is known"))),
+        (None, None) => {
+            return Err(last.map_or_else(
+                || nothing(format!("of the {now} no restore is known")),
+                |last| is_not_there(last, now),
+            ));
+        }
     };
     if choose::is_from_the_future(way.at(), Utc::now()) {
         return Err(nothing(
@@ -122,14 +129,21 @@ fn way_back<'a>(
                 .into(),
         ));
     }
-    let last = entries.iter().rev().find(|e| e.ending == Ending::Done);
     match last {
-        Some(last) if last.at > way.at() && !way.is_of(last) => Err(nothing(format!(
-            "what the {} of {} replaced is not there any more, or was never kept",
-            last.deed,
-            ui::time(last.at)
-        ))),
+        Some(last) if last.at > way.at() && !way.is_of(last) => Err(is_not_there(last, now)),
         _ => Ok(way),
+    }
+}
+
+fn is_not_there(last: &Entry, now: &DatabaseFacts) -> Failure {
+    let what = format!("what the {} of {} replaced", last.deed, ui::time(last.at));
+    // A file that no backup could be taken of; what a server keeps would have been found.
+    match last.kept.as_ref().filter(|_| now.path.is_some()) {
+        Some(kept) => nothing(format!(
+            "{what} was kept as `{}`, and does not come back by itself",
+            on_one_line(kept)
+        )),
+        None => nothing(format!("{what} is not there any more, or was never kept")),
     }
 }
 

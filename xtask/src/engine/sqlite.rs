@@ -23,6 +23,7 @@ use crate::values::verified_dump::VerifiedDump;
 mod bring;
 mod choice;
 mod copy;
+mod damaged;
 mod describe;
 mod dump;
 mod export;
@@ -54,6 +55,8 @@ pub struct Sqlite {
     selection: Selection,
     /// No copy of what it holds is to lie beside a dump.
     stays_off_the_disk: bool,
+    /// A restore copies what it replaces beside it first, because no backup has it.
+    keeps_replaced: bool,
     /// What the migrations will run on, or did.
     watch: Option<watch::Watch>,
 }
@@ -82,6 +85,7 @@ impl Sqlite {
             takes_fingerprints: false,
             selection: Selection::default(),
             stays_off_the_disk: false,
+            keeps_replaced: false,
             watch: None,
         })
     }
@@ -92,7 +96,7 @@ impl Sqlite {
 
     /// What a missing file holds is nothing, when it may be missing.
     fn read<T: Default>(&self, work: impl Fn(&rusqlite::Connection) -> Result<T>) -> Result<T> {
-        inspect::patiently(self.interrupt(), || {
+        let read = inspect::patiently(self.interrupt(), || {
             // Nobody else can read beside this one.
             if let Some(hold::Hold::Exclusive(holder)) = &self.held {
                 return inspect::interruptibly(holder, self.interrupt(), &work);
@@ -101,7 +105,8 @@ impl Sqlite {
                 Some(connection) => inspect::interruptibly(&connection, self.interrupt(), &work),
                 None => Ok(T::default()),
             }
-        })
+        });
+        read.map_err(|error| damaged::hinted(&self.path, error))
     }
 
     fn look(&self) -> inspect::Look<'_> {
@@ -257,6 +262,7 @@ impl Engine for Sqlite {
     ) -> Result<Dumped> {
         self.require_file()?;
         dump::dump(self, sink, staging, progress)
+            .map_err(|error| damaged::hinted(&self.path, error))
             .with_context(|| format!("cannot dump the database `{}`", self.path.display()))
     }
 
@@ -308,9 +314,13 @@ impl Engine for Sqlite {
         }
     }
 
+    fn keep_replaced(&mut self) {
+        self.keeps_replaced = true;
+    }
+
     fn hold_writers(&mut self) -> Result<()> {
         self.unwatch();
-        if restore::damage(self).is_none() {
+        if damaged::damage(self).is_none() {
             dump::empty_log(self);
             self.held = Some(hold::hold(self, None)?);
         }

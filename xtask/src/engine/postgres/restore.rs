@@ -44,6 +44,7 @@ pub fn prepare(postgres: &mut Postgres, dump: &VerifiedDump) -> Result<RestoreWa
         warnings: Vec::new(),
         obstacles: Vec::new(),
         loses_late_rows: false,
+        keeps_unreadable: false,
     };
     if folder::lies_open(postgres, dump) {
         way.warnings.push(

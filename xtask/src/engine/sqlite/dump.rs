@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::hold::{self, Hold};
 use super::inspect::{self, BUSY_WAIT, Look};
 use super::live_file::{self, LiveFile};
-use super::{Sqlite, copy, text};
+use super::{Sqlite, copy, damaged, text};
 use crate::engine::pump::pump;
 use crate::engine::{Dumped, Engine};
 use crate::interrupt::Interrupt;
@@ -156,7 +156,7 @@ fn as_it_stands(
         pack(&mut live, size_bytes, sink, progress, interrupt)?;
         live.require_unchanged()
     };
-    let checking = || check_connection(source, &sqlite.look(), interrupt);
+    let checking = || check_connection(source, sqlite, &sqlite.look());
     at_once(packing, checking)
 }
 
@@ -176,7 +176,7 @@ fn alone(
     let (interrupt, size_bytes) = (sqlite.interrupt(), live.size_bytes());
     let done = pack(&mut live, size_bytes, sink, progress, interrupt)
         .and_then(|()| live.require_unchanged())
-        .and_then(|()| check_connection(source, &sqlite.look(), interrupt));
+        .and_then(|()| check_connection(source, sqlite, &sqlite.look()));
     // Also when that failed: a restore may go on without a backup, and copies into this connection.
     let ended = source.execute_batch("COMMIT");
     let contents = done?;
@@ -210,7 +210,7 @@ fn by_way_of_a_copy<C: Borrow<Connection>>(
         let size_bytes = file.metadata().context("cannot see the staged copy")?.len();
         pack(&mut file, size_bytes, sink, progress, interrupt)
     };
-    let checking = || check(copied, &sqlite.look(), interrupt);
+    let checking = || check(copied, sqlite, &sqlite.look());
     let contents = at_once(packing, checking)?;
     std::fs::remove_file(copied).context("cannot remove the staged copy")?;
     Ok(contents)
@@ -293,28 +293,21 @@ fn pack(
 }
 
 /// What the copy holds.
-pub(super) fn check(copied: &Path, look: &Look, interrupt: &Interrupt) -> Result<Contents> {
+pub(super) fn check(copied: &Path, sqlite: &Sqlite, look: &Look) -> Result<Contents> {
     let connection = inspect::open_unchanging(copied)?;
-    check_connection(&connection, look, interrupt)
+    check_connection(&connection, sqlite, look)
 }
 
 /// What the database holds; refuses one that SQLite itself finds damaged,
 /// because nobody would want to restore it.
-fn check_connection(
-    connection: &Connection,
-    look: &Look,
-    interrupt: &Interrupt,
-) -> Result<Contents> {
-    inspect::interruptibly(connection, interrupt, |connection| {
+fn check_connection(connection: &Connection, sqlite: &Sqlite, look: &Look) -> Result<Contents> {
+    inspect::interruptibly(connection, sqlite.interrupt(), |connection| {
         let problems = inspect::integrity_problems(connection).context("cannot check it")?;
         if problems.is_empty() {
             return inspect::contents(connection, look);
         }
-        let problems = problems.join("; ");
-        Err(
-            Failure::untrusted(format!("SQLite finds the database damaged: {problems}"))
-                .hint("cargo xtask db restore latest --force")
-                .into(),
-        )
+        let what = format!("SQLite finds the database damaged: {}", problems.join("; "));
+        let hint = damaged::way_to_mend(&sqlite.path, &problems);
+        Err(Failure::untrusted(what).hint(hint).into())
     })
 }

@@ -274,7 +274,7 @@ pub fn patiently<T>(interrupt: &Interrupt, mut work: impl FnMut() -> Result<T>) 
             Err(error) if is_busy(&error) => interrupt.check()?,
             Err(error) if is_damaged(&error) => {
                 let failure = Failure::unexpected("SQLite cannot read the database file");
-                return Err(error.context(failure.hint("cargo xtask db restore latest --force")));
+                return Err(error.context(failure.hint("cargo xtask db restore latest")));
             }
             done => return done,
         }

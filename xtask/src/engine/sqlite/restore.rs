@@ -2,13 +2,13 @@
 //! live file in one transaction that every open connection sees.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use chrono::Utc;
 use rusqlite::{Connection, OpenFlags};
 
+use super::damaged::{copy_aside, damage, move_aside};
 use super::dump::check;
 use super::hold::{self, Hold};
 use super::inspect::{self, BUSY_SLICE, BUSY_WAIT, Look};
@@ -16,14 +16,13 @@ use super::spill::spill_into;
 use super::{Sqlite, copy, load};
 use crate::durable;
 use crate::engine::pump::{pump, refuse_unreadable};
-use crate::engine::{Kept, RestoreWay, Restored};
+use crate::engine::{RestoreWay, Restored};
 use crate::interrupt::Interrupted;
 use crate::values::database::Contents;
 use crate::values::failure::Failure;
 use crate::values::manifest::DumpFormat;
 use crate::values::progress::Progress;
 use crate::values::verified_dump::VerifiedDump;
-use crate::values::words::shell_quoted;
 
 /// How long a restore waits for other processes to let go.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +34,7 @@ pub fn prepare(sqlite: &Sqlite, dump: &VerifiedDump) -> Result<RestoreWay> {
         warnings: Vec::new(),
         obstacles: Vec::new(),
         loses_late_rows: false,
+        keeps_unreadable: false,
     };
     if !sqlite.path.exists() {
         way.description = "the file is missing and will be created".into();
@@ -42,6 +42,7 @@ pub fn prepare(sqlite: &Sqlite, dump: &VerifiedDump) -> Result<RestoreWay> {
         way.warnings.push(format!(
             "the live file cannot be read ({why}) and will be moved aside"
         ));
+        way.keeps_unreadable = true;
     }
     if dump.is_encrypted() {
         way.warnings.push(
@@ -49,20 +50,6 @@ pub fn prepare(sqlite: &Sqlite, dump: &VerifiedDump) -> Result<RestoreWay> {
         );
     }
     Ok(way)
-}
-
-/// Why the live file cannot take a restore, if it can't.
-pub fn damage(sqlite: &Sqlite) -> Option<String> {
-    let looked = inspect::open_to_read(&sqlite.path, Ok(())).and_then(|connection| {
-        if let Some(connection) = connection {
-            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-        }
-        Ok(())
-    });
-    looked
-        .err()
-        .filter(inspect::is_damaged)
-        .map(|error| error.root_cause().to_string())
 }
 
 pub fn restore(
@@ -73,20 +60,32 @@ pub fn restore(
 ) -> Result<Restored> {
     let beside = staging.join("restored.db");
     unpack_and_compare(sqlite, dump, &beside, progress)?;
-    let kept = match damage(sqlite) {
+    let damage = damage(sqlite);
+    let kept = match &damage {
         Some(_) => Some(move_aside(&sqlite.path)?),
+        None if sqlite.keeps_replaced && sqlite.path.exists() => {
+            Some(copy_aside(sqlite, progress)?)
+        }
         None => None,
     };
     let copied = copy_into_live(sqlite, dump, &beside, progress);
-    if let (Err(error), Some(kept)) = (&copied, &kept) {
-        return Err(Failure::after_change(format!(
-            "the damaged file was moved to `{}`, and the backup did not take its place: {error:#}",
-            kept.name
-        ))
-        .hint("free what stood in the way, then run the command again")
-        .into());
+    match (copied, &kept) {
+        (Ok(()), _) => {}
+        (Err(error), Some(kept)) if damage.is_some() => {
+            return Err(Failure::after_change(format!(
+                "the damaged file was moved to `{}`, and the backup did not take its place: {error:#}",
+                kept.name
+            ))
+            .hint("free what stood in the way, then run the command again")
+            .into());
+        }
+        (Err(error), kept) => {
+            // The live file is as it was: nobody needs a copy of it.
+            kept.iter()
+                .for_each(|kept| drop(std::fs::remove_file(&kept.name)));
+            return Err(error);
+        }
     }
-    copied?;
     Ok(Restored {
         kept,
         warnings: Vec::new(),
@@ -101,7 +100,7 @@ pub fn unpack_and_compare(
     progress: &dyn Progress,
 ) -> Result<()> {
     unpack(sqlite, dump, beside, progress)?;
-    compare(sqlite, dump, |look| check(beside, look, sqlite.interrupt()))?;
+    compare(sqlite, dump, |look| check(beside, sqlite, look))?;
     Ok(())
 }
 
@@ -299,30 +298,4 @@ fn adopt_page_size(source: &Connection, live: &Connection) -> Result<()> {
     } else {
         Err(copy::locked(BUSY_WAIT))
     }
-}
-
-/// A file that SQLite cannot read is kept beside, with its journal, and never overwritten.
-fn move_aside(path: &Path) -> Result<Kept> {
-    let stamp = Utc::now().format("%Y-%m-%d_%H%M%S");
-    let with = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let kept = with(&format!(".damaged_{stamp}"));
-    for suffix in ["-wal", "-shm", "-journal"] {
-        let side = with(suffix);
-        if side.exists() {
-            let to = with(&format!(".damaged_{stamp}{suffix}"));
-            durable::rename_without_overwriting(&side, &to)
-                .with_context(|| format!("cannot move `{}` aside", side.display()))?;
-        }
-    }
-    durable::rename_without_overwriting(path, &kept)
-        .with_context(|| format!("cannot move `{}` aside", path.display()))?;
-    let name = kept.display().to_string();
-    Ok(Kept {
-        remove_command: format!("rm {}", shell_quoted(&name)),
-        name,
-    })
 }

@@ -61,6 +61,7 @@ pub fn build(
             held: None,
             takes_fingerprints: false,
             selection: Selection::default(),
+            keeps_replaced: false,
             stays_off_the_disk: false,
             watch: None,
         },

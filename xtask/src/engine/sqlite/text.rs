@@ -54,7 +54,7 @@ pub fn dump(
         history: &sqlite.bookkeeping.table,
         fingerprints: true,
     };
-    let whole = check(&copied, &look, sqlite.interrupt())?;
+    let whole = check(&copied, sqlite, &look)?;
     let connection = inspect::open_unchanging(&copied)?;
     let history = inspect::bare_name(&sqlite.bookkeeping.table);
     let choice = Choice::of(&connection, &kind, &history)?;
@@ -64,7 +64,7 @@ pub fn dump(
     let written = script.and_then(|script| script.write(&connection, &kind, &choice, progress));
     progress.end();
     written?;
-    let found = check(&proof, &look, sqlite.interrupt())?;
+    let found = check(&proof, sqlite, &look)?;
     let expected = choice.narrow(&whole, &kind, &found);
     require_same(&found, &expected)?;
     for path in [copied, proof] {

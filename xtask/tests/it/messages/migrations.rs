@@ -205,7 +205,7 @@ fn a_database_that_is_none() {
     caused by: cannot read the migration history in `_sqlx_migrations`
     caused by: file is not a database
 
-    hint: cargo xtask db restore latest --force
+    hint: cargo xtask db restore latest
     ");
     insta::assert_snapshot!(said(&project, ["db", "backup"]), @"
     exit code 1
@@ -216,28 +216,9 @@ fn a_database_that_is_none() {
     caused by: cannot begin to read
     caused by: file is not a database
 
-    hint: cargo xtask db restore latest --force
+    hint: cargo xtask db restore latest
     ");
     insta::assert_snapshot!(said(&project, ["db", "restore", "latest", "--yes"]), @"
-    exit code 3
-    --- stderr
-    backup    backup_[TIME]_pre-migrate, [AGE] old ([TIME])
-    taken of  SQLite database `[DIR]/project/database/app.db`
-    goes into SQLite database `[DIR]/project/database/app.db`
-    how       copied into the live file in one transaction; open connections see it
-    then      no migration was applied; 2 migrations of this checkout will be pending again
-    now       the database cannot be read: SQLite cannot read the database file: cannot read the schema: file is not a database: Error code 26: file is not a database
-    warning: the live file cannot be read (Error code 26: file is not a database) and will be moved aside
-    error: the database as it is now cannot be backed up; nothing was changed
-    caused by: no backup was taken of the SQLite database `[DIR]/project/database/app.db`
-    caused by: cannot dump the database `[DIR]/project/database/app.db`
-    caused by: SQLite cannot read the database file
-    caused by: cannot begin to read
-    caused by: file is not a database
-
-    hint: cargo xtask db restore latest --force; or do without a safety backup: add `--force`
-    ");
-    insta::assert_snapshot!(said(&project, ["db", "restore", "latest", "--force"]), @"
     exit code 0
     --- stderr
     backup    backup_[TIME]_pre-migrate, [AGE] old ([TIME])

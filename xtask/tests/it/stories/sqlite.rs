@@ -52,22 +52,71 @@ fn a_missing_file_elsewhere_is_made_again() {
     assert_eq!(sqlite_rows(&connection, ROWS).expect("read"), EXPECTED);
 }
 
-/// What cannot be backed up first is not replaced by accident, and not thrown away on purpose.
+/// What cannot be read cannot be backed up first, and is not thrown away.
 #[test]
-fn a_file_of_garbage_needs_force_and_is_kept_beside() {
-    let case = backed_up("");
-    let garbage = b"this was a database once ".repeat(1000);
-    case.project.write("database/app.db", &garbage);
-    let files = case.project.vault_files();
-    let refused = case.project.run(["db", "restore", "latest", "--yes"]);
-    says(&refused.expect_code(3), &["cannot be backed up", "--force"]);
-    assert!(fs::read(case.project.sqlite_path()).expect("read") == garbage);
-    assert_eq!(case.project.vault_files(), files, "no half of a backup");
+fn a_destroyed_file_is_kept_beside_and_the_same_command_restores() {
+    for consent in ["--yes", "--force"] {
+        let case = backed_up("");
+        let id = text(&case.project.json(["db", "list"]), "/backups/0/manifest/id").to_owned();
+        case.query("DELETE FROM t;");
+        case.project.run(["db", "backup", "later"]).expect_code(0);
+        let garbage = b"this was a database once ".repeat(1000);
+        case.project.write("database/app.db", &garbage);
+        let files = case.project.vault_files();
+        let restored = case.project.run(["db", "restore", &id, consent, "--json"]);
+        let restored = restored.expect_code(0);
+        says(&restored, &["no safety backup"]);
+        assert_eq!(case.query(ROWS), EXPECTED);
+        assert_eq!(case.project.vault_files(), files, "no half of a backup");
+        let restored = restored.json();
+        assert_eq!(text(&restored, "/restored"), id);
+        let kept = text(&restored, "/kept_database");
+        assert!(fs::read(kept).expect("read the kept file") == garbage);
+    }
+}
 
-    let restored = case.project.json(["db", "restore", "latest", "--force"]);
-    assert_eq!(case.query(ROWS), EXPECTED);
-    let kept = text(&restored, "/kept_database");
-    assert!(fs::read(kept).expect("read the kept file") == garbage);
+/// All its rows can be read: no hint leads past them, and what is forced keeps them.
+#[test]
+fn a_broken_index_loses_no_row() {
+    for mode in ["DELETE", "WAL"] {
+        let case = Case::sqlite();
+        case.project
+            .write("migrations/1_more.sql", "CREATE TABLE more (id INTEGER);");
+        case.query(&format!(
+            "PRAGMA journal_mode = {mode};
+             CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT); CREATE INDEX i ON t (a);
+             INSERT INTO t (a) VALUES ('old');"
+        ));
+        let id = case.backup();
+        case.query("INSERT INTO t (a) VALUES ('n1'), ('n2');");
+        case.query(
+            "PRAGMA writable_schema = ON;
+             UPDATE sqlite_master SET sql = 'CREATE INDEX i ON t (a DESC)' WHERE name = 'i';",
+        );
+        let writer = connect(&case);
+        for verb in [
+            &["backup"][..],
+            &["migrate-safe", "--yes"],
+            &["restore", "latest", "--yes"],
+        ] {
+            let failed = case.project.run([&["db"][..], verb].concat());
+            assert_ne!(failed.code, 0, "{failed}");
+            let hint = failed.stderr.split_once("\nhint: ").expect("a hint").1;
+            let first = hint.lines().next().unwrap_or_default();
+            assert!(first.ends_with("database/app.db REINDEX"), "{failed}");
+        }
+        let restored = case.project.json(["db", "restore", "latest", "--force"]);
+        assert_eq!(text(&restored, "/restored"), id);
+        assert_eq!(case.query("SELECT a FROM t;"), ["old"]);
+        let seen = sqlite_rows(&writer, "SELECT a FROM t;");
+        assert_eq!(seen.expect("an open connection sees it"), ["old"]);
+        let kept = text(&restored, "/kept_database");
+        let beside = Connection::open(kept).expect("open the kept file");
+        let rows = sqlite_rows(&beside, "REINDEX; SELECT a FROM t ORDER BY id;");
+        assert_eq!(rows.expect("read"), ["old", "n1", "n2"], "{mode}");
+        let undone = case.project.run(["db", "restore", "--undo", "--yes"]);
+        says(&undone.expect_code(3), &["was kept as", kept]);
+    }
 }
 
 #[test]
@@ -97,11 +146,17 @@ fn restored_over_a_broken_page(case: Case, mode: &str) {
     case.project.write("database/app.db", &bytes);
 
     let refused = case.project.run(["db", "restore", "latest", "--yes"]);
-    says(&refused.expect_code(3), &["--force"]);
+    let refused = refused.expect_code(3);
+    says(&refused, &["--force"]);
     assert!(fs::read(case.project.sqlite_path()).expect("read") == bytes);
-    case.project.json(["db", "restore", "latest", "--force"]);
+    says(&refused, &[".recover | sqlite3"]);
+    let restored = case.project.json(["db", "restore", "latest", "--force"]);
     assert_eq!(case.query("PRAGMA integrity_check;"), ["ok"]);
     assert_eq!(case.query("SELECT count(*), sum(id) FROM t;"), before);
+    // Page by page, but for the counters in its first page.
+    let kept = fs::read(text(&restored, "/kept_database")).expect("read the kept file");
+    assert_eq!(kept.len(), bytes.len());
+    assert!(kept[100..] == bytes[100..], "{mode}");
 }
 
 /// A reader in the middle of a transaction keeps its moment, then sees the restored data; and the
