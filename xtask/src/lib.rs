@@ -199,7 +199,8 @@
 //! `--offsite-first` between proof and migration, to all places. The journal knows which copies were matched, and where: a name may come to mean another bucket; `status` reads it.
 //!
 //! **From off-site**: the manifests of all places together make a listing like the vault's, so `latest` and doubt mean the same; of a
-//! SQLite file `latest` is one of its very path. While a place does not answer only a whole id is fetched. A dump
+//! SQLite file `latest` is one of its very path. Where the vault has a `latest`, the names at the places say whether one of them is newer, asked with
+//! little patience (`offsite/newer.rs`). While a place does not answer only a whole id is fetched. A dump
 //! is fetched into a staging folder of the vault, matched, and named in the publish order with the manifest's own bytes.
 //!
 //! **Undo**: which of what restores left is newer, the database that a swap kept or the backup that a restore took
@@ -238,7 +239,8 @@
 //!   back and report success. The way to undo a restore is the id that it prints,
 //!   or `--undo`.
 //! - `latest` is refused when the newest backup is dated in the future and there
-//!   are others: a clock was set back, and which one is meant is for a person to say.
+//!   are others: a clock was set back, and which one is meant is for a person to say. So it is (`commands/choose/doubt.rs`) when a newer manifest cannot be
+//!   read, or is lost, which the journal knows; and when the newest came through another address than others did.
 //! - The dump is read back before the manifest is written, not after.
 //! - Dumps are packed at zstd's level 2, not 3: 1 % larger, half the time, half the memory.
 //! - Signals are on the floor (`interrupt`), because tools, engines and the

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::Result;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::Utc;
 
-use super::offsite::intact;
+use super::offsite::intact::{self, Damaged};
 use super::{Scene, refuse_url};
 use crate::interrupt::Interrupted;
 use crate::ui;
@@ -17,15 +17,23 @@ use crate::values::journal::{Deed, Ending, Line};
 use crate::values::manifest::{Manifest, RanOn};
 use crate::vault::{Backup, Listing, NotFound, Problem};
 
-/// How far the clocks of machines that share a vault may be apart.
-const SKEW: TimeDelta = TimeDelta::minutes(1);
+mod doubt;
+mod offsite;
+
+use doubt::say_newer_orphans;
+pub use doubt::{is_from_the_future, is_future, refuse_another_address, refuse_doubtful_latest};
+pub use offsite::{of_very_offsite, offsite, with_another_there};
 
 /// Whether a backup is of the database that the run is about.
 pub type IsOurs<'a> = &'a dyn Fn(&Backup) -> bool;
 pub type BoxedIsOurs<'a> = Box<dyn Fn(&Backup) -> bool + 'a>;
 
 pub fn is_of(backup: &Backup, now: &DatabaseFacts) -> bool {
-    now.is_same_as(&backup.manifest.database, |path| Path::new(path).exists())
+    is_same(now, &backup.manifest.database)
+}
+
+pub fn is_same(now: &DatabaseFacts, then: &DatabaseFacts) -> bool {
+    now.is_same_as(then, |path| Path::new(path).exists())
 }
 
 /// The newest full backup of this database: no other one takes its place. A safety
@@ -132,76 +140,32 @@ pub fn by_name<'a>(
     let found = if wanted == "latest" {
         trusted_latest(scene, listing, is_ours)
     } else {
-        find(listing, wanted)
+        find(scene, listing, wanted)
     };
-    match found {
-        Ok(backup) => Ok(backup),
-        Err(failure) => Err(with_alternative(
+    found.or_else(|failure| {
+        let id = unusable_id(scene, listing, wanted, is_ours);
+        let damaged = id.as_ref().map(Damaged::unread);
+        Err(with_alternative(
             scene,
             listing,
             is_ours,
-            None,
+            damaged,
             failure.into(),
-        )?),
-    }
-}
-
-/// Whether the vault has nothing of this name, not even something that cannot be used.
-pub fn is_missing(listing: &Listing, wanted: &str, is_ours: IsOurs) -> bool {
-    if wanted == "latest" {
-        return latest(listing, is_ours).is_none()
-            && refuse_unreadable_newer(listing, None).is_ok();
-    }
-    matches!(listing.find(wanted), Err(NotFound::None(_))) && listing.problem_with(wanted).is_none()
-}
-
-/// Which copies off-site are of this very database. What is there may be another project's, whose
-/// SQLite file has the same name and is not on this machine either. Where the database does not
-/// answer, its name must do.
-pub fn of_very_offsite<'a>(scene: &'a Scene, now: Option<&'a DatabaseFacts>) -> BoxedIsOurs<'a> {
-    match now {
-        Some(now) => Box::new(|b| is_of(b, now) && b.manifest.database.path == now.path),
-        None => Box::new(|backup| scene.settings.url.may_be(&backup.manifest.database)),
-    }
-}
-
-/// The same off-site, where `listing` says what is in the way of a copy as well; `whence` is where
-/// that is.
-pub fn offsite<'a>(
-    scene: &Scene,
-    listing: &'a Listing,
-    wanted: &str,
-    now: Option<&DatabaseFacts>,
-    whence: &str,
-) -> Result<&'a Backup, Failure> {
-    if wanted != "latest" {
-        return find(listing, wanted);
-    }
-    let is_ours = of_very_offsite(scene, now);
-    refuse_doubtful_latest(listing, &*is_ours)?;
-    latest(listing, &*is_ours).ok_or_else(|| {
-        let url = &scene.settings.url;
-        let failure = Failure::untrusted(format!("there is no backup of `{url}` at {whence}"));
-        match latest(listing, &|backup| url.may_be(&backup.manifest.database)) {
-            Some(like) => failure.hint(of_same_name(like, now)),
-            None => failure.hint("`cargo xtask db list --offsite` shows what is there"),
-        }
+        )?)
     })
 }
 
-/// On a new server every database is another one than before, and on another machine a file may
-/// lie elsewhere.
-fn of_same_name(like: &Backup, now: Option<&DatabaseFacts>) -> String {
-    let then = &like.manifest.database;
-    let force = match now.is_some_and(|now| is_of(like, now)) {
-        true => "",
-        false => " --force",
-    };
-    let id = like.id();
-    format!(
-        "one of the same name is there, of the {then}; when that is what you want: \
-         cargo xtask db restore {id}{force}"
-    )
+/// Whether the vault has nothing of this name, not even something that cannot be used. A whole id
+/// is that of one backup, whatever others begin with it.
+pub fn is_missing(scene: &Scene, listing: &Listing, wanted: &str, is_ours: IsOurs) -> bool {
+    if wanted == "latest" {
+        return latest(listing, is_ours).is_none()
+            && doubt::unusable_newer(scene, listing, None).is_none();
+    }
+    listing
+        .find(wanted)
+        .is_err_and(|error| !matches!(error, NotFound::Ambiguous { .. }))
+        && listing.problem_with(wanted).is_none()
 }
 
 fn trusted_latest<'a>(
@@ -209,8 +173,8 @@ fn trusted_latest<'a>(
     listing: &'a Listing,
     is_ours: IsOurs,
 ) -> Result<&'a Backup, Failure> {
-    refuse_doubtful_latest(listing, is_ours)?;
-    latest(listing, is_ours).ok_or_else(|| {
+    refuse_doubtful_latest(scene, listing, is_ours)?;
+    let newest = latest(listing, is_ours).ok_or_else(|| {
         let full = match listing.backups.iter().any(is_ours) {
             true => "full ",
             false => "",
@@ -221,67 +185,9 @@ fn trusted_latest<'a>(
             scene.settings.url
         ))
         .hint("`cargo xtask db list` shows what is there; `cargo xtask db backup` takes one")
-    })
-}
-
-/// Refuses when another backup than the one that [`latest`] finds may be meant.
-pub fn refuse_doubtful_latest(listing: &Listing, is_ours: IsOurs) -> Result<(), Failure> {
-    let newest = latest(listing, is_ours);
-    refuse_unreadable_newer(listing, newest)?;
-    newest.map_or(Ok(()), |newest| refuse_future(listing, is_ours, newest))
-}
-
-pub fn is_future(backup: &Backup, now: DateTime<Utc>) -> bool {
-    is_from_the_future(backup.manifest.created_at, now)
-}
-
-pub fn is_from_the_future(at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-    at > now + SKEW
-}
-
-/// After a clock was set back, what was taken since looks older than what was
-/// taken before. Which of the two is meant is for a person to say.
-fn refuse_future(listing: &Listing, is_ours: IsOurs, newest: &Backup) -> Result<(), Failure> {
-    let now = Utc::now();
-    let is_future = |backup: &Backup| is_future(backup, now);
-    if !is_future(newest) {
-        return Ok(());
-    }
-    let mut others = listing
-        .backups
-        .iter()
-        .filter(|other| other.id() != newest.id() && is_ours(other) && may_be_latest(other));
-    // The newest of the present, or else the next one of the future.
-    let next = others.clone().find(|other| !is_future(other));
-    let Some(other) = next.or_else(|| others.next()) else {
-        return Ok(());
-    };
-    let age = ui::age(newest.manifest.created_at, now);
-    let (newest, other) = (newest.id(), other.id());
-    Err(Failure::refused(format!(
-        "the backup `{newest}` is dated {age}: by the clock, which one is the latest cannot be told"
-    ))
-    .hint(format!(
-        "`cargo xtask db list` shows all; the one that is meant may be this: \
-         cargo xtask db restore {newest}\nor this: cargo xtask db restore {other}"
-    )))
-}
-
-/// A manifest that cannot be read may have been the newest backup's. To take
-/// an older one without a word would be to lose what lies between.
-fn refuse_unreadable_newer(listing: &Listing, newest: Option<&Backup>) -> Result<(), Failure> {
-    let newest = newest.map(|backup| backup.id().time());
-    let is_newer = |problem: &&Problem| {
-        let stem = problem.file.strip_suffix(".json");
-        let id = stem.and_then(|stem| stem.parse::<BackupId>().ok());
-        id.is_some_and(|id| !id.is_safety() && newest.is_none_or(|newest| id.time() >= newest))
-    };
-    match listing.problems.iter().rev().find(is_newer) {
-        None => Ok(()),
-        Some(Problem { file, problem }) => Err(Failure::untrusted(format!(
-            "the newest backup may be that of `{file}`, which cannot be used: {problem}"
-        ))),
-    }
+    })?;
+    say_newer_orphans(scene, listing, newest);
+    Ok(newest)
 }
 
 /// Between the listing and the lock a prune, or a person, may have been at work.
@@ -291,13 +197,12 @@ pub fn gone(backup: &Backup) -> Failure {
 }
 
 /// By id or part of one; says which ones it could be, or what is wrong with it.
-fn find<'a>(listing: &'a Listing, wanted: &str) -> Result<&'a Backup, Failure> {
+fn find<'a>(scene: &Scene, listing: &'a Listing, wanted: &str) -> Result<&'a Backup, Failure> {
     refuse_url(wanted)?;
     // Its whole id may also be the beginning of another one.
     let is_meant = |problem: &&Problem| problem.file.strip_suffix(".json") == Some(wanted);
-    if let Some(Problem { file, problem }) = listing.problems.iter().find(is_meant) {
-        let what = format!("`{file}` cannot be used: {problem}");
-        return Err(Failure::untrusted(what));
+    if let Some(problem) = listing.problems.iter().find(is_meant) {
+        return Err(unusable(scene, problem));
     }
     listing.find(wanted).map_err(|error| match error {
         NotFound::Ambiguous { ref candidates, .. } => {
@@ -305,14 +210,44 @@ fn find<'a>(listing: &'a Listing, wanted: &str) -> Result<&'a Backup, Failure> {
             Failure::usage(format!("{error}:\n{}", names.join("\n")))
                 .hint("give a longer part, or the whole id")
         }
-        NotFound::None(_) => match listing.problem_with(wanted) {
-            Some(Problem { file, problem }) => {
-                Failure::untrusted(format!("`{file}` cannot be used: {problem}"))
+        NotFound::None(_) | NotFound::Longer { .. } => match (listing.problem_with(wanted), &error)
+        {
+            (Some(problem), _) => unusable(scene, problem),
+            (None, NotFound::Longer { candidates, .. }) => {
+                let names: Vec<_> = candidates.iter().map(|id| format!("`{id}`")).collect();
+                Failure::refused(error.to_string()).hint(format!(
+                    "another one that begins so is {}; `cargo xtask db list` shows all",
+                    names.join(", ")
+                ))
             }
-            None => Failure::untrusted(error.to_string())
+            (None, _) => Failure::untrusted(error.to_string())
                 .hint("`cargo xtask db list` shows the backups"),
         },
     })
+}
+
+fn unusable(scene: &Scene, problem: &Problem) -> Failure {
+    let Problem {
+        file,
+        problem: what,
+    } = problem;
+    let id = problem.id().filter(|_| problem.is_orphan());
+    id.and_then(|id| doubt::lost(scene, &id))
+        .unwrap_or_else(|| Failure::untrusted(format!("`{file}` cannot be used: {what}")))
+}
+
+/// Which backup it is that [`by_name`] found no use in, where that has an id.
+fn unusable_id(
+    scene: &Scene,
+    listing: &Listing,
+    wanted: &str,
+    is_ours: IsOurs,
+) -> Option<BackupId> {
+    if wanted == "latest" {
+        let newest = latest(listing, is_ours);
+        return doubt::unusable_newer(scene, listing, newest).map(|unusable| unusable.id);
+    }
+    listing.problem_with(wanted)?.id()
 }
 
 /// Adds to an error about a backup that cannot be trusted which one can.
@@ -321,14 +256,14 @@ pub fn with_alternative(
     scene: &Scene,
     listing: &Listing,
     is_ours: IsOurs,
-    except: Option<&Backup>,
+    except: Option<Damaged>,
     error: anyhow::Error,
 ) -> Result<anyhow::Error> {
     match error.downcast_ref::<Failure>() {
         Some(failure) if failure.outcome == Outcome::Untrusted && failure.hint.is_none() => {}
         _ => return Ok(error),
     }
-    let is_other = |backup: &&Backup| except.is_none_or(|except| except.id() != backup.id());
+    let is_other = |backup: &&Backup| except.is_none_or(|except| except.id != backup.id());
     let mut hint = "no other backup of this database can be trusted either; \
                     `cargo xtask db list` shows what is there"
         .to_owned();
@@ -350,16 +285,13 @@ pub fn with_alternative(
             Err(_) => {}
         }
     }
-    if let Some(copy) = except
-        .map(|b| intact::way_to(scene, b))
-        .transpose()?
-        .flatten()
-    {
+    let copy = except.map(|damaged| intact::way_to(scene, damaged));
+    if let Some(copy) = copy.transpose()?.flatten() {
         hint = format!("{copy}\nelse: {hint}");
     }
     let what = except.map_or_else(
         || "the backup".into(),
-        |b| format!("the backup `{}`", b.id()),
+        |damaged| format!("the backup `{}`", damaged.id),
     );
     let context = Failure::untrusted(format!(
         "{what} cannot be trusted; the database is as it was"

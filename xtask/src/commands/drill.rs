@@ -69,7 +69,7 @@ pub fn run(scene: &Scene, arguments: &Drill) -> Result<()> {
             scene,
             &listing,
             &is_ours,
-            Some(backup),
+            Some(backup.into()),
             error,
         )?),
     }

@@ -36,7 +36,7 @@ pub fn run(scene: &Scene, arguments: &Restore, text: &str) -> Result<()> {
         listing = scene.vault.list()?;
     }
     let is_ours = choose::ours(&listing, &now);
-    let chosen = restore::choose_backup(scene, arguments, &listing, &is_ours)?;
+    let chosen = restore::choose_backup(scene, arguments, &listing, &is_ours, &now)?;
     let command = format!("cargo xtask db restore {} --into {url}", chosen.id());
     refuse_engine(chosen, &facts)?;
     kinds::refuse_alone(chosen)?;

@@ -17,6 +17,7 @@ pub mod bring;
 pub mod copies;
 pub mod intact;
 pub mod look;
+mod newer;
 pub mod send;
 
 /// The places of this run, of which there must be one.

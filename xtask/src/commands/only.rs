@@ -72,7 +72,7 @@ pub fn run(scene: &Scene, arguments: &Restore, names: &str) -> Result<()> {
         (None, Some(schema)) => (live, format!("--into-schema {}", shell_quoted(schema))),
         (None, None) => return Err(where_to(arguments, names).into()),
     };
-    let chosen = restore::choose_backup(scene, arguments, &listing, &is_ours)?;
+    let chosen = restore::choose_backup(scene, arguments, &listing, &is_ours, &now)?;
     let facts = there.facts()?;
     refuse_without_rows(chosen)?;
     let tables = choose_tables(chosen, names)?;

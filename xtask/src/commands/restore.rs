@@ -56,7 +56,7 @@ pub fn run(scene: &Scene, arguments: &Restore) -> Result<()> {
         listing = scene.vault.list()?;
     }
     let is_ours = choose::ours(&listing, &now);
-    let chosen = choose_backup(scene, arguments, &listing, &is_ours)?;
+    let chosen = choose_backup(scene, arguments, &listing, &is_ours, &now)?;
     kinds::refuse_in_place(chosen)?;
     refuse_another_database(chosen, &now, &is_ours, arguments)?;
     let order = Order {
@@ -84,8 +84,9 @@ pub(super) fn restore(
         scene.ui.insist(format!("warning: {error:#}"));
     }
     // Whatever shows that this backup cannot be trusted, the error names one that can.
-    let or_another =
-        |error| choose::with_alternative(scene, order.listing, &is_ours, Some(chosen), error);
+    let or_another = |error| {
+        choose::with_alternative(scene, order.listing, &is_ours, Some(chosen.into()), error)
+    };
     let mut dump = match scene.verify(chosen) {
         Ok(dump) => dump,
         Err(_) if !chosen.is_there() => return Err(choose::gone(chosen).into()),
@@ -163,7 +164,11 @@ pub(super) fn choose_backup<'a>(
     arguments: &Restore,
     listing: &'a Listing,
     is_ours: IsOurs,
+    now: &DatabaseFacts,
 ) -> Result<&'a Backup> {
+    if arguments.backup.as_deref() == Some("latest") {
+        choose::refuse_another_address(scene, listing, is_ours, now)?;
+    }
     match arguments.backup.as_deref() {
         Some(wanted) => choose::by_name(scene, listing, wanted, is_ours),
         None if scene.ui.is_attended() => choose::pick(scene, listing, is_ours),

@@ -147,7 +147,9 @@ pub fn run(scene: &Scene, arguments: &Status) -> Result<()> {
     if unfinished.is_some() {
         scene.say_unfinished();
     }
-    if let Err(doubt) = choose::refuse_doubtful_latest(&listing, &is_ours) {
+    let doubt = choose::refuse_doubtful_latest(scene, &listing, &is_ours)
+        .and_then(|()| choose::refuse_another_address(scene, &listing, &is_ours, &facts));
+    if let Err(doubt) = doubt {
         scene.ui.say(format!(
             "note: `db restore latest` will be refused: {doubt}"
         ));

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::offsite::intact;
+use super::offsite::intact::{self, Damaged};
 use super::rehearse::elapsed_ms;
 use super::{Scene, choose, kinds};
 use crate::cli::Verify;
@@ -14,6 +14,7 @@ use crate::interrupt::Interrupted;
 use crate::ui;
 use crate::values::encryption::Encryption;
 use crate::values::failure::Failure;
+use crate::values::id::BackupId;
 use crate::values::journal::{Deed, Ending};
 use crate::values::verified_dump::VerifiedDump;
 use crate::vault::{Backup, Listing};
@@ -63,7 +64,7 @@ pub fn run(scene: &Scene, arguments: &Verify) -> Result<()> {
                 scene,
                 &listing,
                 &*is_ours,
-                Some(backup),
+                Some(backup.into()),
                 error,
             )?)
         }
@@ -107,10 +108,13 @@ fn verify_all(scene: &Scene, listing: &Listing) -> Result<()> {
         Some(id) => format!("the newest that can: cargo xtask db restore {id}"),
         None => "take a new one: cargo xtask db backup".to_owned(),
     };
-    let damaged = listing.backups.iter();
-    let mut damaged = damaged.filter(|backup| bad.contains(backup.id().as_str()));
     // Of the newest: whoever reads this wants that one.
-    let copy = damaged.next().map(|newest| intact::way_to(scene, newest));
+    let id = bad.iter().max().and_then(|id| id.parse().ok());
+    let copy = id.map(|id: BackupId| {
+        let mut read = listing.backups.iter();
+        let read = read.find(|backup| *backup.id() == id);
+        intact::way_to(scene, read.map_or(Damaged::unread(&id), Damaged::from))
+    });
     let hint = match copy.transpose()?.flatten() {
         Some(copy) => format!("{copy}\nelse: {hint}"),
         None => hint,

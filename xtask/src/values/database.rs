@@ -83,6 +83,21 @@ impl DatabaseFacts {
         self.host.as_deref().is_none_or(is_local)
     }
 
+    /// Whether both were reached at one address. A socket and a loopback address lead to
+    /// one server on one machine only.
+    pub fn is_at_address_of(&self, other: &DatabaseFacts, is_same_machine: bool) -> bool {
+        let host = |facts: &DatabaseFacts| {
+            let host = facts.host.as_deref().unwrap_or_default().to_owned();
+            match facts.is_named_by_this_machine() && !host.starts_with(['/', '@']) {
+                true => "localhost".to_owned(),
+                false => host.to_ascii_lowercase(),
+            }
+        };
+        host(self) == host(other)
+            && self.port == other.port
+            && (is_same_machine || !self.is_named_by_this_machine())
+    }
+
     /// Whether `then`, the facts of a backup, are of this database.
     ///
     /// PostgreSQL: the same name in the same cluster; where a role may not

@@ -16,7 +16,7 @@ mod bucket;
 mod known;
 mod parts;
 mod taken;
-pub use known::{Begun, Known, KnownCopies, known_copies, known_copy};
+pub use known::{Begun, Known, KnownCopies, known_copies, known_copy, last_known};
 pub use parts::part_bytes;
 pub use taken::taken;
 
@@ -47,6 +47,21 @@ impl Place {
             removes_last_copies: false,
             url,
         }
+    }
+
+    /// The same, for a question that may stay without an answer: it is not asked for minutes.
+    pub fn in_a_hurry(&self) -> Place {
+        let mut place = self.clone();
+        if place.url.kind() != PlaceKind::Folder {
+            let limits = [
+                ("timeout", "10 seconds"),
+                ("max_retries", "1"),
+                ("retry_seconds", "5"),
+            ];
+            let limits = limits.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            place.options.extend(limits);
+        }
+        place
     }
 
     /// How the environment variables begin that are about this place only.

@@ -21,19 +21,15 @@ use crate::values::words::shell_quoted;
 
 const POLL: Duration = Duration::from_millis(100);
 
-impl Backup {
-    /// The command that makes room for another one of its id. A pin stays.
-    pub fn moved_away(&self) -> String {
-        let files = [&self.dump_path, &self.manifest_path];
-        let files = files
-            .into_iter()
-            .filter(|path| path.symlink_metadata().is_ok());
-        let files = files.map(|path| shell_quoted(&path.display().to_string()));
+impl Vault {
+    /// The command that makes room for another backup of this id. A pin stays.
+    pub fn moved_away(&self, id: &BackupId) -> String {
+        let parts = self.names_of(id);
+        let parts = parts.filter(|path| path.symlink_metadata().is_ok());
+        let files = parts.map(|path| shell_quoted(&path.display().to_string()));
         format!("mv {} /elsewhere/", files.collect::<Vec<_>>().join(" "))
     }
-}
 
-impl Vault {
     /// `fetch` writes the dump; `bytes` are those of the manifest, and stay as they are.
     pub fn adopt(
         &self,
@@ -74,9 +70,7 @@ impl Vault {
         let Ok(here) = self.read(id.as_str()) else {
             let what = "that is no backup, which is not overwritten";
             let failure = Failure::refused(format!("the vault has a part of `{id}` {what}"));
-            return failure
-                .hint("move it out of the vault; what it is: cargo xtask db list")
-                .into();
+            return self.with_way(failure, id).into();
         };
         let failure = Failure::refused(format!("the vault has a `{id}`, which is not overwritten"));
         match self.verify(&here, progress, interrupt) {
@@ -85,12 +79,15 @@ impl Vault {
                 failure.hint(format!("{hint} {id}")).into()
             }
             Err(error) if error.is::<Interrupted>() => error,
-            Err(error) => {
-                let away = here.moved_away();
-                let hint = format!("move it away: {away}\nthen: cargo xtask db pull {id}");
-                error.context(failure.hint(hint))
-            }
+            Err(error) => error.context(self.with_way(failure, id)),
         }
+    }
+
+    fn with_way(&self, failure: Failure, id: &BackupId) -> Failure {
+        let away = self.moved_away(id);
+        failure.hint(format!(
+            "move it away: {away}\nthen: cargo xtask db pull {id}"
+        ))
     }
 
     /// The manifest as it lies in the vault, byte for byte.

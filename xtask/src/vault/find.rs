@@ -50,6 +50,20 @@ impl Problem {
         }
     }
 
+    /// Of the backup that it is a part of.
+    pub fn id(&self) -> Option<BackupId> {
+        let stem = match self.file.strip_suffix(".json") {
+            Some(stem) => stem,
+            None => manifest::split_dump_name(&self.file)?.0,
+        };
+        stem.parse().ok()
+    }
+
+    /// Whether it is a dump that no manifest names, or that lies beside its backup's own.
+    pub fn is_orphan(&self) -> bool {
+        !self.file.ends_with(".json")
+    }
+
     pub(super) fn orphan(dump: &NamedDump) -> Problem {
         Problem {
             file: dump.file(),
@@ -82,6 +96,11 @@ pub struct Listing {
 pub enum NotFound {
     #[error("no backup has `{0}` in its id")]
     None(String),
+    #[error("no backup has the id `{wanted}`")]
+    Longer {
+        wanted: String,
+        candidates: Vec<BackupId>,
+    },
     #[error("`{wanted}` is in the id of {} backups", .candidates.len())]
     Ambiguous {
         wanted: String,
@@ -90,28 +109,37 @@ pub enum NotFound {
 }
 
 impl Listing {
-    /// By whole id, or by a part that only one id has.
+    /// By whole id, or by a part that only one id has. What is a whole id is no part of another one.
     pub fn find(&self, wanted: &str) -> Result<&Backup, NotFound> {
         if let Some(backup) = self.backups.iter().find(|b| b.id().as_str() == wanted) {
             return Ok(backup);
         }
         let has_part = |b: &&Backup| !wanted.is_empty() && b.id().as_str().contains(wanted);
         let found: Vec<_> = self.backups.iter().filter(has_part).collect();
+        let is_id = wanted.parse::<BackupId>().is_ok();
+        let candidates = || found.iter().map(|b| b.id().clone()).collect();
+        let wanted = wanted.to_owned();
         match found.as_slice() {
-            [] => Err(NotFound::None(wanted.to_owned())),
+            [] => Err(NotFound::None(wanted)),
+            _ if is_id => Err(NotFound::Longer {
+                wanted,
+                candidates: candidates(),
+            }),
             [one] => Ok(one),
-            more => Err(NotFound::Ambiguous {
-                wanted: wanted.to_owned(),
-                candidates: more.iter().map(|b| b.id().clone()).collect(),
+            _ => Err(NotFound::Ambiguous {
+                wanted,
+                candidates: candidates(),
             }),
         }
     }
 
-    /// A manifest that could not be read, by whole id or part of it.
+    /// A manifest that could not be read, or a dump that has none, by whole id or part of it.
     pub fn problem_with(&self, wanted: &str) -> Option<&Problem> {
-        self.problems
-            .iter()
-            .find(|p| !wanted.is_empty() && p.file.contains(wanted))
+        let is_id = wanted.parse::<BackupId>().is_ok();
+        self.problems.iter().find(|problem| match is_id {
+            true => problem.id().is_some_and(|id| id.as_str() == wanted),
+            false => !wanted.is_empty() && problem.file.contains(wanted),
+        })
     }
 }
 

@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
@@ -109,17 +110,23 @@ impl Vault {
     }
 
     pub(super) fn is_taken(&self, id: &BackupId) -> io::Result<bool> {
-        let dumps = DUMP_ENDINGS
-            .iter()
-            .flat_map(|ending| [0, 1].map(|turn| format!("{id}{ending}{}", sealed_ending(turn))));
-        for name in dumps.chain([manifest_file_name(id)]) {
-            match self.folder.join(name).symlink_metadata() {
+        for path in self.names_of(id) {
+            match path.symlink_metadata() {
                 Ok(_) => return Ok(true),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(false)
+    }
+
+    /// All that a part of this backup may be called; a pin is none.
+    pub(super) fn names_of(&self, id: &BackupId) -> impl Iterator<Item = PathBuf> {
+        let dumps = DUMP_ENDINGS.iter().flat_map(move |ending| {
+            [0, 1].map(|turn| format!("{id}{ending}{}", sealed_ending(turn)))
+        });
+        let names = dumps.chain([manifest_file_name(id)]);
+        names.map(|name| self.folder.join(name))
     }
 
     /// Reads back from the disk what was not read of the staged dump, and matches all of it.

@@ -25,6 +25,7 @@ mod race;
 mod refused;
 mod rekeyed;
 mod several;
+mod stale;
 
 /// A database with rows whose backups are copied to the server.
 fn copied_to(server: &S3) -> Case {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::look::{Look, look_everywhere, say_newer_orphans};
-use super::one_of;
+use super::{newer, one_of};
 use crate::cli::Restore;
 use crate::commands::{Scene, choose, kinds, refuse_url, restore, verify};
 use crate::interrupt::Interrupted;
@@ -31,7 +31,14 @@ pub fn missing(
         return Ok(false);
     };
     let is_ours = choose::ours(listing, now);
-    if scene.settings.offsite.is_empty() || !choose::is_missing(listing, wanted, &is_ours) {
+    if scene.settings.offsite.is_empty() {
+        return Ok(false);
+    }
+    if !choose::is_missing(scene, listing, wanted, &is_ours) {
+        // Where the vault itself leaves doubt, that is said first.
+        if wanted == "latest" && choose::refuse_doubtful_latest(scene, listing, &is_ours).is_ok() {
+            newer::refuse(scene, listing, now)?;
+        }
         return Ok(false);
     }
     refuse_url(wanted)?;
@@ -77,14 +84,18 @@ pub fn bring(
     }
     let chosen = match chosen {
         Ok(chosen) => chosen,
-        // Where it is may be the place that does not answer.
-        Err(failure) if failed.is_empty() => return Err(failure.into()),
         Err(failure) => {
-            failed.insert(0, failure.into());
+            // Where it is may be the place that does not answer.
+            let error = choose::with_another_there(scene, &all, None, now, failure.into());
+            failed.insert(0, error);
             return Err(failure_of(scene, failed));
         }
     };
     refuse_unanswered(wanted, chosen, verb, failed)?;
+    if let Some(now) = now.filter(|_| wanted == "latest") {
+        let is_ours = choose::of_very_offsite(scene, Some(now));
+        choose::refuse_another_address(scene, &all, &*is_ours, now)?;
+    }
     let is_ours: choose::BoxedIsOurs = match now {
         Some(now) if wanted != "latest" => Box::new(choose::ours(&all, now)),
         _ => choose::of_very_offsite(scene, now),
@@ -106,7 +117,14 @@ pub fn bring(
             Err(error) => failed.push(error),
         }
     }
-    Err(failure_of(scene, failed))
+    let error = failure_of(scene, failed);
+    Err(choose::with_another_there(
+        scene,
+        &all,
+        Some(chosen.id()),
+        now,
+        error,
+    ))
 }
 
 /// As if it were one place: a copy that cannot be used is none when the same is elsewhere and whole.

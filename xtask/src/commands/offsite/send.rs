@@ -180,7 +180,7 @@ impl Sending<'_> {
         }
         let lines = cause::lines(error).join(": ");
         let hint = match backup {
-            Some(backup) if error.is::<Damaged>() => Some(missing::way_out(backup)),
+            Some(backup) if error.is::<Damaged>() => Some(missing::way_out(self.scene, backup)),
             _ => hint_of(error),
         };
         self.scene.ui.insist(format!("not copied: {lines}"));

@@ -53,9 +53,7 @@ impl Entry {
 
 /// What is known of the copy of a backup as it is now: a rekey gives it another dump.
 pub fn known_copy(copies: &KnownCopies, manifest: &Manifest, place: &Place) -> Option<Known> {
-    let places = copies.get(&manifest.id)?;
-    let known = |address| places.get(&(place.name.clone(), address));
-    let (known, dump) = known(Some(place.address())).or_else(|| known(None))?;
+    let (known, dump) = at_place(copies, &manifest.id, place)?;
     let is_of_now = match dump {
         Some(dump) => *dump == manifest.dump.file,
         // A journal of before there was encryption.
@@ -65,6 +63,21 @@ pub fn known_copy(copies: &KnownCopies, manifest: &Manifest, place: &Place) -> O
         Known::Matched(at) if !is_of_now => Known::Earlier(*at),
         known => known.clone(),
     })
+}
+
+/// The same where nobody can say which dump the backup has now.
+pub fn last_known(copies: &KnownCopies, id: &BackupId, place: &Place) -> Option<Known> {
+    at_place(copies, id, place).map(|(known, _)| known.clone())
+}
+
+fn at_place<'a>(
+    copies: &'a KnownCopies,
+    id: &BackupId,
+    place: &Place,
+) -> Option<&'a (Known, Option<String>)> {
+    let places = copies.get(id)?;
+    let known = |address| places.get(&(place.name.clone(), address));
+    known(Some(place.address())).or_else(|| known(None))
 }
 
 pub fn known_copies(lines: &[Line]) -> KnownCopies {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{Scene, edit, read};
-use crate::setup::{says, sealed, text};
+use crate::setup::{hinted_command, says, sealed, text};
 
 impl Scene {
     /// `list` names the file and the reason, and nothing takes an older backup for the latest one.
@@ -101,8 +101,72 @@ fn an_orphan_is_named_and_is_no_backup() {
         .run(&["restore", &scene.newest, "--yes"])
         .expect_code(4);
     says(&unknown, &[&scene.newest]);
-    let restored = scene.case.restore("latest");
-    assert_eq!(text(&restored, "/restored"), scene.good);
+}
+
+/// No crash leaves what the journal knows as taken: it was the newest backup, and is not stepped over.
+#[test]
+fn a_manifest_that_was_lost_is_doubt() {
+    let scene = Scene::sqlite();
+    fs::remove_file(scene.manifest()).expect("lose the manifest");
+    for wanted in ["latest", &scene.newest] {
+        let refused = scene.run(&["restore", wanted, "--yes"]).expect_code(4);
+        says(&refused, &[&scene.newest, "its manifest is lost"]);
+        assert_eq!(hinted_command(&refused), ["db", "restore", &scene.good]);
+    }
+    scene.run(&["verify"]).expect_code(4);
+    // Of another database it says nothing.
+    let journal = scene.case.project.vault().join("journal.jsonl");
+    let known = fs::read_to_string(&journal).expect("read the journal");
+    let id = format!("\"backup\":\"{}\"", scene.newest);
+    let lines = known.lines().map(|line| match line.contains(&id) {
+        true => line.replace("/app.db`", "/another.db`") + "\n",
+        false => format!("{line}\n"),
+    });
+    fs::write(&journal, lines.collect::<String>()).expect("write the journal");
+    let restored = scene.run(&["restore", "latest", "--yes"]).expect_code(0);
+    says(&restored, &["is newer: an orphan", &scene.good]);
+}
+
+#[test]
+fn a_dump_that_a_crash_left_is_said_and_stepped_over() {
+    let scene = Scene::sqlite();
+    let orphan = scene.case.dump("backup_2099-01-01_000000");
+    fs::copy(scene.dump(), &orphan).expect("leave a dump");
+    let restored = scene.run(&["restore", "latest", "--yes"]).expect_code(0);
+    says(
+        &restored,
+        &[
+            "note: `backup_2099-01-01_000000.db.zst` is newer",
+            &scene.newest,
+        ],
+    );
+}
+
+/// Two of one second: the first one's id is how the second one's begins.
+#[test]
+fn a_whole_id_is_no_part_of_another_one() {
+    let scene = Scene::sqlite();
+    let longer = format!("{}_2", scene.newest);
+    let mut document: Value = serde_json::from_slice(&read(&scene.manifest())).expect("JSON");
+    document["id"] = json!(longer);
+    document["dump"]["file"] = json!(format!("{longer}.db.zst"));
+    fs::write(scene.case.manifest(&longer), sealed(document)).expect("write a manifest");
+    fs::rename(scene.dump(), scene.case.dump(&longer)).expect("name a dump");
+    fs::remove_file(scene.manifest()).expect("remove a manifest");
+    for arguments in [
+        &["restore", &scene.newest, "--yes"][..],
+        &["restore", &scene.newest, "--force"],
+        &["verify", &scene.newest],
+        &["pin", &scene.newest],
+    ] {
+        let refused = scene.run(arguments).expect_code(3);
+        says(&refused, &["no backup has the id", &format!("`{longer}`")]);
+    }
+    assert_eq!(scene.case.query("SELECT count(*) FROM kept;"), ["0"]);
+    // A part of an id is still one.
+    scene
+        .run(&["verify", &longer["backup_".len()..]])
+        .expect_code(0);
 }
 
 /// What a later version of the same format adds is kept and shown, and is in nobody's way.

@@ -110,7 +110,7 @@ fn a_backup_that_cannot_be_trusted() {
     insta::assert_snapshot!(said(&project, ["db", "restore", "newer", "--yes"]), @"
     exit code 4
     --- stderr
-    error: the backup cannot be trusted; the database is as it was
+    error: the backup `backup_[TIME]_newer` cannot be trusted; the database is as it was
     caused by: `backup_[TIME]_newer.json` cannot be used: it has format 4; this program reads up to format 3, a newer one is needed
 
     hint: the newest that can be trusted is [AGE] old: cargo xtask db restore backup_[TIME]_pre-migrate
@@ -118,7 +118,7 @@ fn a_backup_that_cannot_be_trusted() {
     insta::assert_snapshot!(said(&project, ["db", "verify", "newer"]), @"
     exit code 4
     --- stderr
-    error: the backup cannot be trusted; the database is as it was
+    error: the backup `backup_[TIME]_newer` cannot be trusted; the database is as it was
     caused by: `backup_[TIME]_newer.json` cannot be used: it has format 4; this program reads up to format 3, a newer one is needed
 
     hint: the newest that can be trusted is [AGE] old: cargo xtask db restore backup_[TIME]_pre-migrate

@@ -115,13 +115,82 @@ fn a_manifest_that_was_changed_keeps_latest_from_being_guessed() {
     fs::write(manifest_of(&server, &new), manifest).expect("damage it");
     fs::remove_dir_all(case.project.vault()).expect("lose the vault");
     let refused = case.project.run(["db", "restore", "latest", "--yes"]);
+    let refused = refused.expect_code(4);
     says(
-        &refused.expect_code(4),
-        &["the newest backup may be that of"],
+        &refused,
+        &["the newest backup may be that of", "db list --offsite"],
     );
-    case.project
-        .run(["db", "restore", &old, "--yes"])
-        .expect_code(0);
+    let mut hinted = hinted_command(&refused);
+    assert_eq!(hinted, ["db", "restore", &old]);
+    hinted.push("--yes".into());
+    case.project.run(hinted).expect_code(0);
+}
+
+/// Whatever is wrong with the newest copy, and however it is asked for.
+#[test]
+fn an_older_copy_is_hinted_where_the_newest_cannot_be_used() {
+    let server = S3::start();
+    let (case, old) = with_one(&server);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let new = case.backup();
+    fs::remove_dir_all(case.project.vault()).expect("lose the vault");
+    let (dump, manifest) = (dump_of(&server, &new), manifest_of(&server, &new));
+    let whole = [bytes(&dump), bytes(&manifest)];
+    let flipped = whole.each_ref().map(|bytes| {
+        let mut bytes = bytes.clone();
+        bytes[30] ^= 1;
+        bytes
+    });
+    for (file, content) in [
+        (&dump, Some(&flipped[0])),
+        (&manifest, Some(&flipped[1])),
+        (&dump, None),
+    ] {
+        match content {
+            Some(content) => fs::write(file, content).expect("damage it"),
+            None => fs::remove_file(file).expect("lose it"),
+        }
+        for (verb, wanted) in [
+            ("restore", "latest"),
+            ("restore", &new),
+            ("pull", "latest"),
+            ("pull", &new),
+        ] {
+            let mut arguments = vec!["db", verb, wanted];
+            arguments.extend((verb == "restore").then_some("--yes"));
+            let refused = case.project.run(arguments).expect_code(4);
+            assert_eq!(hinted_command(&refused), ["db", verb, &old], "{refused}");
+        }
+        fs::write(&dump, &whole[0]).expect("mend it");
+        fs::write(&manifest, &whole[1]).expect("mend it");
+    }
+}
+
+/// On another machine none is of this very file: what is older than the newest of its name, and may
+/// be anybody's, is in nobody's way.
+#[test]
+fn an_old_copy_that_is_damaged_blocks_nobody_on_a_new_machine() {
+    let server = S3::start();
+    let (case, old) = with_one(&server);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let new = case.backup();
+    let damage = |id: &str| {
+        let mut manifest = bytes(manifest_of(&server, id));
+        manifest[30] ^= 1;
+        fs::write(manifest_of(&server, id), manifest).expect("damage it");
+    };
+    damage(&old);
+    let elsewhere = server.of(crate::project::Project::new());
+    let refused = elsewhere.run(["db", "restore", "latest", "--yes"]);
+    let refused = refused.expect_code(4);
+    says(&refused, &["one of the same name is there"]);
+    assert_eq!(hinted_command(&refused)[..3], ["db", "restore", &new]);
+    // A newer one is.
+    damage(&new);
+    let third = case.backup();
+    fs::remove_file(manifest_of(&server, &third)).expect("lose it");
+    let refused = elsewhere.run(["db", "pull", "latest"]).expect_code(4);
+    says(&refused, &["the newest backup may be that of"]);
 }
 
 #[test]
@@ -261,6 +330,46 @@ fn a_damaged_backup_without_a_copy_is_said_and_holds_nothing_up() {
     follow(&pushed, aside.path());
     assert_eq!(hinted_command(&pushed), ["db", "push"]);
     case.project.run(["db", "push"]).expect_code(0);
+}
+
+/// What cannot be read, or is lost, is not known to be damaged by its bytes.
+#[test]
+fn the_way_to_a_copy_is_hinted_where_the_manifest_is_damaged_or_lost() {
+    let server = S3::start();
+    let case = copied_to(&server);
+    case.backup();
+    case.query("INSERT INTO t VALUES (4);");
+    let newest = text(&case.project.json(["db", "backup", "new"]), "/backup/id").to_owned();
+    case.query("DELETE FROM t;");
+    for is_lost in [false, true] {
+        for (arguments, code) in [
+            (&["db", "restore", "latest", "--yes"][..], 4),
+            (&["db", "restore", &newest, "--yes"], 4),
+            (&["db", "verify"], 4),
+            (&["db", "verify", &newest], 4),
+            (&["db", "drill"], 4),
+            (&["db", "pull", &newest], 3),
+        ] {
+            match is_lost {
+                true => fs::remove_file(case.manifest(&newest)).expect("lose it"),
+                false => fs::write(case.manifest(&newest), "{").expect("cut it"),
+            }
+            let failed = case.project.run(arguments).expect_code(code);
+            let mut next = hinted_command(&failed);
+            let is_pull = arguments[1] == "pull";
+            let verb = if is_pull { "pull" } else { "restore" };
+            assert_eq!(next, ["db", verb, &newest], "{failed}");
+            let aside = tempfile::tempdir().expect("a folder");
+            follow(&failed, aside.path());
+            next.extend((!is_pull).then(|| "--yes".into()));
+            case.project.run(next).expect_code(0);
+            case.project.run(["db", "verify", "--all"]).expect_code(0);
+        }
+        assert_eq!(case.query("SELECT count(*) FROM t"), ["4"]);
+    }
+    fs::write(case.manifest(&newest), "{").expect("cut it");
+    let failed = case.project.run(["db", "verify", "--all"]).expect_code(4);
+    assert_eq!(hinted_command(&failed), ["db", "restore", &newest]);
 }
 
 /// `db push` is about this database only.

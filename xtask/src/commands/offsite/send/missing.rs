@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::{Copy, Sending};
-use crate::commands::choose;
+use crate::commands::{Scene, choose};
 use crate::offsite::Offsite;
 use crate::ui;
 use crate::values::cause;
@@ -29,8 +29,9 @@ fn is_only_damaged(error: &anyhow::Error) -> bool {
 }
 
 /// It cannot be sent, and would be tried for ever.
-pub(super) fn way_out(damaged: &Backup) -> String {
-    format!("move the damaged one away: {}", damaged.moved_away())
+pub(super) fn way_out(scene: &Scene, damaged: &Backup) -> String {
+    let away = scene.vault.moved_away(damaged.id());
+    format!("move the damaged one away: {away}")
 }
 
 /// Manifests that are there in the place of those that are lacking.
@@ -75,7 +76,7 @@ impl Sending<'_> {
                 None => match self.one(offsite, backup, None, false) {
                     Err(error) if except.is_some() && is_only_damaged(&error) => {
                         let lines = cause::lines(&error).join(": ");
-                        let line = format!("warning: {lines}; {}", way_out(backup));
+                        let line = format!("warning: {lines}; {}", way_out(self.scene, backup));
                         self.scene.ui.insist(line);
                     }
                     sent => self.note(backup, sent)?,
