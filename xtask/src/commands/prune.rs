@@ -23,6 +23,7 @@ use plan::{Plan, Planned, plan};
 mod beside;
 mod offsite;
 mod plan;
+mod ways_back;
 
 const COMMAND: &str = "cargo xtask db prune";
 

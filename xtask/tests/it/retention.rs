@@ -1,5 +1,6 @@
 //! Retention: what each rule keeps, what no rule takes away, and the verb that removes the rest.
 
+mod addresses;
 mod cut;
 mod doubt;
 pub mod flags;

@@ -1,20 +1,21 @@
 //! What stays and what goes: the policy, and what no policy takes away.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use anyhow::Result;
 use chrono::Utc;
 
 use super::super::{Scene, choose};
+use super::ways_back::ways_back;
 use crate::config::{Settings, keys};
 use crate::engine::Engine;
 use crate::interrupt::Interrupted;
 use crate::ui;
-use crate::values::database::DatabaseFacts;
+use crate::values::database::{DatabaseFacts, EngineKind};
 use crate::values::failure::Failure;
-use crate::values::id::{BackupId, Reason};
+use crate::values::id::BackupId;
 use crate::values::journal::{self, Deed, Ending, Entry, Line, UNKNOWN};
-use crate::values::manifest::Manifest;
+use crate::values::manifest::{Manifest, RanOn};
 use crate::values::retention::{self, Candidate, Guard, Policy, Why};
 use crate::values::words::shell_quoted;
 use crate::vault::{Backup, Listing};
@@ -180,10 +181,16 @@ pub fn refuse_in_doubt(
 ) -> Result<(), Failure> {
     let next = next(scene, mine);
     let is_backup = |entry: &Entry| entry.deed == Deed::Backup && may_be_about(entry, now);
-    let is_here = |id: &BackupId| mine.iter().any(|backup| backup.id() == id);
+    let here = |id: &BackupId| mine.iter().find(|backup| backup.id() == id);
     // One of a database that only has the same name is no success of this one.
     let is_ours =
-        |entry: &Entry| is_about(entry, now) || entry.backup.as_ref().is_some_and(is_here);
+        |entry: &Entry| is_about(entry, now) || entry.backup.as_ref().and_then(here).is_some();
+    // That a part could be backed up says nothing of the rest.
+    let is_full = |id: &BackupId| match here(id) {
+        Some(backup) => backup.manifest.is_full(),
+        None => id.kind_words().is_empty(),
+    };
+    let was_full = |entry: &Entry| entry.backup.as_ref().is_some_and(is_full);
     for line in journal.iter().rev() {
         match &line.entry {
             None => {
@@ -199,7 +206,7 @@ pub fn refuse_in_doubt(
                 ))
                 .hint(next));
             }
-            Some(last) if is_backup(last) && is_ours(last) => break,
+            Some(last) if is_backup(last) && is_ours(last) && was_full(last) => break,
             Some(_) => {
                 let Some(problem) = &line.problem else {
                     continue;
@@ -286,7 +293,7 @@ pub fn candidates(
                 id: backup.id().to_string(),
                 at: backup.manifest.created_at,
                 reason: backup.manifest.reason,
-                part: part(&backup.manifest),
+                part: part(&backup.manifest, now, &scene.who),
                 is_bad,
                 is_closed: encryption.is_some_and(|encryption| !encryption.decrypted),
                 guards: pinned.into_iter().chain(guard).collect(),
@@ -312,8 +319,26 @@ pub fn candidates(
     Ok(candidates)
 }
 
-/// Backups of other tables, or of definitions without rows, are no stand-ins for each other.
-fn part(manifest: &Manifest) -> Option<String> {
+/// Backups of other tables, or of definitions without rows, are no stand-ins for each other; nor are
+/// those of a server that was reached at another address, for it may be a copy of this one.
+fn part(manifest: &Manifest, now: &DatabaseFacts, here: &RanOn) -> Option<String> {
+    let Manifest {
+        database, ran_on, ..
+    } = manifest;
+    let is_same_machine = ran_on.host == here.host;
+    let is_elsewhere =
+        now.engine == EngineKind::Postgresql && !database.is_at_address_of(now, is_same_machine);
+    let machine = database.is_named_by_this_machine().then_some(&ran_on.host);
+    let address =
+        is_elsewhere.then(|| format!("{:?} {:?} {machine:?}", database.host, database.port));
+    let kind = kind_of(manifest);
+    match (kind, address) {
+        (kind, None) => kind,
+        (kind, Some(address)) => Some(format!("{} {address}", kind.unwrap_or_default())),
+    }
+}
+
+fn kind_of(manifest: &Manifest) -> Option<String> {
     let kind = &manifest.kind;
     let chosen = [
         &kind.schemas,
@@ -349,40 +374,4 @@ fn for_undo(journal: &[Line], now: &DatabaseFacts, mine: &[&Backup]) -> HashSet<
     let safety = choose::newest_safety(mine.iter().copied(), journal);
     all.extend(safety.map(|backup| backup.id().clone()));
     all
-}
-
-/// Of the backups that were taken before migrations, the newest that leads back from the history
-/// as it is now, and the newest that has this very history. Where no history fits, the newest.
-fn ways_back(
-    engine: &mut dyn Engine,
-    mine: &[&Backup],
-    candidates: &[Candidate],
-) -> Result<BTreeSet<usize>> {
-    let history = match engine.exists()? {
-        true => engine.history()?,
-        false => Vec::new(),
-    };
-    let now: BTreeSet<i64> = history.iter().map(|applied| applied.version).collect();
-    let newest = |wanted: &dyn Fn(&BTreeSet<i64>) -> bool, also_bad: bool| {
-        let mut all = mine.iter().zip(candidates);
-        all.position(|(backup, candidate)| {
-            let then = backup.manifest.migrations.applied.iter();
-            backup.manifest.reason == Reason::PreMigrate
-                && (also_bad || !candidate.is_bad)
-                && wanted(&then.map(|applied| applied.version).collect())
-        })
-    };
-    let mut found = BTreeSet::new();
-    for also_bad in [true, false] {
-        found.extend(newest(
-            &|then| then.is_subset(&now) && *then != now,
-            also_bad,
-        ));
-        found.extend(newest(&|then| *then == now, also_bad));
-    }
-    if found.is_empty() {
-        found.extend(newest(&|_| true, true));
-        found.extend(newest(&|_| true, false));
-    }
-    Ok(found)
 }

@@ -172,3 +172,27 @@ fn the_safety_copy_that_an_undo_would_take_stays() {
     let undone = history.project().json(["db", "restore", "--undo", "--yes"]);
     assert_eq!(undone["restored"], json!(first));
 }
+
+/// That a part could be read says nothing of what could not.
+#[test]
+fn a_part_that_succeeds_is_no_success_after_a_full_one_that_failed() {
+    for history in History::each("prune_part_success") {
+        let old = history.add(1000, "old", |_| {});
+        history.record(|entry| {
+            entry["ending"] = json!("failed");
+            entry["backup"] = json!(null);
+        });
+        for part in [&["--table", "t"][..], &["--schema-only"]] {
+            let backup = [&["db", "backup"][..], part].concat();
+            let taken = history.project().json(backup);
+            refused(&history, &["the last backup of the", "failed"]);
+            // By its id, when it is gone.
+            let id = crate::setup::text(&taken, "/backup/id");
+            fs::remove_file(history.case.manifest(id)).expect("remove a manifest");
+            refused(&history, &["the last backup of the", "failed"]);
+        }
+        assert_eq!(history.files(&old), [true; 2]);
+        history.project().run(["db", "backup"]).expect_code(0);
+        assert_eq!(super::guards::left(&history, &[&old]), [""; 0]);
+    }
+}

@@ -64,3 +64,23 @@ fn the_newest_where_no_history_fits() {
     let all = other.each_ref().map(String::as_str);
     assert_eq!(left(&history, &all), [&other[0], &other[1]]);
 }
+
+/// One migration by this tool, the next one by another: between them only a person took a backup.
+#[test]
+fn one_that_a_person_took_before_the_last_migration() {
+    let history = migrated();
+    let manual = |versions: &'static [i64]| {
+        move |manifest: &mut Value| manifest["migrations"]["applied"] = applied(versions)
+    };
+    let before = history.add(30, "before", manual(&[1]));
+    let older = history.add(40, "older", manual(&[1]));
+    let first = history.add(50, "first", pre(&[]));
+    let part = history.add(20, "part", |manifest| {
+        manual(&[1])(manifest);
+        manifest["format"] = json!(2);
+        manifest["kind"] = json!({"tables": ["a"]});
+    });
+    fs::remove_file(history.case.manifest(&history.newest)).expect("lose it");
+    let all = [&part, &before, &older, &first].map(String::as_str);
+    assert_eq!(left(&history, &all), [&part, &before, &first]);
+}
