@@ -163,6 +163,7 @@ impl Scene<'_> {
             // Nobody else sets it.
             let _ = self.direct.set(());
         }
+        engine.leave_out(self.settings.profile_for(&self.settings.url))?;
         if self.fingerprint {
             engine.take_fingerprints();
         }
@@ -170,16 +171,14 @@ impl Scene<'_> {
     }
 
     fn open(&self, url: &DatabaseUrl, folder: &Path) -> Result<Box<dyn Engine>> {
-        let mut engine = engine::open(
+        engine::open(
             url,
             folder,
             self.settings.bookkeeping.clone(),
             self.jobs,
             self.keys.seal().is_some(),
             self.interrupt.clone(),
-        )?;
-        engine.leave_out(self.settings.profile_for(url));
-        Ok(engine)
+        )
     }
 
     fn require_direct(&self, engine: &mut dyn Engine) -> Result<()> {

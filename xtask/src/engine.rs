@@ -198,8 +198,11 @@ pub trait Engine: Readable + Portable {
     /// From now on dumps and contents come with a fingerprint of every table's values.
     fn take_fingerprints(&mut self);
 
-    /// From now on nothing is about what belongs to this platform, and dumps do without it.
-    fn leave_out(&mut self, _profile: Profile) {}
+    /// From now on nothing is about what belongs to this platform, and dumps do without it. Asks
+    /// the database whose it is.
+    fn leave_out(&mut self, _profile: Profile) -> Result<()> {
+        Ok(())
+    }
 
     /// From now on dumps are of this kind; unasked, they are full.
     fn select(&mut self, selection: &Selection);

@@ -138,7 +138,8 @@
 //! script does not. It lacks the foreign keys to tables that have no rows there; under their names are conditions that always hold, so that a migration can drop them.
 //! What a migration does to them is asked before and after it, in its own session: what is there and how it looks, and the server's counts of
 //! scans, which grow also where there are no rows (`scratch/touched.rs`); each is a loss.
-//! Not left out: `supabase_migrations`, `cron` and `pgmq`, which Supabase's own tool leaves out of definitions, because users own what is in them.
+//! Not left out: `supabase_migrations`, which Supabase's own tool leaves out of definitions, because users own what is in it; and a schema that the
+//! role has made itself, with nobody else's tables in it.
 //!
 //! **Fingerprints**, when asked for: the sessions that count rows for a backup also add up a hash of each row, in
 //! the same snapshot (`engine/*/fingerprint.rs`). A manifest that has them makes every later comparison compute

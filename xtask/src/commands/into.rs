@@ -108,6 +108,7 @@ pub(super) fn open(scene: &Scene, text: &str) -> Result<(Box<dyn Engine>, String
     let here = std::env::current_dir().context("cannot ask for the current folder")?;
     let mut there = scene.open(&url, &here)?;
     scene.require_direct(&mut *there)?;
+    there.leave_out(scene.settings.profile_for(&url))?;
     Ok((there, shell_quoted(&shown)))
 }
 

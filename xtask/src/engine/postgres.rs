@@ -174,9 +174,8 @@ impl Engine for Postgres {
         self.takes_fingerprints = true;
     }
 
-    fn leave_out(&mut self, profile: Profile) {
-        self.profile = profile;
-        self.left_out = profile.schemas().iter().map(ToString::to_string).collect();
+    fn leave_out(&mut self, profile: Profile) -> Result<()> {
+        platform::leave_out(self, profile)
     }
 
     fn select(&mut self, selection: &Selection) {

@@ -62,7 +62,8 @@ impl Profile {
     /// those that it lists as owned by extensions the ones that every project comes with or that hold
     /// nothing for long (`vault`'s key is not in the database). Not left out here, although it is
     /// there: `supabase_migrations`, the history of the user's own migrations, which must go back
-    /// with the tables; `cron`, `pgmq` and others, into which users write what they want back.
+    /// with the tables. `cron` and `pgmq` are not on the list: their tables are an extension's,
+    /// which is another matter.
     ///
     /// Neon, and Vercel with it: `neon_auth`, where its service for sign-in keeps users (neon.com/docs,
     /// "How Neon Auth works"); nothing in a database that does not use it.
@@ -95,6 +96,17 @@ impl Profile {
         }
     }
 }
+
+/// Made by the platform in the user's own name: Supabase's image and its local stack do so with
+/// these, and of Neon's nobody says whose it is. Any other schema of the user's is the user's,
+/// whatever it is called.
+pub const IN_THE_USERS_NAME: &[&str] = &[
+    "_analytics",
+    "_realtime",
+    "_supavisor",
+    "extensions",
+    "neon_auth",
+];
 
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

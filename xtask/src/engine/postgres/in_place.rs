@@ -130,9 +130,9 @@ impl Attempt<'_> {
         script::write_beginning(script)?;
         let number = answers.first()?;
         let number = number.parse().context("`psql` does not answer")?;
-        script::write_drops(self.toc, self.replay.input.dump, script)?;
+        let (dump, theirs) = (self.replay.input.dump, &self.replay.postgres.left_out);
+        script::write_drops(self.toc, dump, theirs, script)?;
         self.replay.write(names, script, progress)?;
-        let dump = self.replay.input.dump;
         script
             .write_all(script::attach_statements(dump, self.replay.server_major).as_bytes())
             .and_then(|()| script.write_all(script::compare_statement(dump).as_bytes()))

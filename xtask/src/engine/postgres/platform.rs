@@ -13,16 +13,85 @@ use crate::engine::TablesOrder;
 use crate::values::database_url::PostgresUrl;
 use crate::values::failure::Failure;
 use crate::values::kind::ForeignKey;
-use crate::values::platform::{Attached, Extension, Platform, Profile};
+use crate::values::manifest::Manifest;
+use crate::values::platform::{Attached, Extension, IN_THE_USERS_NAME, Platform, Profile};
 use crate::values::verified_dump::VerifiedDump;
 
 /// Of the platform's schemas, those that a dump does without: what is asked for by name is in it.
 pub async fn schemas(session: &mut PgConnection, postgres: &Postgres) -> Result<Vec<String>> {
     let kind = &postgres.selection.kind;
     match kind.schemas.is_empty() && kind.tables.is_empty() {
-        true => there(session, &postgres.left_out).await,
+        true => {
+            let there = there(session, &postgres.left_out).await?;
+            let ours = ours(session, &there).await?;
+            Ok(without(there, &ours))
+        }
         false => Ok(Vec::new()),
     }
+}
+
+/// From now on nothing is about what is this platform's.
+pub fn leave_out(postgres: &mut Postgres, profile: Profile) -> Result<()> {
+    let schemas = profile.schemas().iter().map(ToString::to_string).collect();
+    let left_out = narrowed(&postgres.url, schemas);
+    postgres.left_out = postgres.runtime.block_on(left_out)?;
+    postgres.profile = profile;
+    Ok(())
+}
+
+/// Of a profile's schemas, all but those that are the user's own. Where nobody answers, whatever
+/// asks next says so.
+async fn narrowed(url: &PostgresUrl, schemas: Vec<String>) -> Result<Vec<String>> {
+    if schemas.is_empty() {
+        return Ok(schemas);
+    }
+    let asked = async {
+        let mut connected = connect::visit(url, None).await?;
+        ours(&mut connected.session, &schemas).await
+    };
+    Ok(match asked.await {
+        Ok(ours) => without(schemas, &ours),
+        Err(_) => schemas,
+    })
+}
+
+/// What a restore of this backup leaves alone: what the backup does without, and what else the
+/// platform has made since; not what is in the backup.
+pub async fn left_by(url: &PostgresUrl, manifest: &Manifest) -> Result<Vec<String>> {
+    let Some(platform) = &manifest.platform else {
+        return Ok(Vec::new());
+    };
+    let is_in_it = |schema: &String| manifest.tables.iter().any(|t| t.schema == *schema);
+    let all = platform.all_schemas().into_iter();
+    let (then, since): (Vec<_>, Vec<_>) = all.partition(|s| platform.schemas.contains(s));
+    let since = narrowed(url, since).await?.into_iter();
+    let since = since.filter(|schema| !is_in_it(schema));
+    Ok(then.into_iter().chain(since).collect())
+}
+
+fn without(schemas: Vec<String>, ours: &[String]) -> Vec<String> {
+    let is_theirs = |schema: &String| !ours.contains(schema);
+    schemas.into_iter().filter(is_theirs).collect()
+}
+
+/// Of these, the ones that the role has made, and in which it has made all tables. A role that may
+/// act as any other one made none in particular.
+async fn ours(session: &mut PgConnection, schemas: &[String]) -> Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT n.nspname::text FROM pg_catalog.pg_namespace n \
+         JOIN pg_catalog.pg_roles me ON me.oid = n.nspowner \
+         WHERE n.nspname::text = ANY($1) AND n.nspname::text <> ALL($2) \
+           AND me.rolname = current_user AND NOT me.rolsuper \
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid \
+             AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relowner <> me.oid) \
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.deptype = 'e' \
+             AND d.classid = 'pg_catalog.pg_namespace'::regclass AND d.objid = n.oid)",
+    )
+    .bind(schemas)
+    .bind(IN_THE_USERS_NAME)
+    .fetch_all(session)
+    .await
+    .context("cannot ask whose the platform's schemas are")
 }
 
 /// Of these schemas, in order.

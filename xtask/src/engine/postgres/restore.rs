@@ -25,9 +25,9 @@ enum Way {
 
 pub fn prepare(postgres: &mut Postgres, dump: &VerifiedDump) -> Result<RestoreWay> {
     // What is dropped must be in the safety backup, whatever is left out today.
-    let platform = dump.manifest().platform.as_ref();
-    postgres.profile = profile_of(platform)?;
-    postgres.left_out = platform.map_or_else(Vec::new, Platform::all_schemas);
+    postgres.profile = profile_of(dump.manifest().platform.as_ref())?;
+    let left = platform::left_by(&postgres.url, dump.manifest());
+    postgres.left_out = postgres.runtime.block_on(left)?;
     let mut target = postgres.runtime.block_on(target::target(&postgres.url))?;
     let major = target.maintenance.server_major;
     postgres

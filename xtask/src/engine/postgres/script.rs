@@ -10,7 +10,7 @@ use super::platform::{POLICIES, TRIGGERS, published};
 use super::replay::ANSWER;
 use super::toc::Toc;
 use crate::tool;
-use crate::values::platform::{Attached, Platform};
+use crate::values::platform::Attached;
 use crate::values::verified_dump::VerifiedDump;
 
 const DROP_OWNED: &str = include_str!("in_place.sql");
@@ -28,8 +28,13 @@ pub fn write_beginning(script: &mut dyn Write) -> Result<()> {
     .context("cannot begin the restore")
 }
 
-/// Drops what is ours.
-pub fn write_drops(toc: &Toc, dump: &VerifiedDump, script: &mut dyn Write) -> Result<()> {
+/// Drops what is ours, and not in the schemas of somebody else.
+pub fn write_drops(
+    toc: &Toc,
+    dump: &VerifiedDump,
+    theirs: &[String],
+    script: &mut dyn Write,
+) -> Result<()> {
     let public = if toc.mentions_public() {
         // A dump takes it for granted.
         "CREATE SCHEMA IF NOT EXISTS public;\n"
@@ -39,8 +44,6 @@ pub fn write_drops(toc: &Toc, dump: &VerifiedDump, script: &mut dyn Write) -> Re
     let schema = |name: &String| format!("CREATE SCHEMA IF NOT EXISTS {};\n", quoted(name));
     let needed = dump.manifest().kind.schemas_needed.iter();
     let needed: String = needed.map(schema).collect();
-    let platform = dump.manifest().platform.as_ref();
-    let theirs = platform.map_or_else(Vec::new, Platform::all_schemas);
     let theirs: String = theirs
         .iter()
         .map(|schema| format!("INSERT INTO {PLATFORM} VALUES ({});\n", literal(schema)))

@@ -3,6 +3,7 @@
 
 mod drill;
 mod elsewhere;
+mod mine;
 mod publications;
 mod restore;
 mod touched;
