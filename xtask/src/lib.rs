@@ -139,7 +139,7 @@
 //! What a migration does to them is asked before and after it, in its own session: what is there and how it looks, and the server's counts of
 //! scans, which grow also where there are no rows (`scratch/touched.rs`); each is a loss.
 //! Not left out: `supabase_migrations`, which Supabase's own tool leaves out of definitions, because users own what is in it; and a schema that the
-//! role has made itself, with nobody else's tables in it.
+//! role has made itself, with nobody else's tables in it. Tables of extensions are no user's: rows that no restore brings back are named (`dump/members.rs`).
 //!
 //! **Fingerprints**, when asked for: the sessions that count rows for a backup also add up a hash of each row, in
 //! the same snapshot (`engine/*/fingerprint.rs`). A manifest that has them makes every later comparison compute

@@ -183,6 +183,9 @@ pub struct Attached {
 pub struct Extension {
     pub name: String,
     pub schema: String,
+    /// Its tables whose rows are in the dump; a restore leaves these as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<(String, String)>,
 }
 
 impl Platform {

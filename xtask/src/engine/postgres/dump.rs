@@ -25,6 +25,7 @@ use crate::values::progress::Progress;
 use count::Counted;
 
 mod count;
+pub mod members;
 
 /// How long `pg_dump` waits for a table that a schema change has locked.
 pub const LOCK_WAIT: &str = "60s";

@@ -148,6 +148,9 @@ BEGIN
     LEFT JOIN pg_catalog.pg_class c
       ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
     WHERE NOT (d.classid = 'pg_namespace'::regclass AND d.objid = coalesce(to_regnamespace('public')::oid, 0))
+      -- One that an extension of another role is in stays, as `public` does.
+      AND NOT (d.classid = 'pg_namespace'::regclass AND d.objid IN (
+        SELECT extnamespace FROM pg_catalog.pg_extension WHERE NOT pg_has_role(current_user, extowner, 'USAGE')))
       AND (c.oid IS NULL OR c.relpersistence <> 't')
       -- A part of something else (a multirange of its range, a sequence of its
       -- identity column, what an extension made) goes with that and cannot go alone.
@@ -232,6 +235,18 @@ BEGIN
         EXECUTE statement || ' GRANT USAGE ON TYPES TO PUBLIC';
       END IF;
     END IF;
+  END LOOP;
+
+  -- Of a schema that stays the dump says again who may use it.
+  FOR owned IN
+    SELECT DISTINCT n.nspname AS schema, CASE WHEN a.grantee = 0 THEN 'PUBLIC'
+      ELSE quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS grantee
+    FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+    CROSS JOIN aclexplode(n.nspacl) AS a
+    WHERE NOT pg_has_role(current_user, e.extowner, 'USAGE') AND pg_has_role(current_user, n.nspowner, 'USAGE')
+      AND n.oid NOT IN (SELECT oid FROM xtask_db_theirs) AND n.nspname <> 'public' AND a.grantee <> n.nspowner
+  LOOP
+    EXECUTE format('REVOKE ALL ON SCHEMA %I FROM %s CASCADE', owned.schema, owned.grantee);
   END LOOP;
 
   -- What is dropped depends on nothing any more.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use sqlx::PgConnection;
 
 use super::connect;
-use super::toc::{entry_of, is_extension, shown, some_of};
+use super::toc::{entry_of, is_extension, is_schema, shown, some_of};
 use super::{Postgres, platform};
 use crate::values::failure::Failure;
 use crate::values::platform::Platform;
@@ -14,6 +14,8 @@ pub struct Owners {
     roles: Vec<(String, bool)>,
     /// Extensions that are there, and whether we may act as their owner.
     extensions: Vec<(String, bool)>,
+    /// The schemas that those of others are in.
+    schemas: Vec<String>,
     /// Extensions that this role may create.
     creatable: Vec<String>,
     /// Of ours, those that stay, for they hold tables of the platform.
@@ -36,6 +38,14 @@ impl Owners {
         .fetch_all(&mut connected.session)
         .await
         .context("cannot list the extensions")?;
+        let schemas = sqlx::query_scalar(
+            "SELECT DISTINCT n.nspname::text FROM pg_extension e \
+             JOIN pg_namespace n ON n.oid = e.extnamespace \
+             WHERE NOT pg_has_role(current_user, e.extowner, 'USAGE')",
+        )
+        .fetch_all(&mut connected.session)
+        .await
+        .context("cannot list the schemas of extensions")?;
         let creatable = sqlx::query_scalar(if connected.server_major >= 13 {
             "SELECT DISTINCT name::text FROM pg_available_extension_versions WHERE NOT superuser \
              OR trusted OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"
@@ -53,6 +63,7 @@ impl Owners {
         Ok(Owners {
             roles,
             extensions,
+            schemas,
             creatable,
             kept_publications,
         })
@@ -71,6 +82,12 @@ impl Owners {
         let ends_with = |name: &str| line.strip_suffix(name).is_some_and(|l| l.ends_with(' '));
         let owner = self.roles.iter().find(|(name, _)| ends_with(name));
         owner.is_some_and(|(_, is_ours)| !is_ours)
+    }
+
+    /// A schema that stays, whosever it is, because an extension of another role is in it.
+    pub fn holds_theirs(&self, line: &str) -> bool {
+        let mut schemas = self.schemas.iter();
+        schemas.any(|schema| is_schema(line, schema))
     }
 
     pub fn is_kept_publication(&self, line: &str) -> bool {

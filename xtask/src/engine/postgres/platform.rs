@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
 use super::connect::Connected;
+use super::dump::members;
 use super::inspect::begin_in;
 use super::select::{self, Held, KeyRow};
 use super::toc::some_of;
@@ -201,7 +202,12 @@ async fn in_snapshot(
         .bind(schemas)
         .fetch_all(&mut *session)
         .await?;
-    let extension = |(name, schema)| Extension { name, schema };
+    let filled = members::theirs(session, schemas).await?;
+    let extension = |(name, schema): (String, String)| Extension {
+        tables: members::of(&filled, &name),
+        name,
+        schema,
+    };
     let major: i32 =
         sqlx::query_scalar("SELECT current_setting('server_version_num')::int / 10000")
             .fetch_one(&mut *session)
@@ -361,14 +367,23 @@ JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace \
 WHERE e.oid >= 16384 AND (n.nspname::text = ANY($1) \
   OR NOT pg_has_role(current_user, e.extowner, 'USAGE')) ORDER BY 1";
 
-/// A platform has no policies of its own on tables that it gives to users. A role that may act as
-/// any other one owns nothing in particular.
+/// A platform has no policies of its own on tables that it gives to users, and its triggers call
+/// what is in the schema of their table. A role that may act as any other one owns nothing in
+/// particular.
 const STAYS: &str = "\
 WITH s AS (SELECT oid, nspname FROM pg_catalog.pg_namespace WHERE nspname::text = ANY($1)), \
 me AS (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user AND NOT rolsuper), \
 own AS (SELECT 'pg_catalog.pg_class'::regclass AS classid, c.oid FROM pg_catalog.pg_class c \
     JOIN s ON s.oid = c.relnamespace JOIN me ON me.oid = c.relowner \
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') \
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') \
+  UNION ALL SELECT 'pg_catalog.pg_type'::regclass, t.oid FROM pg_catalog.pg_type t \
+    JOIN s ON s.oid = t.typnamespace JOIN me ON me.oid = t.typowner \
+    WHERE t.typtype IN ('d', 'e', 'r') OR EXISTS (SELECT FROM pg_catalog.pg_class c \
+      WHERE c.oid = t.typrelid AND c.relkind = 'c') \
+  UNION ALL SELECT 'pg_catalog.pg_trigger'::regclass, t.oid FROM pg_catalog.pg_trigger t \
+    JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN s ON s.oid = c.relnamespace \
+    JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid JOIN s w ON w.oid = f.pronamespace \
+    WHERE NOT t.tgisinternal AND w.oid <> s.oid \
   UNION ALL SELECT 'pg_catalog.pg_proc'::regclass, f.oid FROM pg_catalog.pg_proc f \
     JOIN s ON s.oid = f.pronamespace JOIN me ON me.oid = f.proowner \
   UNION ALL SELECT 'pg_catalog.pg_policy'::regclass, p.oid FROM pg_catalog.pg_policy p \
@@ -379,4 +394,5 @@ own AS (SELECT 'pg_catalog.pg_class'::regclass AS classid, c.oid FROM pg_catalog
         AND d.refobjid >= 16384 AND o.schema <> ALL($1) AND o.schema !~ '^pg_')) \
 SELECT pg_catalog.pg_describe_object(own.classid, own.oid, 0) FROM own \
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
-  WHERE d.classid = own.classid AND d.objid = own.oid AND d.deptype = 'e') ORDER BY 1";
+  WHERE d.classid = own.classid AND d.objid = own.oid AND (d.deptype = 'e' \
+    OR (d.deptype IN ('a', 'i') AND own.classid = 'pg_catalog.pg_class'::regclass))) ORDER BY 1";

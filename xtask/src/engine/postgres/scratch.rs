@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::folder::{self, Input};
 use super::target::{self, Target};
-use super::toc::{self, Toc};
+use super::toc::{Toc, beside};
 use super::{
     Postgres, connect, inspect, left_beside, migrate, place, plain, programs, rebuild, rows, survey,
 };
@@ -145,7 +145,7 @@ fn input<'a>(
         // Text is what it is.
         if !plain::is_plain(dump) {
             let is_superuser = target.is_superuser;
-            let list = toc::list_beside(postgres, dump, platform, is_superuser, staging);
+            let list = beside::list_beside(postgres, dump, platform, is_superuser, staging);
             input.list = Some(list?);
         }
     }
@@ -336,6 +336,7 @@ impl Scratch for PostgresScratch {
         let scratch = (self.name.as_str(), self.is_watched);
         let (postgres, platform) = (&self.postgres, self.platform.as_ref());
         let ran = migrate::rehearse(postgres, scratch, platform, migration, commits_itself);
+        let ran = ran.map_err(|error| stand_ins::explain_key(platform, error));
         ran.map_err(|error| foreign::explain(&self.cut_off, error))
     }
 

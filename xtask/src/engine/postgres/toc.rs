@@ -14,8 +14,9 @@ use crate::durable;
 use crate::tool::{self, Pipes, Program, Running};
 use crate::values::failure::Failure;
 use crate::values::kind::ForeignKey;
-use crate::values::platform::Platform;
 use crate::values::verified_dump::VerifiedDump;
+
+pub mod beside;
 
 /// A dump's entries, sorted by whether this role can make them.
 pub struct Toc {
@@ -45,6 +46,7 @@ impl Toc {
                 || (is_platforms && owners.is_theirs(line))
                 || given_up.iter().any(|name| is_extension(line, name))
                 || owners.is_kept_publication(line)
+                || owners.holds_theirs(line)
         };
         let uncreatable = |line: &&str| {
             let name = line
@@ -118,10 +120,8 @@ impl Toc {
 
     /// What a restore in place leaves as it is, in words.
     pub fn left_out(&self) -> Option<String> {
-        let all: Vec<String> = self
-            .objects_of_others()
-            .map(|(_, _, line)| shown(line))
-            .collect();
+        let objects = self.objects_of_others().map(|(_, _, line)| line);
+        let all: Vec<String> = objects.chain(self.rows_of_others()).map(shown).collect();
         (!all.is_empty()).then(|| {
             format!(
                 "what belongs to other roles stays as it is: {}",
@@ -135,6 +135,19 @@ impl Toc {
         self.theirs.iter().filter_map(|line| {
             let (catalogue, object) = entry_of(line).filter(|(catalogue, _)| *catalogue != 0)?;
             Some((catalogue, object, line.as_str()))
+        })
+    }
+
+    /// Of tables that an extension makes, which are no entries themselves.
+    fn rows_of_others(&self) -> impl Iterator<Item = &str> {
+        let is_made = |table: i64| {
+            let mut objects = self.objects_of_others();
+            objects.any(|(catalogue, object, _)| catalogue == CLASS && object == table)
+        };
+        let lines = self.theirs.iter().map(String::as_str);
+        lines.filter(move |line| {
+            let rows = entry_of(line).filter(|_| shown(line).starts_with("TABLE DATA "));
+            rows.is_some_and(|(_, table)| !is_made(table))
         })
     }
 
@@ -181,26 +194,6 @@ pub fn list_without_gaps(
     Ok(Some(path))
 }
 
-/// For a scratch database that has the platform's part without rows: foreign keys to that, what
-/// stands in for it already, and what only a superuser can make.
-pub fn list_beside(
-    postgres: &Postgres,
-    dump: &VerifiedDump,
-    platform: &Platform,
-    is_superuser: bool,
-    staging: &Path,
-) -> Result<PathBuf> {
-    let path = staging.join("list_beside");
-    write_without(postgres, dump, &path, |line| {
-        let mut extensions = platform.extensions.iter();
-        is_gap(dump, line)
-            || is_key_of(&platform.foreign_keys, line)
-            || extensions.any(|extension| is_extension(line, &extension.name))
-            || (!is_superuser && is_event_trigger(line))
-    })?;
-    Ok(path)
-}
-
 fn write_without(
     postgres: &Postgres,
     dump: &VerifiedDump,
@@ -228,6 +221,10 @@ fn is_key_of(keys: &[ForeignKey], line: &str) -> bool {
     })
 }
 
+pub fn is_schema(line: &str, name: &str) -> bool {
+    entry_of(line).is_some() && shown(line).starts_with(&format!("SCHEMA - {name} "))
+}
+
 /// Itself, or its comment. These have no owner.
 pub fn is_extension(line: &str, name: &str) -> bool {
     let line = line.trim_end();
@@ -239,19 +236,13 @@ pub fn is_extension(line: &str, name: &str) -> bool {
     entry_of(line).is_some() && endings.iter().any(|ending| line.ends_with(ending))
 }
 
-/// Itself, or what is said of it.
-fn is_event_trigger(line: &str) -> bool {
-    let words = shown(line);
-    entry_of(line).is_some()
-        && (words.starts_with("EVENT TRIGGER - ") || words.contains(" - EVENT TRIGGER "))
-}
-
 /// In no schema, and made anew by whoever runs the platform.
 fn is_of_database(line: &str) -> bool {
     entry_of(line).is_some_and(|(catalogue, _)| [EXTENSION, EVENT_TRIGGER].contains(&catalogue))
 }
 
-/// `pg_constraint`, `pg_largeobject`, `pg_extension`, `pg_event_trigger`.
+/// `pg_class`, `pg_constraint`, `pg_largeobject`, `pg_extension`, `pg_event_trigger`.
+const CLASS: i64 = 1259;
 const CONSTRAINT: i64 = 2606;
 const LARGE_OBJECT: i64 = 2613;
 const EXTENSION: i64 = 3079;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
-use super::Snapshot;
+use super::{Snapshot, members};
 use crate::engine::postgres::select::Held;
 use crate::engine::postgres::{Postgres, circle, connect, describe, inspect, owners, platform};
 use crate::values::database::Contents;
@@ -71,6 +71,11 @@ pub async fn count(
     if !counted.kind.is_partial() {
         let grants = owners::grants_by_others(&mut session, left_out).await?;
         counted.warnings.extend(grants);
+    }
+    if counted.kind.is_full() {
+        let is_in_place = !left_out.is_empty();
+        let lost = members::not_brought_back(&mut session, moment, left_out, is_in_place);
+        counted.warnings.extend(lost.await?);
     }
     if let Some(held) = held {
         if !left_out.is_empty() {

@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use anyhow::{Context, Result};
-use sqlx::{AssertSqlSafe, Executor};
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use xshell::cmd;
 
 use super::PostgresScratch;
@@ -14,6 +14,8 @@ use crate::engine::postgres::dump::LOCK_WAIT;
 use crate::engine::postgres::{Postgres, programs};
 use crate::engine::{ScratchOrder, postgres::platform};
 use crate::tool::{self, Pipes, Running};
+use crate::values::failure::Failure;
+use crate::values::kind::ForeignKey;
 use crate::values::platform::{Attached, Platform};
 use crate::values::verified_dump::VerifiedDump;
 use crate::values::words::on_one_line;
@@ -21,7 +23,11 @@ use crate::values::words::on_one_line;
 /// What the live database says of the platform's part, as a script that goes on after an error: what
 /// cannot be made is missed by what needs it, and that says so.
 pub fn script(live: &Postgres, platform: &Platform, order: &ScratchOrder) -> Result<String> {
-    let schemas = platform.schemas.iter();
+    let of_extensions = platform
+        .extensions
+        .iter()
+        .map(|extension| &extension.schema);
+    let schemas = platform.schemas.iter().chain(of_extensions);
     let schemas = schemas.map(|name| format!("CREATE SCHEMA IF NOT EXISTS {};\n", quoted(name)));
     let extensions = platform.extensions.iter().map(|extension| {
         let (name, schema) = (quoted(&extension.name), quoted(&extension.schema));
@@ -42,8 +48,17 @@ pub fn explain(dump: &VerifiedDump, error: anyhow::Error) -> anyhow::Error {
     let Some(platform) = &dump.manifest().platform else {
         return error;
     };
+    let extensions = platform.extensions.iter().map(|e| e.name.as_str());
+    let extensions: Vec<&str> = extensions.collect();
+    let extensions = match extensions.as_slice() {
+        [] => String::new(),
+        some => format!(
+            "; the extensions {}, as far as the role can",
+            some.join(", ")
+        ),
+    };
     error.context(format!(
-        "what is {}'s ({}) was made as the live database describes it, without rows",
+        "what is {}'s ({}{extensions}) was made as the live database describes it, without rows",
         platform.profile,
         platform.schemas.join(", ")
     ))
@@ -99,6 +114,46 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
 WHERE n.nspname::text = ANY($1) AND c.relkind IN ('r', 'p') \
   AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))";
 
+/// The role could not make them, and what needs them will fail.
+async fn missing_extensions(
+    session: &mut PgConnection,
+    platform: &Platform,
+) -> Result<Vec<String>> {
+    let names = platform.extensions.iter().map(|e| e.name.clone());
+    sqlx::query_scalar(
+        "SELECT name FROM unnest($1::text[]) AS name WHERE name NOT IN \
+           (SELECT extname::text FROM pg_catalog.pg_extension)",
+    )
+    .bind(names.collect::<Vec<_>>())
+    .fetch_all(session)
+    .await
+    .context("cannot list the extensions of the scratch database")
+}
+
+/// A key that the migration wants to change is a condition here.
+pub fn explain_key(platform: Option<&Platform>, error: anyhow::Error) -> anyhow::Error {
+    let mut keys = platform
+        .into_iter()
+        .flat_map(|platform| &platform.foreign_keys);
+    let said = error.root_cause().to_string();
+    let is_it = |key: &&ForeignKey| {
+        said.contains("is not a foreign key constraint")
+            && said.contains(&format!("\"{}\"", key.name))
+    };
+    let Some(key) = keys.find(is_it) else {
+        return error;
+    };
+    let what = format!(
+        "the rehearsal has no rows of `{}`, and so a condition in place of the foreign key `{}`: it \
+         can be dropped there, and not changed; nothing was changed",
+        key.refers_to, key.name
+    );
+    error.context(Failure::refused(what).hint(
+        "drop the key and add it again, `NOT VALID`, in the migration; or go without this proof: \
+         cargo xtask db migrate-safe --no-rehearse",
+    ))
+}
+
 impl PostgresScratch {
     /// What hangs on the platform's part, once the backup is there and was compared: what a user put
     /// on its tables, and, under the names of foreign keys to them, conditions that always hold, so
@@ -132,7 +187,9 @@ impl PostgresScratch {
             guard
                 .execute("SET default_transaction_read_only = off")
                 .await?;
-            let mut warnings = Vec::new();
+            let missing = missing_extensions(guard, platform).await?;
+            let line = |name| format!("the extension {name} is not in the scratch database");
+            let mut warnings: Vec<String> = missing.iter().map(line).collect();
             for (what, sql) in all {
                 if let Err(error) = guard.execute(AssertSqlSafe(sql)).await {
                     let what = on_one_line(&what);
