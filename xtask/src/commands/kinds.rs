@@ -56,7 +56,7 @@ pub fn refuse_alone(chosen: &Backup) -> Result<(), Failure> {
     .hint(match is_sqlite(chosen) {
         true => format!(
             "take one that holds these tables too, or a full one: cargo xtask db backup; or read it \
-             by hand: {} | sqlite3 -bail FILE",
+             by hand: {} | {SQLITE3}",
             unpacked(chosen)
         ),
         false => "a backup with `--schema` holds what belongs together; a full one holds all".into(),
@@ -66,6 +66,9 @@ pub fn refuse_alone(chosen: &Backup) -> Result<(), Failure> {
 fn is_sqlite(chosen: &Backup) -> bool {
     chosen.manifest.database.path.is_some()
 }
+
+/// By itself, a newer program (3.52, say) writes neither a virtual table's parts nor its place in the schema.
+const SQLITE3: &str = "sqlite3 -bail -cmd '.dbconfig defensive off' FILE";
 
 /// The command that gives what the engine wrote.
 fn unpacked(chosen: &Backup) -> String {
@@ -83,7 +86,7 @@ fn rows_by_hand(chosen: &Backup) -> String {
     let into = "into empty tables that are there already, whose triggers fire";
     let format = chosen.manifest.dump.format;
     let command = match (is_sqlite(chosen), format) {
-        (true, _) => return format!("{into}: {unpacked} | sqlite3 -bail FILE"),
+        (true, _) => return format!("{into}: {unpacked} | {SQLITE3}"),
         (false, DumpFormat::Directory) => format!(
             "mkdir rows && {unpacked} | tar -xC rows && pg_restore --data-only \
              --single-transaction --exit-on-error --dbname=URL rows"

@@ -149,7 +149,10 @@ pub fn by_hint(case: &Case, output: &exec::Output, words: &str, into: &Case) -> 
         shell.envs(set.filter_map(|(name, value)| Some((name, value?))));
     } else {
         let file = into.project.sqlite_path();
-        command = command.replace("FILE", &format!("'{}'", file.display()));
+        command = command
+            .replace("FILE", &format!("'{}'", file.display()))
+            // As a new one begins.
+            .replace("sqlite3 ", "sqlite3 -cmd '.dbconfig defensive on' ");
     }
     shell.args(["-c", &command]).current_dir(into.project.tmp());
     exec::run(&mut shell, None).expect_code(0);
